@@ -1,0 +1,63 @@
+"""Logistic (sigmoid) and softmax regression in JAX, every derivative written by hand
+and proved against autodiff.
+
+The package is a staircase; a room imports only itself and the rooms above it:
+
+    objective/    what is minimised        model, losses, penalties, objective, geometry
+    derivatives/  its slopes, two ways     oracle, analytic, autodiff
+    audit/        proof for a slope        compare, atlas
+    solvers/      one step                 gradient descent, Optax, Newton, line search
+    fitting/      many steps, one answer   inputs, driver, result, fit
+    interfaces/   doors outward            the command line, files, plots
+
+To know the whole, read in this order: objective/objective.py,
+derivatives/analytic.py, solvers/base.py, fitting/driver.py.
+"""
+
+from jax_logreg.fitting.fit import fit
+from jax_logreg.fitting.result import FitError, FitResult, Status
+from jax_logreg.objective.losses import (
+    binary_cross_entropy,
+    categorical_cross_entropy,
+    log_likelihood,
+)
+from jax_logreg.objective.model import (
+    logit,
+    logits,
+    odds,
+    predict_class,
+    probability,
+    sigmoid,
+    softmax,
+)
+from jax_logreg.objective.objective import make_objective
+from jax_logreg.objective.penalties import L2
+from jax_logreg.solvers.gradient_descent import BacktrackingGradientDescent, GradientDescent
+from jax_logreg.solvers.newton import Newton
+from jax_logreg.solvers.optax_adapter import Minibatch, Optax
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "L2",
+    "BacktrackingGradientDescent",
+    "FitError",
+    "FitResult",
+    "GradientDescent",
+    "Minibatch",
+    "Newton",
+    "Optax",
+    "Status",
+    "binary_cross_entropy",
+    "categorical_cross_entropy",
+    "fit",
+    "log_likelihood",
+    "logit",
+    "logits",
+    "make_objective",
+    "odds",
+    "predict_class",
+    "probability",
+    "sigmoid",
+    "softmax",
+]

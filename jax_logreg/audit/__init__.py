@@ -1,0 +1,1 @@
+"""Proof for a slope: hand-written derivatives held against autodiff."""

@@ -1,0 +1,78 @@
+"""The one loop that runs every solver; ``verdict`` judges when it stops."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jax_logreg.derivatives.oracle import Oracle
+from jax_logreg.fitting.result import History
+from jax_logreg.fitting.verdict import RUNNING, gradient_norm, judge
+from jax_logreg.solvers.base import Solver, State
+
+
+class Run(NamedTuple):
+    """A training in progress: everything needed to go on, or to stop and judge it.
+
+    Attributes:
+        state: the solver's.
+        num_steps: taken so far.
+        status: ``RUNNING``, or the reason to stop.
+        history: the curve so far, NaN ahead.
+    """
+
+    state: State
+    num_steps: jax.Array
+    status: jax.Array
+    history: History
+
+
+def refuse_unmet_needs(oracle: Oracle, solver: Solver, num_parameters: int) -> None:
+    """Check before the loop that the oracle answers what the solver asks.
+
+    Raises:
+        ValueError: naming the solver, what is missing, and the remedy.
+    """
+    for name, reason in oracle.lacks(solver.needs, num_parameters).items():
+        raise ValueError(
+            f"solver {type(solver).__name__} needs '{name}': {reason}. Use a solver that "
+            "asks for the gradient alone, such as solver='lbfgs'."
+        )
+
+
+def start(oracle: Oracle, solver: Solver, theta: jax.Array, tol: jax.Array, max_steps: int) -> Run:
+    """The run before its first step, already judged: a start at the answer takes none."""
+    state = jax.tree.map(_settle_dtype, solver.init(oracle, oracle.centre(theta)))
+    blank = jnp.full(max_steps + 1, jnp.nan, theta.dtype)
+    steps = jnp.zeros((), jnp.int32)
+    run = Run(state, steps, judge(oracle, state, tol), History(blank, blank))
+    return run._replace(history=_record(run))
+
+
+def advance(oracle: Oracle, solver: Solver, run: Run, tol: jax.Array, until: jax.Array) -> Run:
+    """Step until the run is over or ``until`` steps have been taken in all."""
+
+    def unfinished(run: Run) -> jax.Array:
+        return (run.status == RUNNING) & (run.num_steps < until)
+
+    def step(run: Run) -> Run:
+        state = solver.step(oracle, run.state)
+        run = Run(state, run.num_steps + 1, judge(oracle, state, tol), run.history)
+        return run._replace(history=_record(run))
+
+    return jax.lax.while_loop(unfinished, step, run)
+
+
+def _record(run: Run) -> History:
+    history, point = run.history, run.state.point
+    return History(
+        history.objective.at[run.num_steps].set(point.value),
+        history.gradient_norm.at[run.num_steps].set(gradient_norm(point)),
+    )
+
+
+def _settle_dtype(leaf: jax.Array) -> jax.Array:
+    """A leaf whose dtype no later step can promote: a second program would be compiled."""
+    leaf = jnp.asarray(leaf)
+    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return leaf if is_key else jax.lax.convert_element_type(leaf, leaf.dtype)

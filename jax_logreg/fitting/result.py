@@ -1,0 +1,127 @@
+"""What a fit returns, and what its status means."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Status(IntEnum):
+    """How a fit ended. The first two are answers; the others are not."""
+
+    CONVERGED = 0
+    NOT_UNIQUE = 1
+    MAX_STEPS = 2
+    STALLED = 3
+    SEPARATED = 4
+    NOT_FINITE = 5
+
+    @property
+    def message(self) -> str:
+        """What happened, and what to try next."""
+        return _MESSAGES[self]
+
+
+_MESSAGES = {
+    Status.CONVERGED: "The gradient is within tol.",
+    Status.NOT_UNIQUE: (
+        "The gradient is within tol, but the Hessian is singular: many coefficients fit "
+        "equally well, and this is the Newton answer of smallest step. Drop the columns "
+        "that depend on others, or add penalty=L2(strength)."
+    ),
+    Status.MAX_STEPS: (
+        "The step limit was reached before the gradient came within tol. Raise "
+        "max_steps, standardise the columns of X, or use solver='newton'."
+    ),
+    Status.STALLED: (
+        "No further progress at this precision: the loss no longer changes and the "
+        "gradient is still above tol. Use float64 (with jax.enable_x64(True)), "
+        "standardise the columns of X, or raise tol."
+    ),
+    Status.SEPARATED: (
+        "The data are separated: the loss falls for ever along one direction, so no "
+        "finite coefficients minimise it. Add penalty=L2(strength)."
+    ),
+    Status.NOT_FINITE: (
+        "The loss or its gradient became infinite or NaN. Use a smaller step size, "
+        "standardise the columns of X, or use solver='newton'."
+    ),
+}
+
+
+class FitError(RuntimeError):
+    """A fit that ended without an answer; the message says why and what to try."""
+
+
+class History(NamedTuple):
+    """The training curve: entry s is after s steps, NaN after the last.
+
+    Attributes:
+        objective: F, (max_steps + 1,).
+        gradient_norm: largest absolute entry of ∇F, (max_steps + 1,).
+    """
+
+    objective: jax.Array
+    gradient_norm: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class FitResult:
+    r"""The answer of a fit, with the evidence for it. All numbers are arrays.
+
+    Under ``jax.vmap`` every field has a leading axis, one entry a fit.
+
+    Attributes:
+        coef: β, (p,) or (p, K), in log-odds per unit of the feature.
+        intercept: b, () or (K,); zero where none was fitted.
+        status: a :class:`Status`, as int8.
+        num_steps: steps taken; epochs for ``Minibatch``.
+        objective: F at the answer: mean nats a row plus the penalty.
+        gradient_norm: largest absolute entry of ∇F at the answer, in nats per unit
+            of coefficient.
+        newton_decrement: :math:`\sqrt{g^\top H^{-1}g}`; half its square estimates how
+            far F is above its minimum.
+        rank: numerical rank of the Hessian, −1 where it was too large to look at.
+        history: the training curve.
+    """
+
+    coef: jax.Array
+    intercept: jax.Array
+    status: jax.Array
+    num_steps: jax.Array
+    objective: jax.Array
+    gradient_norm: jax.Array
+    newton_decrement: jax.Array
+    rank: jax.Array
+    history: History = field(repr=False)
+
+    @property
+    def converged(self) -> jax.Array:
+        """Whether the gradient at the answer was verified to be within tol."""
+        return self.status <= Status.NOT_UNIQUE
+
+    @property
+    def message(self) -> str:
+        """The status in words, with the numbers; of the worst fit where there are many."""
+        worst = int(np.argmax(np.asarray(self.status)))
+        status = Status(int(np.asarray(self.status).flat[worst]))
+        norm = float(np.asarray(self.gradient_norm).flat[worst])
+        steps = int(np.asarray(self.num_steps).flat[worst])
+        which = f"Fit {worst} of {jnp.size(self.status)}: " if jnp.ndim(self.status) else ""
+        return (
+            f"{which}{status.name} after {steps} steps, gradient norm {norm:.1e}. {status.message}"
+        )
+
+    def raise_if_failed(self) -> "FitResult":
+        """This result, if every fit converged.
+
+        Raises:
+            FitError: naming the status and what to try.
+        """
+        if not np.all(self.converged):
+            raise FitError(self.message)
+        return self

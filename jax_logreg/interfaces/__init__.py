@@ -1,0 +1,1 @@
+"""Doors outward: the command line, files, pictures. They validate, compute in float64, format."""

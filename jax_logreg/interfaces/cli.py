@@ -1,0 +1,160 @@
+"""The command line: ``jax-logreg fit``."""
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from jax_logreg.interfaces.console import Progress, job_as_json, print_job, require_rich
+from jax_logreg.interfaces.main_job import Settings, run_main_job
+from jax_logreg.interfaces.plots import check_plot_path, plot_training
+from jax_logreg.interfaces.readers import EMBEDDED, Table, load_embedded, read_csv
+
+_EXAMPLES = """\
+examples:
+  jax-logreg fit                              breast cancer, 569 rows, two classes
+  jax-logreg fit --data iris --plot iris.png  three classes, and a picture
+  jax-logreg fit --l2 0                       no penalty: see what separation does
+  jax-logreg fit my.csv --target outcome      your own file
+  jax-logreg fit --json | python -m json.tool for machines
+
+exit status: 0 when a solver converged and every derivative agrees with autodiff,
+1 when not, 2 for bad input.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: the words after the program's name; those of the process if absent.
+
+    Returns:
+        The exit status.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return _fit(options)
+    except (ValueError, OSError) as error:
+        print(f"jax-logreg: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("jax-logreg: interrupted", file=sys.stderr)
+        return 130
+
+
+def _fit(options: argparse.Namespace) -> int:
+    if not options.json:
+        require_rich()
+    plot = None if options.plot is None else check_plot_path(options.plot)
+    table = _table(options)
+    settings = Settings(
+        l2=options.l2,
+        derivatives=options.derivatives,
+        dtype=options.dtype,
+        standardize=not options.no_standardize,
+        fit_intercept=not options.no_intercept,
+        tol=options.tol,
+        max_steps=options.max_steps,
+        seed=options.seed,
+    )
+    progress = Progress()
+    with progress.shown():
+        job = run_main_job(table, settings, progress.report())
+    if options.json:
+        print(job_as_json(job))
+    else:
+        print_job(job)
+    if plot is not None:
+        histories = {t.solver: tuple(map(np.asarray, t.result.history)) for t in job.trainings}
+        plot_training(histories, f"{table.name}, L2 strength {settings.l2:g}", plot)
+        print(f"wrote {plot}", file=sys.stderr)
+    return 0 if job.sound else 1
+
+
+def _table(options: argparse.Namespace) -> Table:
+    if options.csv is None:
+        if options.target is not None:
+            raise ValueError("--target goes with a CSV file: jax-logreg fit FILE --target NAME.")
+        return load_embedded(options.data or "breast-cancer")
+    if options.data is not None:
+        raise ValueError(f"give either a CSV file or --data, not both ({options.csv!r}).")
+    if options.target is None:
+        raise ValueError("a CSV file needs --target NAME, the column that holds the classes.")
+    return read_csv(options.csv, options.target)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jax-logreg",
+        description="Sigmoid and softmax regression, every derivative proved against autodiff.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    fit = commands.add_parser(
+        "fit",
+        help="train on a table by four solvers and audit their derivatives",
+        description="Train by gradient descent, Optax Adam, Optax L-BFGS and Newton; then "
+        "hold every derivative that was used against autodiff.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    fit.add_argument("csv", nargs="?", metavar="FILE.csv", help="a table with a header")
+    fit.add_argument("--target", metavar="NAME", help="the file's column of classes")
+    fit.add_argument("--data", choices=list(EMBEDDED), help="a data set that ships inside")
+    fit.add_argument(
+        "--l2",
+        type=_nonnegative,
+        default=Settings.l2,
+        metavar="S",
+        help="strength of the L2 penalty on the mean loss (default %(default)s)",
+    )
+    fit.add_argument(
+        "--derivatives",
+        choices=["analytic", "autodiff"],
+        default="analytic",
+        help="which kind trains (default analytic, that is by hand)",
+    )
+    fit.add_argument("--dtype", choices=["float64", "float32"], default="float64")
+    fit.add_argument(
+        "--tol",
+        type=_positive,
+        metavar="T",
+        help="bound on the largest gradient entry (default 1e-8, 1e-5 in float32)",
+    )
+    fit.add_argument(
+        "--max-steps", type=_count, metavar="N", help="for every solver (default: its own)"
+    )
+    fit.add_argument("--no-intercept", action="store_true", help="fit no intercept")
+    fit.add_argument("--no-standardize", action="store_true", help="take columns as they are")
+    fit.add_argument(
+        "--seed", type=_count, default=0, metavar="N", help="of the audit's random point"
+    )
+    fit.add_argument("--plot", metavar="FILE.png", help="draw the training (png, pdf, svg)")
+    fit.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _number(text: str, least: float, allow_least: bool, kind: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isfinite(value) and (value > least or (allow_least and value == least)):
+        return value
+    raise argparse.ArgumentTypeError(f"must be a {kind}, but it is {text!r}")
+
+
+def _nonnegative(text: str) -> float:
+    return _number(text, 0, True, "number of at least 0")
+
+
+def _positive(text: str) -> float:
+    return _number(text, 0, False, "number above 0")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number, but it is {text!r}")
+    return int(text)

@@ -1,0 +1,242 @@
+"""What the command line prints, in 80 columns. The one file that imports rich."""
+
+import json
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from jax_logreg.audit.compare import Comparison
+from jax_logreg.interfaces.main_job import Job, Report, Training
+
+try:
+    from rich import box
+    from rich.console import Console
+    from rich.status import Status as Spinner
+    from rich.table import Table
+
+    HAS_RICH = True
+except ImportError:
+    HAS_RICH = False
+
+WIDTH = 80
+
+# Beyond this many features the table shows the largest; --json has them all.
+_SHOWN_FEATURES = 40
+
+
+def require_rich() -> None:
+    """Say how to get rich where it is missing.
+
+    Raises:
+        ValueError: naming the command and the way without.
+    """
+    if not HAS_RICH:
+        raise ValueError("tables need rich: pip install 'jax-logreg[cli]', or use --json.")
+
+
+class Progress:
+    """A line on the error stream that tells what is going on; silent in a pipe."""
+
+    def __init__(self) -> None:
+        self._spinner: Any = None
+        if HAS_RICH:
+            console = Console(stderr=True)
+            if console.is_terminal:
+                self._spinner = Spinner("starting", console=console)
+
+    def shown(self) -> AbstractContextManager[Any]:
+        """A context in which the line is visible."""
+        return self._spinner or nullcontext()
+
+    def report(self) -> Report:
+        """The function to call with (what, steps, loss, gradient norm)."""
+
+        def tell(what: str, steps: int = 0, loss: float = 0.0, norm: float = math.nan) -> None:
+            if self._spinner is None:
+                return
+            text = (
+                what
+                if math.isnan(norm)
+                else (f"{what}: step {steps}, loss {loss:.6g}, gradient norm {norm:.1e}")
+            )
+            self._spinner.update(text)
+
+        return tell
+
+
+def print_job(job: Job) -> None:
+    """The report of the main job for people."""
+    console = Console(width=WIDTH, highlight=False)
+    _print_heading(console, job)
+    console.print(_training_table(job.trainings))
+    _print_messages(console, job)
+    console.print(_coefficient_table(job))
+    console.print(_audit_table(job.audits))
+    _print_audit_verdict(console, job)
+
+
+def _print_heading(console: "Console", job: Job) -> None:
+    n, p = job.table.X.shape
+    settings = job.settings
+    columns = "standardized" if settings.standardize else "as given"
+    model = "softmax" if len(job.table.class_names) > 2 else "sigmoid"
+    console.print(f"{job.table.name}: {n} rows, {p} features ({columns})", style="bold")
+    console.print(f"classes: {', '.join(job.table.class_names)} ({model} model)")
+    console.print(
+        f"L2 strength {settings.l2:g} on the mean loss, {settings.derivatives} derivatives, "
+        f"{settings.dtype}, {job.device}\n",
+        soft_wrap=False,
+    )
+
+
+def _training_table(trainings: list[Training]) -> "Table":
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    table.add_column("solver", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for heading in ("steps", "loss", "gradient", "accuracy", "compile", "run"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for t in trainings:
+        table.add_row(
+            t.solver,
+            t.status.name.lower(),
+            str(int(t.result.num_steps)),
+            f"{float(t.result.objective):.6f}",
+            f"{float(t.result.gradient_norm):.1e}",
+            f"{100 * t.accuracy:.1f} %",
+            f"{t.compile_seconds:.2f} s",
+            _seconds(t.run_seconds),
+        )
+    return table
+
+
+def _seconds(seconds: float) -> str:
+    return f"{1e3 * seconds:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _print_messages(console: "Console", job: Job) -> None:
+    """Why a row is no answer, each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for training in job.trainings:
+        if training.status != 0:
+            reasons.setdefault(training.status.message, []).append(training.solver)
+    for message, solvers in reasons.items():
+        console.print(f"{', '.join(solvers)}: {message}\n", style="yellow")
+
+
+def _coefficient_table(job: Job) -> "Table":
+    best = job.trainings[job.best]
+    names = job.table.class_names
+    coef = np.asarray(best.result.coef).reshape(len(job.scale), -1)
+    intercept = np.atleast_1d(best.result.intercept)
+    unit = "per standard deviation" if job.settings.standardize else "per unit"
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=0,
+        title_justify="left",
+        title=f"Coefficients of {best.solver}, log-odds {unit}",
+    )
+    table.add_column("feature", overflow="fold")
+    for heading in names if len(names) > 2 else [f"of {names[1]}"]:
+        table.add_column(heading, justify="right")
+    order = np.argsort(-np.abs(coef).max(axis=1), kind="stable")
+    shown = np.sort(order[:_SHOWN_FEATURES])
+    for j in shown:
+        table.add_row(job.table.feature_names[j], *(f"{value:.4f}" for value in coef[j]))
+    if len(shown) < len(coef):
+        table.add_row(f"… and {len(coef) - len(shown)} smaller ones (--json has all)")
+    if job.settings.fit_intercept:
+        table.add_row("(intercept)", *(f"{value:.4f}" for value in intercept))
+    return table
+
+
+def _audit_table(audits: dict[str, list[Comparison]]) -> "Table":
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=0,
+        title_justify="left",
+        title="Derivatives by hand against autodiff, largest difference",
+    )
+    table.add_column("derivative")
+    for dtype in audits:
+        table.add_column(f"{dtype} abs", justify="right")
+        table.add_column("relative", justify="right")
+    table.add_column("verdict")
+    for row in zip(*audits.values(), strict=True):
+        cells = [f"{x:.1e}" for c in row for x in (c.absolute, c.relative)]
+        table.add_row(row[0].name, *cells, "agree" if all(c.agrees for c in row) else "DIFFER")
+    return table
+
+
+def _print_audit_verdict(console: "Console", job: Job) -> None:
+    comparisons = [c for audit in job.audits.values() for c in audit]
+    failed = [c.name for c in comparisons if not c.agrees]
+    bounds = ", ".join(f"{audit[0].bound:.1e} in {d}" for d, audit in job.audits.items())
+    where = f"at a random point, {job.audit_rows} of {len(job.table.y)} rows"
+    verdict = f"differ: {', '.join(failed)}" if failed else "all agree"
+    console.print(
+        f"{verdict} ({where}; relative to the largest entry, bound {bounds})",
+        style="red" if failed else "green",
+    )
+
+
+def job_as_json(job: Job) -> str:
+    """The report of the main job for machines: one JSON object."""
+    document = {
+        "data": {
+            "name": job.table.name,
+            "rows": len(job.table.y),
+            "features": job.table.feature_names,
+            "classes": job.table.class_names,
+            "scale": job.scale.tolist(),
+        },
+        "settings": vars(job.settings),
+        "device": job.device,
+        "trainings": [_training_as_dict(t) for t in job.trainings],
+        "best": job.trainings[job.best].solver,
+        "audit": {
+            "rows": job.audit_rows,
+            **{dtype: [c._asdict() for c in audit] for dtype, audit in job.audits.items()},
+        },
+        "sound": job.sound,
+    }
+    return json.dumps(_finite(document), ensure_ascii=False, allow_nan=False)
+
+
+def _training_as_dict(training: Training) -> dict[str, Any]:
+    result = training.result
+    steps = int(result.num_steps) + 1
+    return {
+        "solver": training.solver,
+        "status": training.status.name,
+        "message": training.status.message,
+        "converged": bool(result.converged),
+        "num_steps": int(result.num_steps),
+        "objective": float(result.objective),
+        "gradient_norm": float(result.gradient_norm),
+        "newton_decrement": float(result.newton_decrement),
+        "rank": int(result.rank),
+        "accuracy": training.accuracy,
+        "compile_seconds": training.compile_seconds,
+        "run_seconds": training.run_seconds,
+        "coef": result.coef.tolist(),
+        "intercept": result.intercept.tolist(),
+        "history": {
+            "objective": result.history.objective[:steps].tolist(),
+            "gradient_norm": result.history.gradient_norm[:steps].tolist(),
+        },
+    }
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null stands for them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""What is minimised: the model, its loss, the penalty, and their sum over rows."""

@@ -1,0 +1,119 @@
+r"""Where F has no curvature, and how much it can have at most.
+
+Three facts about F that solvers and the stopping rule lean on: the class shifts
+that softmax cannot see, the directions along which the loss falls for ever, and the
+largest curvature anywhere.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jax_logreg.objective.model import PRECISION
+from jax_logreg.objective.objective import Objective
+
+_EXACT_BOUND_LIMIT = 2000  # a larger Gram matrix costs more than the fit it would serve
+
+
+def centre_classes(objective: Objective, theta: jax.Array) -> jax.Array:
+    """θ with the same probabilities whose coefficients sum to zero over the classes.
+
+    Adding one number to all K logits changes no probability, so unpenalised softmax
+    has no unique answer; this is the one that the package returns. The L2 penalty
+    only falls. The sigmoid model has no such freedom: θ comes back as it is.
+    """
+    if not objective.class_shape:
+        return theta
+    table = theta.reshape((-1, *objective.class_shape))
+    return (table - jnp.mean(table, axis=1, keepdims=True)).reshape(-1)
+
+
+def pin_class_shifts(objective: Objective, hessian: jax.Array) -> jax.Array:
+    """The Hessian, given curvature along the class shifts as well, (P, P).
+
+    For a θ and a gradient that sum to zero over the classes the Newton step stays
+    what it was; the matrix becomes invertible whenever X has full rank.
+    """
+    if not objective.class_shape:
+        return hessian
+    (K,) = objective.class_shape
+    size = jnp.mean(jnp.diag(hessian).reshape(-1, K), axis=1)
+    pin = jnp.kron(jnp.diag(size), jnp.full((K, K), 1 / K, hessian.dtype))
+    return hessian + pin
+
+
+def recedes(
+    objective: Objective, direction: jax.Array, rtol: float = 0.0, reach: float = 0.0
+) -> jax.Array:
+    r"""Whether F falls for ever along ``direction``, so that it has no minimum.
+
+    The slope of row i's loss at the far end of z = Xd is :math:`\max(z,0) - yz`, for
+    softmax :math:`\max_k z_k - \sum_k Y_k z_k`: never negative, and zero only where
+    the direction agrees with the label. F recedes when it is zero in every row and
+    the penalty does not act. With ``rtol = 0`` a True is a proof (up to the rounding
+    of Xd) that the data are separated, completely or quasi-completely.
+
+    Source: Albert & Anderson (1984), Biometrika 71, "On the existence of maximum
+    likelihood estimates in logistic regression models".
+
+    Args:
+        objective: the problem.
+        direction: d, (P,).
+        rtol: a row's slope counts as zero up to rtol · max|z|.
+        reach: directions that move no logit by more than this do not count.
+
+    Returns:
+        A boolean scalar.
+    """
+    z = objective.linear(direction)
+    if not objective.class_shape:
+        slope, spread = jnp.maximum(z, 0) - objective.y * z, jnp.abs(z)
+    else:
+        top = jnp.max(z, axis=1)
+        slope = top - jnp.sum(objective.y * z, axis=1)
+        spread = top - jnp.min(z, axis=1)
+    counted = objective.row_weight > 0
+    spread = jnp.max(jnp.where(counted, spread, 0))
+    agrees = jnp.all(jnp.where(counted, slope <= rtol * spread, True))
+    free = objective.penalty.value(objective.split(direction)[0]) == 0
+    return agrees & free & (spread > reach) & jnp.isfinite(spread)
+
+
+def separates(objective: Objective, theta: jax.Array, value: jax.Array) -> jax.Array:
+    """Whether θ, where F has this value, proves the data completely separated.
+
+    A row on the wrong side costs at least log 2, so a value below the lightest row's
+    share of that has every row on the right side. Only then is a product spent to see
+    whether θ itself is a direction of recession.
+    """
+    lightest = jnp.min(jnp.where(objective.row_weight > 0, objective.row_weight, jnp.inf))
+    small = value < jnp.log(2.0) * lightest
+    return jax.lax.cond(small, lambda: recedes(objective, theta), lambda: jnp.asarray(False))
+
+
+def curvature_bound(objective: Objective) -> jax.Array:
+    r"""L with :math:`\nabla^2F(\theta) \preceq L\,I` everywhere: 1/L is a safe step.
+
+    :math:`L = c\,\lambda_{\max}(Z^\top W Z) + \max_j \text{strength}\,f_j`, with Z the
+    features and the intercept's ones, c = ¼ for the sigmoid and ½ for softmax
+    (Böhning 1992, Ann. Inst. Statist. Math. 44). Problems with thousands of rows and
+    columns take the trace in place of the eigenvalue: larger, hence still safe.
+    """
+    X, weight = objective.X, objective.row_weight
+    norms = jnp.sum(X * X, axis=1) + objective.fit_intercept
+    largest = jnp.sum(weight * norms)
+    if min(X.shape) <= _EXACT_BOUND_LIMIT:
+        largest = jnp.linalg.eigvalsh(_weighted_gram(objective))[-1]
+        largest = largest * (1 + 10 * min(X.shape) * jnp.finfo(X.dtype).eps)
+    coef, _ = objective.split(jnp.zeros(objective.num_parameters, X.dtype))
+    factor = 0.5 if objective.class_shape else 0.25
+    return factor * largest + jnp.max(objective.penalty.curvature(coef))
+
+
+def _weighted_gram(objective: Objective) -> jax.Array:
+    """ZᵀWZ or √W ZZᵀ √W, whichever is smaller: they share their largest eigenvalue."""
+    root = jnp.sqrt(objective.row_weight)[:, None]
+    Z = objective.X * root
+    if objective.fit_intercept:
+        Z = jnp.concatenate([Z, root], axis=1)
+    axis = 0 if Z.shape[0] > Z.shape[1] else 1
+    return jnp.tensordot(Z, Z, axes=(axis, axis), precision=PRECISION)

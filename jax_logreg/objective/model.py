@@ -1,0 +1,92 @@
+r"""The sigmoid and the softmax model: from rows to logits to probabilities.
+
+Binary problems have logits of shape (n,), problems with K classes (n, K); every
+function here reads which model is meant from that shape.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+# On a GPU the default float32 product keeps about three digits (TF32).
+PRECISION = jax.lax.Precision.HIGHEST
+
+
+def logits(
+    X: ArrayLike, coef: ArrayLike, intercept: ArrayLike = 0.0, offset: ArrayLike = 0.0
+) -> jax.Array:
+    r"""Linear predictor of every row: :math:`\eta = X\beta + b + \text{offset}`.
+
+    Args:
+        X: features, (n, p).
+        coef: β, (p,) for the sigmoid model, (p, K) for softmax.
+        intercept: b, () or (K,).
+        offset: a known part of η, (n,) or (n, K).
+
+    Returns:
+        η, (n,) or (n, K), in log-odds. The notebook text writes it wᵀX, the
+        article Z.
+
+    >>> logits([[1.0, 2.0]], [0.5, -1.0], 0.25).tolist()
+    [-1.25]
+    """
+    product = jnp.matmul(jnp.asarray(X), jnp.asarray(coef), precision=PRECISION)
+    return product + jnp.asarray(intercept) + jnp.asarray(offset)
+
+
+def sigmoid(z: ArrayLike) -> jax.Array:
+    r"""Probability of log-odds z: :math:`\sigma(z) = 1/(1+e^{-z})`, any shape.
+
+    >>> sigmoid([0.0, 1e20, -1e20]).tolist()
+    [0.5, 1.0, 0.0]
+    """
+    return jax.nn.sigmoid(jnp.asarray(z))
+
+
+def softmax(z: ArrayLike) -> jax.Array:
+    r"""Probabilities of K logits: :math:`e^{z_k}/\sum_m e^{z_m}`, over the last axis.
+
+    >>> softmax([0.0, 0.0, -1e20]).tolist()
+    [0.5, 0.5, 0.0]
+    """
+    return jax.nn.softmax(jnp.asarray(z), axis=-1)
+
+
+def probability(eta: ArrayLike) -> jax.Array:
+    r"""The prediction :math:`\mu` (ŷ in the texts) for logits (n,) or (n, K).
+
+    >>> probability([[1.0, 1.0]]).tolist()
+    [[0.5, 0.5]]
+    """
+    eta = jnp.asarray(eta)
+    return sigmoid(eta) if eta.ndim == 1 else softmax(eta)
+
+
+def predict_class(eta: ArrayLike) -> jax.Array:
+    """The likeliest class of every row, (n,): 1 where η > 0, or the largest logit.
+
+    >>> predict_class([-0.5, 2.0]).tolist(), predict_class([[1.0, 0.0]]).tolist()
+    ([0, 1], [0])
+    """
+    eta = jnp.asarray(eta)
+    return (eta > 0).astype(int) if eta.ndim == 1 else jnp.argmax(eta, axis=-1)
+
+
+def odds(p: ArrayLike) -> jax.Array:
+    r"""Odds of a probability: :math:`p/(1-p)`, for p in [0, 1).
+
+    >>> odds(0.75).item()
+    3.0
+    """
+    p = jnp.asarray(p)
+    return p / (1 - p)
+
+
+def logit(p: ArrayLike) -> jax.Array:
+    r"""Log-odds of a probability: :math:`\log(p/(1-p))`, the inverse of the sigmoid.
+
+    >>> logit(0.5).item()
+    0.0
+    """
+    p = jnp.asarray(p)
+    return jnp.log(p) - jnp.log1p(-p)

@@ -1,0 +1,142 @@
+r"""The function that training minimises, and the one place that lays out its parameters.
+
+.. math::
+    F(\beta, b) = \frac{1}{\sum_i w_i}\sum_i w_i\,\ell(y_i, \eta_i) + P(\beta),
+    \qquad \eta = X\beta + b + \text{offset}.
+
+Solvers see one flat vector θ: the coefficients row by row, then the intercept(s).
+For softmax θ reshapes to (p + 1, K): entry j·K + k is feature j, class k, and the
+last K entries are the intercepts. Without an intercept that last part is absent.
+
+======================  ======  =======================================
+word                    symbol  shape
+======================  ======  =======================================
+features                X       (n, p)
+labels                  y, Y    (n,) in [0, 1]; (n, K) rows sum to one
+sample_weight           w       (n,)
+offset                          (n,) or (n, K)
+coef                    β       (p,) or (p, K)
+intercept               b       () or (K,)
+logits                  η       (n,) or (n, K)
+probability             μ, ŷ    (n,) or (n, K)
+parameters              θ       (P,), P = (p + 1) or (p + 1)·K
+======================  ======  =======================================
+"""
+
+from dataclasses import dataclass, field, replace
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jax_logreg.objective.losses import cross_entropy
+from jax_logreg.objective.model import logits
+from jax_logreg.objective.penalties import L2
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Objective:
+    """The data and the penalty that define F; build it with :func:`make_objective`.
+
+    Attributes:
+        X: (n, p).
+        y: (n,) or (n, K).
+        row_weight: w / Σw, (n,).
+        offset: (n,), (n, K), or None for zero.
+        penalty: P.
+        fit_intercept: whether θ ends in an intercept.
+    """
+
+    X: jax.Array
+    y: jax.Array
+    row_weight: jax.Array
+    offset: jax.Array | None
+    penalty: L2
+    fit_intercept: bool = field(metadata={"static": True})
+
+    @property
+    def class_shape(self) -> tuple[int, ...]:
+        """() for the sigmoid model, (K,) for softmax."""
+        return self.y.shape[1:]
+
+    @property
+    def num_parameters(self) -> int:
+        """P, the length of θ."""
+        rows = self.X.shape[1] + self.fit_intercept
+        return rows * (self.class_shape[0] if self.class_shape else 1)
+
+    def split(self, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """θ as (coef, intercept); the intercept is zero where none is fitted."""
+        table = theta.reshape((-1, *self.class_shape))
+        if self.fit_intercept:
+            return table[:-1], table[-1]
+        return table, jnp.zeros(self.class_shape, theta.dtype)
+
+    def join(self, coef: jax.Array, intercept: jax.Array) -> jax.Array:
+        """The inverse of :meth:`split`."""
+        parts = [coef.reshape(-1), intercept.reshape(-1)]
+        return jnp.concatenate(parts if self.fit_intercept else parts[:1])
+
+    def linear(self, theta: jax.Array) -> jax.Array:
+        """Xβ + b, the part of η that is linear in θ: the one forward product."""
+        return logits(self.X, *self.split(theta))
+
+    def add_offset(self, linear: jax.Array) -> jax.Array:
+        """η from its linear part."""
+        return linear if self.offset is None else linear + self.offset
+
+    def value_from_logits(self, eta: jax.Array, coef: jax.Array) -> jax.Array:
+        """F where η is already known: no product with X."""
+        return jnp.sum(self.row_weight * cross_entropy(eta, self.y)) + self.penalty.value(coef)
+
+    def value(self, theta: jax.Array) -> jax.Array:
+        """F(θ), a scalar: mean nats a row, plus the penalty."""
+        return self.value_from_logits(self.add_offset(self.linear(theta)), self.split(theta)[0])
+
+    def take(self, rows: jax.Array, scale: jax.Array) -> "Objective":
+        """F over the given rows, their weights times ``scale`` (m,): one minibatch."""
+        return replace(
+            self,
+            X=self.X[rows],
+            y=self.y[rows],
+            row_weight=self.row_weight[rows] * scale,
+            offset=None if self.offset is None else self.offset[rows],
+        )
+
+
+def make_objective(
+    X: ArrayLike,
+    y: ArrayLike,
+    penalty: L2 | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+    fit_intercept: bool = True,
+) -> Objective:
+    """The objective of a data set, in the dtype of X.
+
+    Args:
+        X: (n, p) floating.
+        y: (n,) in [0, 1] for the sigmoid model, (n, K) for softmax.
+        penalty: none if absent.
+        sample_weight: (n,), ≥ 0 with a positive sum; ones if absent.
+        offset: (n,) or (n, K); zero if absent.
+        fit_intercept: whether to add an unpenalised intercept.
+
+    >>> F = make_objective([[1.0], [2.0]], [0.0, 1.0])
+    >>> F.num_parameters, F.value(jnp.zeros(2)).round(4).item()
+    (2, 0.6931...)
+    """
+    X = jnp.asarray(X)
+    weight = jnp.ones(X.shape[:1], X.dtype)
+    if sample_weight is not None:
+        weight = jnp.asarray(sample_weight, X.dtype)
+    return Objective(
+        X=X,
+        y=jnp.asarray(y, X.dtype),
+        row_weight=weight / jnp.sum(weight),
+        offset=None if offset is None else jnp.asarray(offset, X.dtype),
+        penalty=L2(0.0) if penalty is None else penalty,
+        fit_intercept=fit_intercept,
+    )

@@ -1,0 +1,41 @@
+r"""What is added to the loss to keep coefficients small. The intercept is never penalised."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class L2:
+    r"""Ridge penalty :math:`P(\beta) = \tfrac12\,\text{strength}\sum_j f_j\|\beta_j\|^2`.
+
+    The strength multiplies the *mean* loss: scikit-learn's ``C`` is
+    1 / (strength · Σw), glmnet's ``lambda`` with ``alpha=0`` is the strength.
+
+    Attributes:
+        strength: scalar ≥ 0; zero is no penalty.
+        factor: f, (p,), ≥ 0; one factor a feature, ones if absent.
+
+    >>> L2(0.5).value(jnp.array([1.0, 2.0])).item()
+    1.25
+    >>> L2(0.5, factor=[1.0, 0.0]).value(jnp.array([1.0, 2.0])).item()
+    0.25
+    """
+
+    strength: ArrayLike
+    factor: ArrayLike | None = None
+
+    def curvature(self, coef: jax.Array) -> jax.Array:
+        """strength · factor for every coefficient: the diagonal of P's Hessian."""
+        strength = jnp.asarray(self.strength, coef.dtype)
+        if self.factor is None:
+            return jnp.broadcast_to(strength, coef.shape)
+        factor = jnp.asarray(self.factor, coef.dtype).reshape((-1,) + (1,) * (coef.ndim - 1))
+        return jnp.broadcast_to(strength * factor, coef.shape)
+
+    def value(self, coef: jax.Array) -> jax.Array:
+        """P(β), a scalar, for coefficients (p,) or (p, K)."""
+        return 0.5 * jnp.sum(self.curvature(coef) * coef**2)

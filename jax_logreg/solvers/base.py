@@ -1,0 +1,47 @@
+"""The contract of a solver: what it needs, how it starts, and one step.
+
+A solver is a frozen dataclass registered as a pytree: its numbers are leaves, so a
+new step size does not recompile and ``jax.vmap`` runs over settings. The loop, the
+stopping rule and the result belong to ``fitting``.
+"""
+
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+
+from jax_logreg.derivatives.oracle import Oracle, Point
+
+
+class State(NamedTuple):
+    """What is carried from step to step.
+
+    Attributes:
+        point: the current iterate with its value and gradient, always of the whole
+            objective: the loop stops on nothing less.
+        stalled: True when the method can make no further progress from here.
+        memory: whatever else the method remembers, any pytree.
+    """
+
+    point: Point
+    stalled: jax.Array
+    memory: Any = ()
+
+
+class Solver:
+    """A method of minimisation, told by the questions it puts to an oracle.
+
+    Attributes:
+        needs: what the oracle must offer; the loop refuses to start without it.
+        default_max_steps: the limit when the caller names none.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"gradient"})
+    default_max_steps: ClassVar[int] = 1000
+
+    def init(self, oracle: Oracle, theta: jax.Array) -> State:
+        """The state at the starting parameters."""
+        raise NotImplementedError
+
+    def step(self, oracle: Oracle, state: State) -> State:
+        """The next state; traced once, run many times."""
+        raise NotImplementedError

@@ -1,0 +1,131 @@
+"""Newton's method, which for this model is iteratively reweighted least squares (IRLS)."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import cho_solve
+from jax.scipy.sparse.linalg import cg
+
+from jax_logreg.derivatives.oracle import Oracle, Point
+from jax_logreg.solvers.base import Solver, State
+from jax_logreg.solvers.line_search import search
+
+# A pivot this close to round-off means that Cholesky's digits cannot be trusted.
+_TRUSTED_PIVOT = 1e3
+_CG_STEPS = 100
+
+
+class Direction(NamedTuple):
+    """A Newton direction and what was learnt on the way.
+
+    Attributes:
+        step: d, (P,), of minimum norm among all that solve Hd = −g.
+        rank: numerical rank of H, an integer scalar; −1 where it was not computed.
+    """
+
+    step: jax.Array
+    rank: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Newton(Solver):
+    r"""Newton's method, :math:`\theta \leftarrow \theta - t\,H(\theta)^{-1}\nabla F(\theta)`.
+
+    Undamped (t = 1) it can diverge from an ordinary start. Here a line search chooses
+    t, a singular H gives the step of minimum norm, and round-off does not stall it.
+    Source: the notebook text's side note; Nocedal & Wright, *Numerical Optimization*,
+    section 3.3.
+    """
+
+    needs = frozenset({"gradient", "hessian", "along"})
+    default_max_steps = 100
+
+    def init(self, oracle: Oracle, theta: jax.Array) -> State:
+        return State(oracle.at(theta), jnp.asarray(False))
+
+    def step(self, oracle: Oracle, state: State) -> State:
+        direction = newton_direction(oracle, state.point).step
+        return newton_move(oracle, state.point, direction)
+
+
+def newton_move(oracle: Oracle, point: Point, direction: jax.Array) -> State:
+    """The state after a line search along a Newton direction, full step first."""
+    found = search(
+        oracle.along(point, direction),
+        point.value,
+        jnp.vdot(point.gradient, direction),
+        jnp.ones((), point.value.dtype),
+    )
+    return State(oracle.at(point.theta + found.step * direction), ~found.found)
+
+
+def newton_direction(oracle: Oracle, point: Point) -> Direction:
+    """The minimum-norm solution of Hd = −g from the dense Hessian.
+
+    Where H explains too little of the gradient (a start so far out that every
+    probability is saturated) the direction is that of steepest descent.
+    """
+    direction = minimum_norm_solve(oracle.pin(oracle.hessian(point)), -point.gradient)
+    descends = jnp.vdot(point.gradient, direction.step) < 0
+    return direction._replace(step=jnp.where(descends, direction.step, -point.gradient))
+
+
+def newton_direction_by_cg(oracle: Oracle, point: Point) -> Direction:
+    """An approximate Newton direction from Hessian–vector products alone."""
+
+    def product(vector: jax.Array) -> jax.Array:
+        return oracle.hvp(point, vector)
+
+    step, _ = cg(product, -point.gradient, tol=1e-3, maxiter=_CG_STEPS)
+    return Direction(step, jnp.asarray(-1))
+
+
+def minimum_norm_solve(H: jax.Array, b: jax.Array) -> Direction:
+    """The shortest x that solves Hx = b in the least-squares sense, H symmetric.
+
+    H is first scaled to a unit diagonal, so that the units of a column decide nothing
+    about rank. Cholesky does the work; where its pivots come near round-off the
+    eigenvalues decide. A negative eigenvalue counts by its size, which keeps −Hx a
+    descent direction where a general function is not convex.
+
+    >>> H = jnp.array([[1.0, 2.0], [2.0, 4.0]])
+    >>> x, rank = minimum_norm_solve(H, jnp.array([5.0, 10.0]))
+    >>> x.round(3).tolist(), rank.item()
+    ([1.0, 2.0], 1)
+    """
+    diagonal = jnp.abs(jnp.diag(H))
+    scale = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 1)
+    scaled, right = H * scale[:, None] * scale[None, :], b * scale
+    factor = jnp.linalg.cholesky(scaled)
+    round_off = H.shape[0] * float(jnp.finfo(H.dtype).eps)
+    sound = jnp.min(jnp.diag(factor)) ** 2 > _TRUSTED_PIVOT * round_off  # False on NaN
+
+    def direct() -> Direction:
+        return Direction(scale * cho_solve((factor, True), right), jnp.asarray(H.shape[0]))
+
+    def by_eigenvalues() -> Direction:
+        return _pseudo_solve(scaled, right, scale, round_off)
+
+    return jax.lax.cond(sound, direct, by_eigenvalues)
+
+
+def _pseudo_solve(
+    scaled: jax.Array, right: jax.Array, scale: jax.Array, round_off: float
+) -> Direction:
+    """The solve where the scaled matrix has eigenvalues that are zero to round-off."""
+    values, vectors = jnp.linalg.eigh(scaled)
+    size = jnp.abs(values)
+    keep = size > round_off * jnp.max(size)
+    parts = vectors.T @ right
+    unexplained = jnp.linalg.norm(jnp.where(keep, 0, parts)) > 0.1 * jnp.linalg.norm(parts)
+    x = scale * (vectors @ jnp.where(keep, parts / jnp.where(keep, size, 1), 0))
+    # Shortest in the caller's units, not in the scaled ones: drop the null directions.
+    null = jnp.where(keep, 0, scale[:, None] * vectors)
+    null = null / jnp.where(keep, 1, jnp.linalg.norm(null, axis=0))
+    inner = null.T @ null + jnp.diag(keep.astype(x.dtype))
+    x = x - null @ jnp.linalg.solve(inner, null.T @ x)
+    steepest = right / scale
+    return Direction(jnp.where(unexplained, steepest, x), jnp.sum(keep))

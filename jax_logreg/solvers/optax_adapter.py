@@ -1,0 +1,112 @@
+"""Any Optax gradient transformation, on the whole data or on shuffled minibatches."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jax_logreg.derivatives.oracle import Oracle
+from jax_logreg.solvers.base import Solver, State
+
+# A schedule may begin at zero, and one still step is no stall; this many are.
+_STILL_STEPS = 10
+
+
+def _update(
+    transform: optax.GradientTransformation,
+    oracle: Oracle,
+    theta: Any,
+    grad: Any,
+    value: Any,
+    memory: Any,
+) -> tuple[jax.Array, Any]:
+    """One Optax update; a line search inside it differentiates the oracle's value."""
+    general = optax.with_extra_args_support(transform)
+    updates, memory = general.update(
+        grad, memory, theta, value=value, grad=grad, value_fn=oracle.value
+    )
+    return optax.apply_updates(theta, updates), memory
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Optax(Solver):
+    """Full-batch training by an Optax transformation, schedules and line searches included.
+
+    Attributes:
+        transform: as Optax made it, such as ``optax.adam(0.1)`` or ``optax.lbfgs()``.
+            Its functions are compiled in: build it once and reuse it, since every new
+            one compiles anew.
+    """
+
+    transform: optax.GradientTransformation = field(metadata={"static": True})
+
+    default_max_steps = 5_000
+
+    def init(self, oracle: Oracle, theta: jax.Array) -> State:
+        memory = (self.transform.init(theta), jnp.zeros((), int))
+        return State(oracle.at(theta), jnp.asarray(False), memory)
+
+    def step(self, oracle: Oracle, state: State) -> State:
+        point, (memory, still) = state.point, state.memory
+        theta, memory = _update(
+            self.transform, oracle, point.theta, point.gradient, point.value, memory
+        )
+        still = jnp.where(jnp.all(theta == point.theta), still + 1, 0)
+        return State(oracle.at(theta), still >= _STILL_STEPS, (memory, still))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Minibatch(Solver):
+    """Training by an Optax transformation over shuffled minibatches; one step is one epoch.
+
+    Every epoch visits each row once in a fresh order. The point that the loop judges is
+    evaluated on the whole data after the epoch: a noisy batch never stops the training.
+
+    Attributes:
+        transform: as Optax made it. With a constant learning rate the iterates hover
+            around the optimum: a decaying schedule settles.
+        batch_size: rows a batch; the last batch takes what is left.
+        key: from ``jax.random.key``; the same key repeats the training exactly.
+    """
+
+    transform: optax.GradientTransformation = field(metadata={"static": True})
+    batch_size: int = field(metadata={"static": True})
+    key: jax.Array
+
+    needs = frozenset({"gradient", "rows"})
+    default_max_steps = 200
+
+    def init(self, oracle: Oracle, theta: jax.Array) -> State:
+        return State(oracle.at(theta), jnp.asarray(False), (self.transform.init(theta), self.key))
+
+    def step(self, oracle: Oracle, state: State) -> State:
+        memory, key = state.memory
+        key, shuffle = jax.random.split(key)
+        batches = self._batches(oracle.num_rows(), shuffle)
+
+        def train(
+            carry: tuple[jax.Array, Any], batch: tuple[jax.Array, jax.Array]
+        ) -> tuple[tuple[jax.Array, Any], None]:
+            theta, memory = carry
+            part = oracle.minibatch(*batch)
+            point = part.at(theta)
+            return _update(self.transform, part, theta, point.gradient, point.value, memory), None
+
+        (theta, memory), _ = jax.lax.scan(train, (state.point.theta, memory), batches)
+        return State(oracle.at(theta), jnp.asarray(False), (memory, key))
+
+    def _batches(self, n: int, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Row numbers and weight multipliers, (number of batches, batch size) each.
+
+        The multipliers make each batch estimate the mean over all rows; the padding
+        of the last batch counts nothing.
+        """
+        size = min(self.batch_size, n)
+        count = -(-n // size)
+        order = jnp.resize(jax.random.permutation(key, n), (count, size))
+        real = (jnp.arange(count * size) < n).reshape(count, size)
+        return order, real * (n / jnp.sum(real, axis=1, keepdims=True))
