@@ -32,6 +32,7 @@ from jax_logreg.objective.model import (
 )
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import L2
+from jax_logreg.solvers.base import Solver
 from jax_logreg.solvers.gradient_descent import BacktrackingGradientDescent, GradientDescent
 from jax_logreg.solvers.newton import Newton
 from jax_logreg.solvers.optax_adapter import Minibatch, Optax
@@ -47,6 +48,7 @@ __all__ = [
     "Minibatch",
     "Newton",
     "Optax",
+    "Solver",
     "Status",
     "binary_cross_entropy",
     "categorical_cross_entropy",

@@ -14,14 +14,14 @@ from jax_logreg.interfaces.readers import EMBEDDED, Table, load_embedded, read_c
 
 _EXAMPLES = """\
 examples:
-  jax-logreg fit                              breast cancer, 569 rows, two classes
-  jax-logreg fit --data iris --plot iris.png  three classes, and a picture
-  jax-logreg fit --l2 0                       no penalty: see what separation does
-  jax-logreg fit my.csv --target outcome      your own file
-  jax-logreg fit --json | python -m json.tool for machines
+  jax-logreg fit                               breast cancer, two classes
+  jax-logreg fit --data iris --plot iris.png   three classes, and a picture
+  jax-logreg fit --l2 0                        no penalty: what separation does
+  jax-logreg fit my.csv --target outcome       your own file
+  jax-logreg fit --json | python -m json.tool  for machines
 
-exit status: 0 when a solver converged and every derivative agrees with autodiff,
-1 when not, 2 for bad input.
+exit status: 0 when a solver converged and every derivative agrees with
+autodiff, 1 when not, 2 for bad input.
 """
 
 
@@ -95,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     fit = commands.add_parser(
         "fit",
         help="train on a table by four solvers and audit their derivatives",
-        description="Train by gradient descent, Optax Adam, Optax L-BFGS and Newton; then "
-        "hold every derivative that was used against autodiff.",
+        description="Train by gradient descent, Optax Adam, Optax L-BFGS and Newton,\n"
+        "then hold every derivative that was used against autodiff.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -58,7 +58,8 @@ def recedes(
     Args:
         objective: the problem.
         direction: d, (P,).
-        rtol: a row's slope counts as zero up to rtol · max|z|.
+        rtol: a row's slope counts as zero up to rtol · max|z|, and a penalised
+            coefficient up to rtol · ‖d‖.
         reach: directions that move no logit by more than this do not count.
 
     Returns:
@@ -74,7 +75,10 @@ def recedes(
     counted = objective.row_weight > 0
     spread = jnp.max(jnp.where(counted, spread, 0))
     agrees = jnp.all(jnp.where(counted, slope <= rtol * spread, True))
-    free = objective.penalty.value(objective.split(direction)[0]) == 0
+    coef, _ = objective.split(direction)
+    curvature = objective.penalty.curvature(coef)
+    scale = rtol**2 * jnp.max(curvature) * jnp.sum(coef**2)
+    free = jnp.sum(curvature * coef**2) <= scale
     return agrees & free & (spread > reach) & jnp.isfinite(spread)
 
 

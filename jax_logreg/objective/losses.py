@@ -25,7 +25,7 @@ def binary_cross_entropy(eta: ArrayLike, y: ArrayLike) -> jax.Array:
         Losses in nats, (n,).
 
     >>> binary_cross_entropy([0.0, -1e4], [1.0, 0.0]).round(4).tolist()
-    [0.6931..., 0.0]
+    [0.693..., 0.0]
     """
     eta, y = jnp.asarray(eta), jnp.asarray(y)
     return y * jax.nn.softplus(-eta) + (1 - y) * jax.nn.softplus(eta)
@@ -42,7 +42,7 @@ def categorical_cross_entropy(eta: ArrayLike, Y: ArrayLike) -> jax.Array:
         Losses in nats, (n,).
 
     >>> categorical_cross_entropy([[0.0, 0.0]], [[1.0, 0.0]]).round(4).tolist()
-    [0.6931...]
+    [0.693...]
     """
     return -jnp.sum(jnp.asarray(Y) * jax.nn.log_softmax(jnp.asarray(eta), axis=-1), axis=-1)
 
@@ -50,11 +50,11 @@ def categorical_cross_entropy(eta: ArrayLike, Y: ArrayLike) -> jax.Array:
 def cross_entropy(eta: ArrayLike, y: ArrayLike) -> jax.Array:
     """Loss of every row for either model, by the shape of the logits.
 
-    >>> cross_entropy([0.0], [1.0]).tolist() == cross_entropy([[0.0, 0.0]], [[0.0, 1.0]]).tolist()
-    True
+    >>> cross_entropy([0.0], [1.0]).tolist(), cross_entropy([[0.0, 0.0]], [[0.0, 1.0]]).tolist()
+    ([0.693...], [0.693...])
     """
-    binary = jnp.ndim(eta) == 1
-    return binary_cross_entropy(eta, y) if binary else categorical_cross_entropy(eta, y)
+    eta = jnp.asarray(eta)
+    return binary_cross_entropy(eta, y) if eta.ndim == 1 else categorical_cross_entropy(eta, y)
 
 
 def cross_entropy_of_probability(mu: ArrayLike, y: ArrayLike) -> jax.Array:
@@ -68,7 +68,7 @@ def cross_entropy_of_probability(mu: ArrayLike, y: ArrayLike) -> jax.Array:
         Losses, (n,): infinite where the prediction is certain and wrong.
 
     >>> cross_entropy_of_probability([0.5], [1.0]).round(4).tolist()
-    [0.6931...]
+    [0.693...]
     """
     mu, y = jnp.asarray(mu), jnp.asarray(y)
     if mu.ndim == 1:
@@ -92,7 +92,7 @@ def log_likelihood(
         A scalar in nats.
 
     >>> log_likelihood([0.0, 0.0], [1.0, 0.0], mean=True).round(4).item()
-    -0.6931...
+    -0.693...
     """
     loss = cross_entropy(eta, y)
     weight = jnp.ones_like(loss) if sample_weight is None else jnp.asarray(sample_weight)

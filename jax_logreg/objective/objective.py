@@ -126,7 +126,7 @@ def make_objective(
 
     >>> F = make_objective([[1.0], [2.0]], [0.0, 1.0])
     >>> F.num_parameters, F.value(jnp.zeros(2)).round(4).item()
-    (2, 0.6931...)
+    (2, 0.693...)
     """
     X = jnp.asarray(X)
     weight = jnp.ones(X.shape[:1], X.dtype)

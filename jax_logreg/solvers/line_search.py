@@ -13,6 +13,7 @@ from jax_logreg.derivatives.oracle import Line
 
 # Beyond the last digit of F by this many units, a difference in F is noise.
 _NOISE_UNITS = 32
+_HALVINGS = 6
 
 
 class Search(NamedTuple):
@@ -76,7 +77,10 @@ def search(
         too_near = ~too_far & (new_slope < curvature * slope)
         low = jnp.where(too_near, t, bracket.low)
         high = jnp.where(too_far, t, bracket.high)
-        middle = jnp.where(jnp.isfinite(high), 0.5 * (low + high), 2 * low)
+        # A step many powers of ten too long, off a saturated start, is not halved away.
+        shrink = jnp.where((low == 0) & (bracket.trials >= _HALVINGS), 0.01 * high, 0.5 * high)
+        middle = jnp.where(low == 0, shrink, 0.5 * (low + high))
+        middle = jnp.where(jnp.isfinite(high), middle, 2 * low)
         done = ~(too_far | too_near)
         return _Bracket(low, high, jnp.where(done, t, middle), bracket.trials + 1, done)
 

@@ -1,0 +1,1 @@
+"""Timings against other libraries at equal accuracy: ``python -m benchmarks``."""

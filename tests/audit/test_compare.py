@@ -1,0 +1,52 @@
+import jax
+import numpy as np
+import pytest
+
+from jax_logreg.audit import atlas
+from jax_logreg.audit.atlas import FORMULAS, audit_objective
+from jax_logreg.audit.compare import ROUND_OFF_UNITS, compare
+from tests.problems import make_problem
+
+
+def test_differences_are_measured_against_the_largest_entry():
+    found = compare("g", np.array([1.0, 10.0, 1e-9]), np.array([1.0, 10.0, 2e-9]))
+    assert found.absolute == pytest.approx(1e-9)
+    assert found.relative == pytest.approx(1e-10)
+    assert not found.agrees
+
+
+@pytest.mark.parametrize(
+    ("hand", "agrees"),
+    [
+        ([1.0, -2.0], True),
+        ([-1.0, 2.0], False),
+        ([1.0, -2.0 * (1 + 2 * ROUND_OFF_UNITS * 2.3e-16)], False),
+        ([1.0], False),
+        ([1.0, np.nan], False),
+        ([0.0, 0.0], False),
+    ],
+)
+def test_the_verdict(hand, agrees):
+    assert compare("g", np.array(hand), np.array([1.0, -2.0])).agrees is agrees
+
+
+def test_zero_against_zero_agrees_and_anything_else_does_not():
+    assert compare("g", np.zeros(2), np.zeros(2)).agrees
+    assert not compare("g", np.array([0.0, 1e-300]), np.zeros(2)).agrees
+
+
+def test_the_audit_lists_every_formula_in_order(x64):
+    F = make_problem("softmax", "float64").objective()
+    found = audit_objective(F, jax.random.key(0))
+    assert [c.name for c in found] == [formula.name for formula in FORMULAS]
+    assert all(c.agrees for c in found)
+
+
+def test_the_audit_catches_a_planted_error(x64, monkeypatch):
+    wrong = [f._replace(hand=lambda *a, f=f: -f.hand(*a)) for f in FORMULAS]
+    monkeypatch.setattr(atlas, "FORMULAS", wrong)
+    atlas.both_versions.clear_cache()
+    F = make_problem("sigmoid", "float64").objective()
+    assert not any(c.agrees for c in audit_objective(F, jax.random.key(0)))
+    monkeypatch.undo()
+    atlas.both_versions.clear_cache()

@@ -1,0 +1,80 @@
+"""What holds of every solver, with either kind of derivative."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jax_logreg import (
+    BacktrackingGradientDescent,
+    GradientDescent,
+    Minibatch,
+    Newton,
+    Optax,
+    Solver,
+    fit,
+)
+from jax_logreg.derivatives.analytic import AnalyticOracle
+from jax_logreg.solvers.base import State
+from tests.problems import N, make_problem
+
+SOLVERS = {
+    "gradient descent, safe step": GradientDescent(),
+    "gradient descent, fixed step": GradientDescent(0.5),
+    "gradient descent, backtracking": BacktrackingGradientDescent(),
+    "adam": Optax(optax.adam(0.1)),
+    "lbfgs": Optax(optax.lbfgs()),
+    "minibatch": Minibatch(optax.sgd(0.5), N, jax.random.key(0)),
+    "newton": Newton(),
+}
+
+
+@pytest.fixture(params=SOLVERS.values(), ids=SOLVERS)
+def solver(request):
+    return request.param
+
+
+def test_the_registry_is_complete():
+    def leaves(cls):
+        return (
+            {cls} if not cls.__subclasses__() else set().union(*map(leaves, cls.__subclasses__()))
+        )
+
+    shipped = {c for c in leaves(Solver) if c.__module__.startswith("jax_logreg.")}
+    assert {type(s) for s in SOLVERS.values()} == shipped
+
+
+def test_it_finds_the_minimum(solver, problem):
+    options = problem.options()
+    best = fit(problem.X, problem.y, tol=1e-12, **options).raise_if_failed()
+    found = fit(problem.X, problem.y, solver=solver, max_steps=4000, tol=1e-7, **options)
+    assert found.converged, found.message
+    np.testing.assert_allclose(found.objective, best.objective, atol=1e-12)
+    np.testing.assert_allclose(found.coef, best.coef, atol=1e-4)
+
+
+def test_a_step_keeps_structure_and_dtype(solver, dtype):
+    oracle = AnalyticOracle(make_problem("sigmoid", dtype.name).objective())
+    state = solver.init(oracle, jnp.zeros(4, dtype))
+    following = jax.eval_shape(lambda s: solver.step(oracle, s), state)
+    assert isinstance(state, State)
+    assert jax.tree.structure(state) == jax.tree.structure(following)
+    for before, after in zip(jax.tree.leaves(state), jax.tree.leaves(following), strict=True):
+        assert (before.shape, before.dtype) == (after.shape, after.dtype)
+
+
+def test_the_point_it_carries_is_of_the_whole_objective(solver, problem):
+    oracle = AnalyticOracle(problem.objective())
+    state = solver.init(oracle, jnp.zeros(oracle.objective.num_parameters))
+    state = solver.step(oracle, state)
+    true = oracle.at(state.point.theta)
+    np.testing.assert_allclose(state.point.value, true.value, rtol=1e-14)
+    np.testing.assert_allclose(state.point.gradient, true.gradient, atol=1e-14)
+
+
+def test_its_numbers_are_leaves_and_its_settings_are_hashable(solver):
+    leaves, structure = jax.tree.flatten(solver)
+    assert isinstance(hash(structure), int)
+    rebuilt = jax.tree.unflatten(structure, leaves)
+    assert type(rebuilt) is type(solver)

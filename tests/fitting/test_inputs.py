@@ -1,0 +1,121 @@
+"""Bad input: an error that names the argument, the value and the remedy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jax_logreg import L2, Minibatch, Newton, Solver, fit
+from jax_logreg.derivatives.oracle import FunctionOracle
+from jax_logreg.fitting.driver import refuse_unmet_needs
+from jax_logreg.fitting.inputs import check_features, check_labels
+
+X = np.arange(8.0).reshape(4, 2)
+Y = np.array([0.0, 1.0, 0.0, 1.0])
+K3 = np.eye(3)[[0, 1, 2, 0]]
+
+
+def with_cell(array, index, value):
+    array = np.array(array, float)
+    array[index] = value
+    return array
+
+
+BAD = {
+    "nan in X": (dict(X=with_cell(X, (2, 1), np.nan)), r"X\[2, 1\] is nan"),
+    "infinity in X": (dict(X=with_cell(X, (0, 0), np.inf)), r"X\[0, 0\] is inf"),
+    "nan in y": (dict(y=with_cell(Y, 3, np.nan)), r"y\[3\] is nan"),
+    "nan in weights": (dict(sample_weight=with_cell(np.ones(4), 1, np.nan)), r"sample_weight\[1\]"),
+    "infinite offset": (dict(offset=with_cell(Y, 0, np.inf)), r"offset\[0\] is inf"),
+    "no rows": (dict(X=np.zeros((0, 2)), y=np.zeros(0)), r"X is empty.*\(0, 2\)"),
+    "no columns": (dict(X=np.zeros((4, 0))), r"X is empty"),
+    "vector X": (dict(X=Y), r"X must have shape \(n, p\).*\(4,\).*reshape"),
+    "text X": (dict(X=np.array([["a", "b"]] * 4)), r"X must hold numbers"),
+    "text y": (dict(y=np.array(["a", "b", "a", "b"])), r"y must hold numbers.*0, 1"),
+    "complex X": (dict(X=jnp.asarray(X) * 1j), r"X must be real"),
+    "short y": (dict(y=Y[:3]), r"y must have shape \(4,\).*\(3,\)"),
+    "deep y": (dict(y=np.zeros((4, 2, 2))), r"y must have shape"),
+    "signed y": (dict(y=2 * Y - 1), r"y must lie in \[0, 1\].*-1.0.*Map"),
+    "fractional classes": (dict(y=np.array([0, 1.5, 2, 1])), r"whole numbers.*y\[1\] is 1.5"),
+    "class too large": (dict(y=np.array([0, 1, 2, 3]), num_classes=3), r"y\[3\] is 3"),
+    "one num_classes": (dict(num_classes=1), r"num_classes must be at least 2"),
+    "rows of y": (dict(y=K3 * 0.5), r"sum to one, but y\[0\].*Divide"),
+    "columns of y": (dict(y=K3, num_classes=4), r"y must have 4 columns"),
+    "one column of y": (dict(y=np.ones((4, 1))), r"at least 2 columns"),
+    "one class": (dict(y=np.zeros(4)), r"no row of class 1"),
+    "the other class": (dict(y=np.ones(4)), r"no row of class 0"),
+    "an unseen class": (dict(y=np.array([0, 1, 3, 3])), r"no row of class 2"),
+    "one class by weight": (dict(sample_weight=1 - Y), r"no row of class 1 \(with positive"),
+    "weights' shape": (dict(sample_weight=np.ones(3)), r"sample_weight must have shape \(4,\)"),
+    "negative weight": (dict(sample_weight=Y - 0.5), r"sample_weight\[0\] is -0.5.*zero"),
+    "weights of zero": (dict(sample_weight=np.zeros(4)), r"sums to zero"),
+    "offset's shape": (dict(offset=np.zeros(3)), r"offset must have the shape.*\(4,\)"),
+    "penalty's type": (dict(penalty=0.1), r"penalty must be None or L2\(strength\).*0.1"),
+    "negative strength": (dict(penalty=L2(-1.0)), r"strength must not be negative.*-1"),
+    "infinite strength": (dict(penalty=L2(np.inf)), r"penalty strength must be finite"),
+    "many strengths": (dict(penalty=L2(np.ones(2))), r"must be a scalar.*vmap"),
+    "factor's shape": (dict(penalty=L2(1.0, np.ones(3))), r"factor must have shape \(2,\)"),
+    "negative factor": (dict(penalty=L2(1.0, np.array([1, -1]))), r"factor must not be negative"),
+    "unknown solver": (dict(solver="sgd"), r"'newton', 'gradient_descent', 'lbfgs'.*'sgd'"),
+    "unknown derivatives": (dict(derivatives="manual"), r"'analytic' or 'autodiff', not 'manual'"),
+    "zero tol": (dict(tol=0.0), r"tol must be positive, but it is 0"),
+    "nan tol": (dict(tol=np.nan), r"tol must be positive"),
+    "negative steps": (dict(max_steps=-1), r"max_steps must be a whole number.*-1"),
+    "fractional steps": (dict(max_steps=1.5), r"max_steps must be a whole number.*1.5"),
+    "init's shape": (dict(init=(np.zeros(3), 0.0)), r"init coef must have shape \(2,\).*\(3,\)"),
+    "init's length": (dict(init=(np.zeros(2),)), r"init must be a pair"),
+    "nan in init": (dict(init=(np.zeros(2), np.nan)), r"init intercept must be finite"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_by_name(case):
+    arguments, message = BAD[case]
+    arguments = {"X": X, "y": Y} | arguments
+    with pytest.raises(ValueError, match=message):
+        fit(arguments.pop("X"), arguments.pop("y"), **arguments)
+
+
+def test_a_solver_that_lacks_what_it_needs_is_refused_before_the_loop():
+    oracle = FunctionOracle(jnp.sum)
+    with pytest.raises(ValueError, match="Minibatch needs 'rows'.*lbfgs"):
+        refuse_unmet_needs(oracle, Minibatch(optax.sgd(1.0), 2, jax.random.key(0)), 2)
+    with pytest.raises(ValueError, match="Newton needs 'hessian': 10002 parameters"):
+        fit(np.ones((2, 10_001)), np.array([0.0, 1.0]), solver=Newton())
+
+
+def test_progress_is_refused_inside_jit():
+    def train(X):
+        return fit(X, Y, progress=print).coef
+
+    with pytest.raises(ValueError, match="outside jit"):
+        jax.jit(train)(X)
+
+
+def test_whole_numbers_and_small_floats_become_floats_that_can_be_trained():
+    assert check_features(np.ones((2, 2), int)).dtype == jnp.float32
+    assert check_features(jnp.ones((2, 2), jnp.bfloat16)).dtype == jnp.float32
+    with jax.enable_x64(True):
+        assert check_features(np.ones((2, 2))).dtype == jnp.float64
+
+
+def test_labels_choose_the_model():
+    features = jnp.asarray(X)
+    assert check_labels(Y, features, None).shape == (4,)
+    assert check_labels(Y.astype(bool), features, None).shape == (4,)
+    assert check_labels(np.array([0, 1, 2, 1]), features, None).shape == (4, 3)
+    assert check_labels(Y, features, 2).shape == (4, 2)
+    assert check_labels(K3, features, None).shape == (4, 3)
+
+
+def test_a_solver_of_ones_own_is_accepted():
+    class Still(Solver):
+        def init(self, oracle, theta):
+            return Newton().init(oracle, theta)
+
+        def step(self, oracle, state):
+            return state._replace(stalled=jnp.asarray(True))
+
+    jax.tree_util.register_static(Still)
+    assert fit(X, Y, solver=Still(), penalty=L2(1.0)).num_steps == 1

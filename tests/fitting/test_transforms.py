@@ -1,0 +1,102 @@
+"""``fit`` inside jit and under vmap, over each thing one would map; on a given device."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax_logreg import L2, Newton, Status, fit
+from jax_logreg.derivatives.analytic import AnalyticOracle
+from jax_logreg.fitting import driver
+from tests.problems import K, N, P, make_problem
+
+
+def close(batch, singles):
+    for i, single in enumerate(singles):
+        np.testing.assert_allclose(batch.coef[i], single.coef, atol=1e-9)
+        assert batch.status[i] == single.status
+        assert batch.num_steps[i] == single.num_steps
+
+
+def test_inside_jit_it_gives_the_same_answer(problem):
+    inside = jax.jit(lambda X, y: fit(X, y, **problem.options()))(problem.X, problem.y)
+    outside = fit(problem.X, problem.y, **problem.options())
+    np.testing.assert_allclose(inside.coef, outside.coef, atol=1e-12)
+    assert inside.status == outside.status
+
+
+def test_inside_jit_integer_labels_need_the_number_of_classes(x64):
+    X, y = make_problem("sigmoid", "float64").X, np.arange(N) % K
+    inside = jax.jit(lambda X, y: fit(X, y, num_classes=K, penalty=L2(0.1)).coef)(X, y)
+    np.testing.assert_allclose(inside, fit(X, y, penalty=L2(0.1)).coef, atol=1e-12)
+
+
+@pytest.mark.parametrize("solver", ["newton", "lbfgs", "gradient_descent"])
+def test_over_strengths(solver, model, x64):
+    problem = make_problem(model, "float64")
+    strengths = jnp.array([0.05, 0.1, 1.0])
+
+    def train(strength):
+        return fit(problem.X, problem.y, penalty=L2(strength), solver=solver)
+
+    close(jax.vmap(train)(strengths), [train(s) for s in strengths])
+
+
+def test_over_weights_data_and_starts(model, x64):
+    problem = make_problem(model, "float64")
+    rng = np.random.default_rng(0)
+    weights = jnp.asarray(rng.poisson(1.0, size=(3, N)) + 0.1)
+    tables = jnp.asarray(problem.X + 0.1 * rng.normal(size=(3, N, P)))
+    shape = (3, P) if model == "sigmoid" else (3, P, K)
+    starts = jnp.asarray(rng.normal(size=shape))
+
+    def train(w, X, start):
+        init = start, jnp.zeros(() if model == "sigmoid" else K)
+        return fit(X, problem.y, sample_weight=w, init=init, penalty=L2(0.1))
+
+    together = jax.vmap(train)(weights, tables, starts)
+    assert np.all(together.converged)
+    close(together, [train(*part) for part in zip(weights, tables, starts, strict=True)])
+
+
+def test_each_lane_has_its_own_status(x64):
+    """One table overlaps, one is separated, one holds NaN: none disturbs another."""
+    X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    y = np.array([0.0, 1, 0, 1])
+    tables = np.stack([X, X[[0, 2, 1, 3]], X * np.nan])
+    result = jax.vmap(lambda X: fit(X, y))(tables)
+    expected = [Status.CONVERGED, Status.SEPARATED, Status.NOT_FINITE]
+    np.testing.assert_array_equal(result.status, expected)
+
+
+def test_the_answer_stays_on_the_device_of_the_data(x64):
+    device = jax.devices()[-1]
+    problem = make_problem("sigmoid", "float64")
+    result = fit(jax.device_put(problem.X, device), jax.device_put(problem.y, device))
+    assert result.coef.devices() == {device}
+
+
+def test_the_loop_makes_no_trip_to_the_host(problem):
+    oracle, solver = AnalyticOracle(problem.objective()), Newton()
+    theta, tol = jnp.zeros(oracle.objective.num_parameters), jnp.asarray(1e-8)
+
+    def train(oracle, theta):
+        run = driver.start(oracle, solver, theta, tol, 20)
+        return driver.advance(oracle, solver, run, tol, jnp.asarray(20))
+
+    program = str(jax.make_jaxpr(train)(oracle, theta))
+    assert "while" in program
+    assert "callback" not in program
+
+
+def test_a_second_fit_of_the_same_shape_compiles_nothing(problem):
+    def compiled_programs():
+        from jax_logreg.fitting.fit import _conclude, _run
+
+        return _run._cache_size() + _conclude._cache_size()
+
+    fit(problem.X, problem.y, **problem.options())
+    before = compiled_programs()
+    options = problem.options() | {"penalty": L2(np.asarray(0.3), problem.penalty.factor)}
+    fit(problem.X + 1, problem.y, tol=1e-6, **options)
+    assert compiled_programs() == before

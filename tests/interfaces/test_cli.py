@@ -1,0 +1,124 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from jax_logreg.interfaces import console, plots
+from jax_logreg.interfaces.cli import main
+
+
+@pytest.fixture(scope="module")
+def small_csv(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("cli") / "small.csv"
+    rows = [f"{a:.3f},{b:.3f},{'yes' if c > 0 else 'no'}" for a, b, c in rng.normal(size=(40, 3))]
+    path.write_text("\n".join(["first,second,answer", *rows]))
+    return str(path)
+
+
+def test_the_main_job_in_a_process_of_its_own():
+    """What the README's first command types: no argument, and everything is printed."""
+    environment = {**os.environ, "COLUMNS": "200", "PYTHONWARNINGS": "error"}
+    run = subprocess.run(
+        [sys.executable, "-m", "jax_logreg", "fit"],
+        capture_output=True, text=True, env=environment, encoding="utf-8",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    assert max(map(len, run.stdout.splitlines())) <= 80
+    for words in (
+        "569 rows, 30 features", "L2 strength 0.01", "gradient descent", "Optax Adam",
+        "Optax L-BFGS", "Newton", "worst_concavity", "all agree", "float32", "converged",
+    ):  # fmt: skip
+        assert words in run.stdout
+    assert "DIFFER" not in run.stdout
+
+
+def test_iris_without_a_penalty_says_why_there_is_no_answer(capsys):
+    assert main(["fit", "--data", "iris", "--l2", "0", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert {t["status"] for t in report["trainings"]} == {"SEPARATED"}
+    assert all("penalty" in t["message"] for t in report["trainings"])
+
+
+def test_json_is_whole_and_agrees_with_itself(small_csv, capsys):
+    assert main(["fit", small_csv, "--target", "answer", "--json", "--tol", "1e-7"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["data"]["classes"] == ["no", "yes"]
+    assert report["settings"]["l2"] == 0.01
+    assert all(c["agrees"] for dtype in ("float64", "float32") for c in report["audit"][dtype])
+    for training in report["trainings"]:
+        assert training["converged"]
+        assert len(training["history"]["objective"]) == training["num_steps"] + 1
+        assert training["gradient_norm"] <= 1e-7
+        np.testing.assert_allclose(training["coef"], report["trainings"][-1]["coef"], atol=1e-4)
+
+
+def test_the_options_reach_the_training(small_csv, capsys):
+    arguments = "--derivatives autodiff --dtype float32 --no-intercept --no-standardize --l2 0.1"
+    assert main(["fit", small_csv, "--target", "answer", "--json", *arguments.split()]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["settings"]["derivatives"] == "autodiff"
+    assert report["data"]["scale"] == [1, 1]
+    assert all(t["intercept"] == 0 for t in report["trainings"])
+
+
+def test_the_picture_is_drawn_and_the_step_limit_is_told(small_csv, tmp_path, capsys):
+    picture = tmp_path / "training.png"
+    arguments = ["fit", small_csv, "--target", "answer", "--plot", str(picture)]
+    assert main([*arguments, "--max-steps", "2"]) == 1
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    printed = capsys.readouterr().out
+    assert "max_steps" in printed
+    assert "The step limit was reached" in printed
+
+
+BAD = {
+    "no such file": (["nowhere.csv", "--target", "y"], "nowhere.csv"),
+    "no target": (["x.csv"], "needs --target"),
+    "target of nothing": (["--target", "y"], "goes with a CSV file"),
+    "both": (["x.csv", "--data", "iris"], "not both"),
+    "plot's ending": (["--plot", "x.txt"], "must end in .png"),
+    "plot's folder": (["--plot", "no/such/x.png"], "no folder"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_ends_with_status_two_and_one_line(case, capsys):
+    arguments, message = BAD[case]
+    assert main(["fit", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "option", [["--l2", "-1"], ["--l2", "nan"], ["--tol", "0"], ["--max-steps", "1.5"]]
+)
+def test_bad_numbers_are_refused_by_name(option, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", *option])
+    assert stop.value.code == 2
+    assert f"argument {option[0]}: must be a" in capsys.readouterr().err
+
+
+def test_help_fits_eighty_columns_and_has_examples(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    printed = capsys.readouterr().out
+    assert "examples:" in printed
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_missing_extras_are_named(monkeypatch, capsys):
+    monkeypatch.setattr(console, "HAS_RICH", False)
+    assert main(["fit"]) == 2
+    assert "pip install 'jax-logreg[cli]'" in capsys.readouterr().err
+    monkeypatch.setattr(plots, "HAS_MATPLOTLIB", False)
+    assert main(["fit", "--json", "--plot", "x.png"]) == 2
+    assert "pip install 'jax-logreg[plot]'" in capsys.readouterr().err

@@ -1,0 +1,117 @@
+"""The staircase, the import habits and the size budget, read off the source."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "jax_logreg"
+ROOMS = ["objective", "derivatives", "audit", "solvers", "fitting", "interfaces"]
+# A heavy optional dependency may be imported in this one file.
+OPTIONAL = {"rich": "interfaces/console.py", "matplotlib": "interfaces/plots.py"}
+CORE = {"jax", "optax", "numpy"}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def name(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(tree):
+    """(module, imported names, line) of every import, nested ones too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, [], node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in line {node.lineno}"
+            yield node.module, [alias.name for alias in node.names], node.lineno
+
+
+@pytest.fixture(params=FILES, ids=name)
+def source(request):
+    return request.param, ast.parse(request.param.read_text(encoding="utf-8"))
+
+
+def test_a_room_imports_only_itself_and_the_rooms_above(source):
+    path, tree = source
+    if path.parent == ROOT:
+        return  # the front door sees every room
+    here = ROOMS.index(path.relative_to(ROOT).parts[0])
+    for module, _, line in imports(tree):
+        if module.startswith("jax_logreg"):
+            there = ROOMS.index(module.split(".")[1])
+            assert there <= here, f"{name(path)}:{line} imports {module}"
+
+
+def test_modules_are_imported_not_rooms(source):
+    path, tree = source
+    for module, names, line in imports(tree):
+        parts = module.split(".")
+        if parts[0] == "jax_logreg" and len(parts) < 3:
+            room = ROOT / parts[-1] if len(parts) == 2 else ROOT
+            assert names, f"{name(path)}:{line}"
+            assert all((room / f"{n}.py").is_file() for n in names), f"{name(path)}:{line}"
+
+
+def test_no_import_of_the_package_inside_a_function(source):
+    path, tree = source
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            inside = [m for m, _, _ in imports(node) if m.startswith("jax_logreg")]
+            assert not inside, f"{name(path)}:{node.lineno}"
+
+
+def test_room_init_files_import_nothing(source):
+    path, tree = source
+    if path.name == "__init__.py" and path.parent != ROOT:
+        assert not list(imports(tree)), name(path)
+
+
+def test_solvers_do_not_know_the_objective(source):
+    path, tree = source
+    if path.parent.name == "solvers":
+        assert not [m for m, _, _ in imports(tree) if m.startswith("jax_logreg.objective")]
+
+
+def test_audit_knows_the_project_in_its_atlas_only(source):
+    path, tree = source
+    if path.parent.name == "audit" and path.name != "atlas.py":
+        ours = [m for m, _, _ in imports(tree) if m.startswith("jax_logreg")]
+        assert all(m.startswith("jax_logreg.audit") for m in ours), name(path)
+
+
+def test_third_parties_are_the_core_or_in_their_one_file(source):
+    path, tree = source
+    import sys
+
+    for module, _, line in imports(tree):
+        top = module.split(".")[0]
+        if top == "jax_logreg" or top in sys.stdlib_module_names or top in CORE:
+            continue
+        assert OPTIONAL.get(top) == name(path), f"{name(path)}:{line} imports {module}"
+
+
+def test_public_jax_only(source):
+    path, tree = source
+    private = [m for m, names, _ in imports(tree) if "_src" in m or "_src" in names]
+    assert not private, name(path)
+
+
+def test_size_budget(source):
+    path, tree = source
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300, name(path)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            lines = node.end_lineno - body[0].lineno + 1 if body else 0
+            assert lines <= 60, f"{name(path)}:{node.lineno} {node.name}"
+
+
+def test_every_file_is_in_a_room():
+    folders = {name(f).split("/")[0] for f in FILES if "/" in name(f)}
+    assert folders == set(ROOMS)
+
+
+def test_the_map_in_the_front_door_names_every_room():
+    text = (ROOT / "__init__.py").read_text(encoding="utf-8")
+    assert all(f"{room}/" in text for room in ROOMS)
