@@ -28,9 +28,9 @@ class Status(IntEnum):
 _MESSAGES = {
     Status.CONVERGED: "The gradient is within tol.",
     Status.NOT_UNIQUE: (
-        "The gradient is within tol, but the Hessian is singular: many coefficients fit "
-        "equally well, and this is the Newton answer of smallest step. Drop the columns "
-        "that depend on others, or add penalty=L2(strength)."
+        "The gradient is within tol, but the Hessian is singular: columns of X depend on "
+        "one another, and many coefficients fit equally well. Newton's from zero are the "
+        "shortest. Drop a column of them, or add penalty=L2(strength)."
     ),
     Status.MAX_STEPS: (
         "The step limit was reached before the gradient came within tol. Raise "
