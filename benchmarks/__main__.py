@@ -92,8 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--target", type=float, default=1e-9, help="default %(default)g")
     parser.add_argument("--repeats", type=int, default=5, help="pairs (default %(default)s)")
     parser.add_argument(
-        "--patience", type=float, default=60.0,
-        help="seconds to find a contestant's tolerance (default %(default)g)",
+        "--patience", type=float, default=30.0,
+        help="seconds to find a contestant's tolerance, and to time it (default %(default)g)",
     )  # fmt: skip
     parser.add_argument(
         "--only", action="append", metavar="TEXT", help="contestants whose name contains this"

@@ -83,6 +83,24 @@ def _clock(run: Callable[[float], object], tol: float) -> float:
     return time.perf_counter() - start
 
 
+def _interleave(
+    one: tuple[Fit, float], other: tuple[Fit, float], repeats: int, patience: float
+) -> list[tuple[float, float]]:
+    """Seconds of the two in turn, the order changing; fewer pairs of what is very slow."""
+    for run, tol in (one, other):  # the calibration of others dropped what was compiled
+        run(tol)
+    pairs: list[tuple[float, float]] = []
+    began = time.perf_counter()
+    while len(pairs) < repeats and time.perf_counter() - began < patience:
+        if len(pairs) % 2:
+            first = _clock(*one)
+            pairs.append((first, _clock(*other)))
+        else:
+            second = _clock(*other)
+            pairs.append((_clock(*one), second))
+    return pairs
+
+
 def race(
     problem: Problem,
     contestants: dict[str, Fit],
@@ -99,7 +117,7 @@ def race(
         contestants: name ↦ fit; the first is the yardstick.
         target: the relative suboptimality that all must reach.
         repeats: interleaved pairs a contestant.
-        patience: seconds to spend on finding a tolerance.
+        patience: seconds to spend on finding a tolerance, and again on timing.
         tell: called with what is going on.
     """
     tell("finding the optimum")
@@ -112,14 +130,12 @@ def race(
     timings = []
     for name, run in contestants.items():
         tell(f"timing {name}")
-        pairs = []
-        both = (run, name), (contestants[yardstick], yardstick)
-        for who, label in both:  # the calibration of others dropped what was compiled
-            who(calibrations[label].tol)
-        for turn in range(repeats):
-            order = both if turn % 2 else both[::-1]
-            clocked = [_clock(who, calibrations[label].tol) for who, label in order]
-            pairs.append((clocked[0], clocked[1]) if turn % 2 else (clocked[1], clocked[0]))
+        pairs = _interleave(
+            (run, calibrations[name].tol),
+            (contestants[yardstick], calibrations[yardstick].tol),
+            repeats,
+            patience,
+        )
         ratios = sorted(theirs / ours for theirs, ours in pairs)
         timings.append(
             Timing(

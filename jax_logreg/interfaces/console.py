@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jax_logreg.audit.compare import Comparison
+from jax_logreg.fitting.result import Status as FitStatus
 from jax_logreg.interfaces.main_job import Job, Report, Training
 
 try:
@@ -21,6 +22,13 @@ except ImportError:
     HAS_RICH = False
 
 WIDTH = 80
+
+# What a status's advice is called on the command line.
+_OPTIONS = {
+    FitStatus.SEPARATED: "--l2 0.01",
+    FitStatus.MAX_STEPS: "--max-steps N",
+    FitStatus.STALLED: "--dtype float64, --tol T",
+}
 
 # Beyond this many features the table shows the largest; --json has them all.
 _SHOWN_FEATURES = 40
@@ -117,12 +125,13 @@ def _seconds(seconds: float) -> str:
 
 def _print_messages(console: "Console", job: Job) -> None:
     """Why a row is no answer, each reason once."""
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[FitStatus, list[str]] = {}
     for training in job.trainings:
-        if training.status != 0:
-            reasons.setdefault(training.status.message, []).append(training.solver)
-    for message, solvers in reasons.items():
-        console.print(f"{', '.join(solvers)}: {message}\n", style="yellow")
+        if training.status != FitStatus.CONVERGED:
+            reasons.setdefault(training.status, []).append(training.solver)
+    for status, solvers in reasons.items():
+        here = f" Here: {_OPTIONS[status]}." if status in _OPTIONS else ""
+        console.print(f"{', '.join(solvers)}: {status.message}{here}\n", style="yellow")
 
 
 def _coefficient_table(job: Job) -> "Table":
