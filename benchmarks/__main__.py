@@ -27,6 +27,9 @@ def main() -> int:
         for name, make in CONTESTANTS.items()
         if not options.only or any(word in name for word in options.only)
     }
+    if not chosen:
+        print(f"--only {options.only}: no contestant of that name", file=sys.stderr)
+        return 2
     print(_machine())
     print(f"target: relative suboptimality {options.target:g}; float64; warm; one process")
     with jax.enable_x64(True):

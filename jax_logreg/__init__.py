@@ -7,7 +7,7 @@ The package is a staircase; a room imports only itself and the rooms above it:
     derivatives/  its slopes, two ways     oracle, analytic, autodiff
     audit/        proof for a slope        compare, atlas
     solvers/      one step                 gradient descent, Optax, Newton, line search
-    fitting/      many steps, one answer   inputs, driver, result, fit
+    fitting/      many steps, one answer   inputs, settings, driver, verdict, result, fit
     interfaces/   doors outward            the command line, files, plots
 
 To know the whole, read in this order: objective/objective.py,

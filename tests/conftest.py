@@ -1,5 +1,10 @@
 """Both precisions for whoever asks: x64 off and on, scoped, never global."""
 
+import os
+
+# Two devices, so that "the device of the data" is a choice. Read when JAX first computes.
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+
 import jax
 import jax.numpy as jnp
 import pytest

@@ -105,8 +105,8 @@ def audit_objective(objective: Objective, key: jax.Array) -> list[Comparison]:
     """
     here, there = jax.random.split(key)
     size = (objective.num_parameters,)
-    # Logits of a few units: neither all alike nor saturated.
-    scale = jnp.sqrt(jnp.mean(jnp.sum(objective.X**2, axis=1)) + 1)
+    # Logits of at most a few units in every row: none saturated, where ∂ℓ/∂ŷ is 0/0.
+    scale = jnp.sqrt(jnp.max(jnp.sum(objective.X**2, axis=1)) + 1)
     theta = 2 * jax.random.normal(here, size, objective.X.dtype) / scale
     vector = jax.random.normal(there, size, objective.X.dtype)
     answers = both_versions(objective, theta, vector)

@@ -222,7 +222,7 @@ def _softmax_hessian(objective: Objective, eta: jax.Array) -> jax.Array:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class AnalyticOracle(ModelOracle):
-    """The objective with the derivatives above; probabilities are never recomputed."""
+    """The objective with the derivatives above; no product Xβ is made twice."""
 
     objective: Objective
 

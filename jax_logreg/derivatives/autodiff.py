@@ -80,7 +80,10 @@ def hessian(objective: Objective, theta: jax.Array) -> jax.Array:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class AutodiffOracle(ModelOracle):
-    """The objective with every derivative taken by JAX."""
+    """The objective with every derivative taken by JAX.
+
+    Curvature starts again from θ: JAX differentiates functions, not remembered logits.
+    """
 
     objective: Objective
 

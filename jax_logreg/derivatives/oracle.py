@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax_logreg.objective.geometry import (
     centre_classes,
     curvature_bound,
+    is_bounded_by_design,
     pin_class_shifts,
     recedes,
     separates,
@@ -105,8 +106,8 @@ class Oracle:
         """Whether a point proves that F has no minimum."""
         return jnp.asarray(False)
 
-    def recedes(self, direction: jax.Array, rtol: float, reach: float) -> jax.Array:
-        """Whether F falls for ever along a direction, as far as can be seen."""
+    def recedes(self, direction: jax.Array) -> jax.Array:
+        """Whether F falls for ever along a direction, to the precision of Newton steps."""
         return jnp.asarray(False)
 
     def can_recede(self) -> jax.Array:
@@ -114,12 +115,12 @@ class Oracle:
         return jnp.asarray(False)
 
     def moves(self, direction: jax.Array, reach: float) -> jax.Array:
-        """Whether a step along a direction changes some prediction by more than reach."""
+        """Whether a step along a direction moves some logit by more than ``reach``."""
         return jnp.asarray(False)
 
-    def at_even_odds(self) -> Point | None:
-        """A point where every probability is as far from 0 and 1 as can be."""
-        return None
+    def at_even_odds(self) -> Point:
+        """The point θ = 0, where a model without an offset has no probability near 0 or 1."""
+        raise NotImplementedError
 
 
 class ModelOracle(Oracle):
@@ -146,15 +147,21 @@ class ModelOracle(Oracle):
     def separates(self, point: Point) -> jax.Array:
         return separates(self.objective, point.theta, point.value)
 
-    def recedes(self, direction: jax.Array, rtol: float, reach: float) -> jax.Array:
-        return recedes(self.objective, direction, rtol, reach)
+    def recedes(self, direction: jax.Array) -> jax.Array:
+        # A Newton direction is exact to a few units of round-off in the rows that have
+        # curvature; two thirds of the digits leave room for their number.
+        rtol = float(jnp.finfo(self.objective.X.dtype).eps) ** (2 / 3)
+        return recedes(self.objective, direction, rtol)
 
     def can_recede(self) -> jax.Array:
-        coef = jnp.zeros((*self.objective.X.shape[1:], *self.objective.class_shape))
-        return jnp.any(self.objective.penalty.curvature(coef) == 0)
+        return ~is_bounded_by_design(self.objective)
 
     def moves(self, direction: jax.Array, reach: float) -> jax.Array:
-        return jnp.max(jnp.abs(self.objective.linear(direction))) > reach
+        z = self.objective.linear(direction)
+        if z.ndim == 2:
+            z = jnp.max(z, axis=1) - jnp.min(z, axis=1)
+        # NaN moves: what cannot be computed settles nothing.
+        return ~(jnp.max(jnp.abs(z)) <= reach)
 
     def at_even_odds(self) -> Point:
         return self.at(jnp.zeros(self.objective.num_parameters, self.objective.X.dtype))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.oracle import ModelOracle
-from jax_logreg.fitting import driver, inputs, verdict
+from jax_logreg.fitting import driver, inputs, settings, verdict
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import L2
@@ -79,16 +79,22 @@ def fit(
     >>> bool(result.converged), result.coef.round(3).tolist()
     (True, [0.9...])
     """
+    fit_intercept = settings.check_flag("fit_intercept", fit_intercept)
+    if num_classes is not None:
+        num_classes = settings.check_count("num_classes", num_classes)
     X = inputs.check_features(X)
     y = inputs.check_labels(y, X, num_classes).astype(X.dtype)
     weight = inputs.check_weight(sample_weight, X)
-    inputs.check_classes(y, weight)
+    if fit_intercept:
+        inputs.check_classes(y, weight)
     offset = inputs.check_offset(offset, X, y)
-    penalty = inputs.check_penalty(penalty, X)
-    solver = inputs.check_solver(solver)
-    make_oracle = inputs.check_derivatives(derivatives)
-    coef, intercept = inputs.check_init(init, X, y)
-    tol, max_steps = inputs.check_limits(tol, max_steps, solver, X.dtype)
+    penalty = settings.check_penalty(penalty, X)
+    solver = settings.check_solver(solver)
+    make_oracle = settings.check_derivatives(derivatives)
+    coef, intercept = settings.check_init(init, X, y, fit_intercept)
+    tol = settings.check_tol(tol, X.dtype)
+    steps = solver.default_max_steps if max_steps is None else max_steps
+    steps = settings.check_count("max_steps", steps)
     oracle = make_oracle(
         make_objective(
             X, y, penalty, sample_weight=weight, offset=offset, fit_intercept=fit_intercept
@@ -96,9 +102,9 @@ def fit(
     )
     theta = oracle.objective.join(coef, intercept)
     driver.refuse_unmet_needs(oracle, solver, theta.size)
-    tol = jnp.asarray(tol, X.dtype)
-    run = _train(oracle, solver, theta, tol, max_steps, progress)
-    end = _conclude(oracle, run.state.point, run.status, tol)
+    run = _train(oracle, solver, theta, tol, steps, progress)
+    dense = "hessian" in solver.needs
+    end = _conclude(oracle, run.state.point, run.status, tol, dense=dense)
     coef, intercept = oracle.objective.split(end.point.theta)
     return FitResult(
         coef=coef,
@@ -114,7 +120,7 @@ def fit(
 
 
 # Compiled apart from the loop: it is the same program for every solver.
-_conclude = jax.jit(verdict.conclude)
+_conclude = jax.jit(verdict.conclude, static_argnames="dense")
 _start = jax.jit(driver.start, static_argnames="max_steps")
 _advance = jax.jit(driver.advance)
 

@@ -18,6 +18,7 @@ class Status(IntEnum):
     STALLED = 3
     SEPARATED = 4
     NOT_FINITE = 5
+    LOOSE = 6
 
     @property
     def message(self) -> str:
@@ -34,12 +35,11 @@ _MESSAGES = {
     ),
     Status.MAX_STEPS: (
         "The step limit was reached before the gradient came within tol. Raise "
-        "max_steps, standardise the columns of X, or use solver='newton'."
+        "max_steps, standardise the columns of X, or change to solver='newton'."
     ),
     Status.STALLED: (
-        "No further progress at this precision: the loss no longer changes and the "
-        "gradient is still above tol. Use float64 (with jax.enable_x64(True)), "
-        "standardise the columns of X, or raise tol."
+        "No further progress at this precision, and the gradient is still above tol. Use "
+        "float64 (with jax.enable_x64(True)), standardise the columns of X, or raise tol."
     ),
     Status.SEPARATED: (
         "The data are separated: the loss falls for ever along one direction, so no "
@@ -48,6 +48,11 @@ _MESSAGES = {
     Status.NOT_FINITE: (
         "The loss or its gradient became infinite or NaN. Use a smaller step size, "
         "standardise the columns of X, or use solver='newton'."
+    ),
+    Status.LOOSE: (
+        "The gradient is within tol, yet a Newton step would still move some logit by "
+        "half a unit or more: tol is too loose for the units of X, or the data are "
+        "nearly separated. Lower tol, standardise the columns of X, or add a penalty."
     ),
 }
 
@@ -85,7 +90,8 @@ class FitResult:
             of coefficient.
         newton_decrement: :math:`\sqrt{g^\top H^{-1}g}`; half its square estimates how
             far F is above its minimum.
-        rank: numerical rank of the Hessian, −1 where it was too large to look at.
+        rank: numerical rank of the Hessian, the class shifts of softmax not counted
+            against it; −1 where it was too large to look at.
         history: the training curve.
     """
 
@@ -101,7 +107,7 @@ class FitResult:
 
     @property
     def converged(self) -> jax.Array:
-        """Whether the gradient at the answer was verified to be within tol."""
+        """Whether the gradient is within tol at a point that was verified to be a minimum."""
         return self.status <= Status.NOT_UNIQUE
 
     @property

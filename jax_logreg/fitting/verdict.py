@@ -1,8 +1,14 @@
 """The one place that judges: when to stop, and what the point that was reached is worth.
 
 "Converged" means that the gradient is within tol at the point that is returned, and
-that the point is a minimum: on separated data the gradient vanishes too, on the way to
-infinity.
+that a minimum exists there. On separated data the gradient vanishes too, on the way to
+infinity. What tells the two apart is the Newton step d, Hd = −g, by an exact criterion:
+
+    if d moves no logit by as much as 1, the minimum is finite.
+
+For then the shifted probabilities μ + D(Xd), which balance the data exactly because
+Zᵀ W (μ + D(Xd) − y) = g + Hd = 0, still lie strictly between 0 and 1: they solve the
+dual problem in its interior, which rules every direction of recession out.
 """
 
 from typing import NamedTuple
@@ -22,14 +28,13 @@ from jax_logreg.solvers.newton import (
 
 RUNNING = -1
 
-# Above this many parameters the closing check uses Hessian-vector products.
+# Above this many parameters only Newton's own fits are checked by a dense Hessian.
 _DENSE_LIMIT = 500
-# At a minimum a Newton step moves no logit this far; on separated data each step does.
-_RESTLESS_LOGIT = 0.1
-# Newton gains one unit of logit a step on separated data, so this many steps make the
-# probabilities of the rows that are not separated stand out from those that are.
-_PROBE_STEPS = 30
-_RECESSION_RTOL = 1e-4
+# Half of the 1 that the criterion allows, for round-off in d.
+_SETTLED_LOGIT = 0.5
+# On separated data each Newton step gains one unit of logit and sheds a factor e of what
+# is not recession; the digits of float64 are used up after this many.
+_PROBE_STEPS = 40
 
 
 class Verdict(NamedTuple):
@@ -56,7 +61,9 @@ def judge(oracle: Oracle, state: State, tol: jax.Array) -> jax.Array:
     return jnp.where(finite, status, int(Status.NOT_FINITE)).astype(jnp.int8)
 
 
-def conclude(oracle: Oracle, point: Point, stopped: jax.Array, tol: jax.Array) -> Verdict:
+def conclude(
+    oracle: Oracle, point: Point, stopped: jax.Array, tol: jax.Array, *, dense: bool
+) -> Verdict:
     """After the last step: look once more, with the curvature the loop did not pay for.
 
     Args:
@@ -64,84 +71,97 @@ def conclude(oracle: Oracle, point: Point, stopped: jax.Array, tol: jax.Array) -
         point: where the loop ended.
         stopped: the loop's status, ``RUNNING`` at the step limit.
         tol: bound on the gradient norm.
+        dense: whether the method that ran forms Hessians of this size anyway.
     """
     theta = oracle.centre(point.theta)
     if theta is not point.theta:
         point = oracle.at(theta)
-    probe = _probe(oracle, point)
-    decrement = jnp.sqrt(jnp.abs(jnp.vdot(point.gradient, probe.direction.step)))
-    rank = probe.direction.rank
-    small = gradient_norm(point) <= tol
-    unsolved = jnp.where(stopped == int(Status.CONVERGED), int(Status.STALLED), stopped)
-    unsolved = jnp.where(unsolved == RUNNING, int(Status.MAX_STEPS), unsolved)
+    if "hessian" in oracle.offers and (dense or theta.size <= _DENSE_LIMIT):
+        look = _look_with_hessian(oracle, point)
+    else:
+        look = _look_with_products(oracle, point)
+    decrement = jnp.sqrt(jnp.abs(jnp.vdot(point.gradient, look.direction.step)))
+    status = _status(point, stopped, tol, look)
+    return Verdict(point, status.astype(jnp.int8), decrement, look.direction.rank)
+
+
+class _Look(NamedTuple):
+    """What the closing look at a point found.
+
+    Attributes:
+        direction: the Newton direction there.
+        settled: whether it moves every logit by less than the criterion allows.
+        separated: whether a direction of recession was found.
+    """
+
+    direction: Direction
+    settled: jax.Array
+    separated: jax.Array
+
+
+def _status(point: Point, stopped: jax.Array, tol: jax.Array, look: _Look) -> jax.Array:
+    rank = look.direction.rank
     deficient = (rank >= 0) & (rank < point.theta.size)
     solved = jnp.where(deficient, int(Status.NOT_UNIQUE), int(Status.CONVERGED))
-    status = jnp.where(small, solved, unsolved)
-    separated = (stopped == int(Status.SEPARATED)) | probe.recedes
-    separated |= _has_lost_curvature(oracle, rank, deficient)
+    solved = jnp.where(look.settled, solved, int(Status.LOOSE))
+    # Centring the classes after the loop may cost the last digit that tol allowed.
+    unsolved = jnp.where(stopped == int(Status.CONVERGED), int(Status.STALLED), stopped)
+    unsolved = jnp.where(unsolved == RUNNING, int(Status.MAX_STEPS), unsolved)
+    status = jnp.where(gradient_norm(point) <= tol, solved, unsolved)
+    separated = look.separated | (stopped == int(Status.SEPARATED))
     status = jnp.where(separated, int(Status.SEPARATED), status)
-    return Verdict(point, status.astype(jnp.int8), decrement, rank)
+    lost = ~jnp.isfinite(point.value) | (stopped == int(Status.NOT_FINITE))
+    return jnp.where(lost, int(Status.NOT_FINITE), status)
+
+
+def _look_with_products(oracle: Oracle, point: Point) -> _Look:
+    """From Hessian-vector products alone: an approximate direction, no rank."""
+    if "hvp" not in oracle.offers:
+        nothing = Direction(jnp.full_like(point.theta, jnp.nan), jnp.asarray(-1))
+        return _Look(nothing, jnp.asarray(True), jnp.asarray(False))
+    direction = newton_direction_by_cg(oracle, point)
+    settled = ~oracle.moves(direction.step, _SETTLED_LOGIT)
+    return _Look(direction, settled, oracle.recedes(direction.step))
+
+
+def _look_with_hessian(oracle: Oracle, point: Point) -> _Look:
+    """The exact direction; where it does not settle the question, Newton is followed.
+
+    From the point itself, or from even odds where probabilities of 0 and 1 have cost
+    the Hessian its rank: then the direction here is blind to the very logits in doubt.
+    """
+    direction = newton_direction(oracle, point)
+    can_recede = oracle.can_recede() & jnp.all(jnp.isfinite(point.gradient))
+    reference = oracle.at_even_odds()
+    blind = jax.lax.cond(
+        can_recede & (direction.rank < point.theta.size),
+        lambda: newton_direction(oracle, reference).rank > direction.rank,
+        lambda: jnp.asarray(False),
+    )
+    settled = ~blind & ~oracle.moves(direction.step, _SETTLED_LOGIT)
+    begin = jax.tree.map(lambda a, b: jnp.where(blind, a, b), reference, point)
+    separated = _follow_newton(oracle, begin, can_recede & ~settled)
+    return _Look(direction, settled, separated)
 
 
 class _Probe(NamedTuple):
-    point: Point
-    direction: Direction  # at the first point, not at the last
-    recedes: jax.Array
-    restless: jax.Array
+    state: State
+    open: jax.Array
+    separated: jax.Array
     steps: jax.Array
 
 
-def _probe(oracle: Oracle, point: Point) -> _Probe:
-    """The Newton direction at a point; where it moves the logits far, follow it a while.
+def _follow_newton(oracle: Oracle, begin: Point, wanted: jax.Array) -> jax.Array:
+    """Whether Newton's steps come down to a direction of recession, before they settle."""
 
-    A first-order method can stop on separated data with a small gradient, or with no
-    steps left. Newton's steps from there come down to the direction of recession alone.
-    """
-    if not ("hessian" in oracle.offers and point.theta.size <= _DENSE_LIMIT):
-        direction = _direction_by_products(oracle, point)
-        recedes = oracle.recedes(direction.step, _RECESSION_RTOL, _RESTLESS_LOGIT)
-        return _Probe(point, direction, recedes, jnp.asarray(False), jnp.asarray(0))
+    def step(probe: _Probe) -> _Probe:
+        direction = newton_direction(oracle, probe.state.point).step
+        separated = oracle.recedes(direction) | oracle.separates(probe.state.point)
+        is_open = ~separated & oracle.moves(direction, _SETTLED_LOGIT)
+        state = newton_move(oracle, probe.state, direction)
+        return _Probe(state, is_open & ~state.stalled, separated, probe.steps + 1)
 
-    can_recede = oracle.can_recede()
-
-    def look(probe: _Probe) -> _Probe:
-        direction = newton_direction(oracle, probe.point)
-        recedes = oracle.recedes(direction.step, _RECESSION_RTOL, _RESTLESS_LOGIT)
-        recedes |= oracle.separates(probe.point)
-        restless = can_recede & ~recedes & oracle.moves(direction.step, _RESTLESS_LOGIT)
-        moved = jax.lax.cond(
-            restless,
-            lambda: newton_move(oracle, probe.point, direction.step).point,
-            lambda: probe.point,
-        )
-        first = jax.tree.map(
-            lambda new, old: jnp.where(probe.steps == 0, new, old), direction, probe.direction
-        )
-        return _Probe(moved, first, recedes, restless, probe.steps + 1)
-
-    blank = Direction(jnp.zeros_like(point.theta), jnp.asarray(-1))
-    begin = _Probe(point, blank, jnp.asarray(False), jnp.asarray(True), jnp.asarray(0))
-    return jax.lax.while_loop(
-        lambda probe: probe.restless & (probe.steps < _PROBE_STEPS), look, begin
-    )
-
-
-def _direction_by_products(oracle: Oracle, point: Point) -> Direction:
-    if "hvp" in oracle.offers:
-        return newton_direction_by_cg(oracle, point)
-    return Direction(jnp.full_like(point.theta, jnp.nan), jnp.asarray(-1))
-
-
-def _has_lost_curvature(oracle: Oracle, rank: jax.Array, deficient: jax.Array) -> jax.Array:
-    """Whether the Hessian is singular here though it is not at even odds.
-
-    Then no column depends on others: probabilities have gone to 0 and 1.
-    """
-    reference = oracle.at_even_odds()
-    if reference is None:
-        return jnp.asarray(False)
-    return jax.lax.cond(
-        deficient & oracle.can_recede(),
-        lambda: newton_direction(oracle, reference).rank > rank,
-        lambda: jnp.asarray(False),
-    )
+    state = State(begin, jnp.asarray(False), jnp.zeros((), jnp.int32))
+    probe = _Probe(state, wanted, jnp.asarray(False), jnp.asarray(0))
+    end = jax.lax.while_loop(lambda p: p.open & (p.steps < _PROBE_STEPS), step, probe)
+    return end.separated

@@ -28,10 +28,12 @@ _OPTIONS = {
     FitStatus.SEPARATED: "--l2 0.01",
     FitStatus.MAX_STEPS: "--max-steps N",
     FitStatus.STALLED: "--dtype float64, --tol T",
+    FitStatus.LOOSE: "--tol T, --l2 S",
 }
 
 # Beyond this many features the table shows the largest; --json has them all.
 _SHOWN_FEATURES = 40
+_CLASSES_A_TABLE = 5
 
 
 def require_rich() -> None:
@@ -50,7 +52,7 @@ class Progress:
     def __init__(self) -> None:
         self._spinner: Any = None
         if HAS_RICH:
-            console = Console(stderr=True)
+            console = Console(stderr=True, markup=False)
             if console.is_terminal:
                 self._spinner = Spinner("starting", console=console)
 
@@ -76,11 +78,12 @@ class Progress:
 
 def print_job(job: Job) -> None:
     """The report of the main job for people."""
-    console = Console(width=WIDTH, highlight=False)
+    console = Console(width=WIDTH, highlight=False, markup=False)
     _print_heading(console, job)
     console.print(_training_table(job.trainings))
     _print_messages(console, job)
-    console.print(_coefficient_table(job))
+    for table in _coefficient_tables(job):
+        console.print(table)
     console.print(_audit_table(job.audits))
     _print_audit_verdict(console, job)
 
@@ -134,30 +137,34 @@ def _print_messages(console: "Console", job: Job) -> None:
         console.print(f"{', '.join(solvers)}: {status.message}{here}\n", style="yellow")
 
 
-def _coefficient_table(job: Job) -> "Table":
-    best = job.trainings[job.best]
+def _coefficient_tables(job: Job) -> list["Table"]:
+    """One table, or several side by side in thought where the classes are many."""
     names = job.table.class_names
+    headings = names if len(names) > 2 else [f"of {names[1]}"]
+    columns = range(0, len(headings), _CLASSES_A_TABLE)
+    return [_coefficient_table(job, headings, slice(c, c + _CLASSES_A_TABLE)) for c in columns]
+
+
+def _coefficient_table(job: Job, headings: list[str], classes: slice) -> "Table":
+    best = job.trainings[job.best]
     coef = np.asarray(best.result.coef).reshape(len(job.scale), -1)
-    intercept = np.atleast_1d(best.result.intercept)
+    intercept = np.atleast_1d(best.result.intercept)[classes]
     unit = "per standard deviation" if job.settings.standardize else "per unit"
     table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=0,
-        title_justify="left",
-        title=f"Coefficients of {best.solver}, log-odds {unit}",
-    )
+        box=box.SIMPLE_HEAD, pad_edge=False, padding=0, title_justify="left",
+        title=f"Coefficients of {best.solver}, log-odds {unit}", min_width=60,
+    )  # fmt: skip
     table.add_column("feature", overflow="fold")
-    for heading in names if len(names) > 2 else [f"of {names[1]}"]:
-        table.add_column(heading, justify="right")
+    for heading in headings[classes]:
+        table.add_column(heading, justify="right", overflow="fold")
     order = np.argsort(-np.abs(coef).max(axis=1), kind="stable")
     shown = np.sort(order[:_SHOWN_FEATURES])
     for j in shown:
-        table.add_row(job.table.feature_names[j], *(f"{value:.4f}" for value in coef[j]))
+        table.add_row(job.table.feature_names[j], *(f"{x:.4f}" for x in coef[j, classes]))
     if len(shown) < len(coef):
         table.add_row(f"… and {len(coef) - len(shown)} smaller ones (--json has all)")
     if job.settings.fit_intercept:
-        table.add_row("(intercept)", *(f"{value:.4f}" for value in intercept))
+        table.add_row("(intercept)", *(f"{x:.4f}" for x in intercept))
     return table
 
 

@@ -117,8 +117,9 @@ def run_main_job(table: Table, settings: Settings, report: Report) -> Job:
         settings: see :class:`Settings`.
         report: called with progress.
     """
-    X, scale = _standardize(table.X) if settings.standardize else (table.X, None)
-    scale = np.ones(table.X.shape[1]) if scale is None else scale
+    X, scale = table.X, np.ones(table.X.shape[1])
+    if settings.standardize:
+        X, scale = _standardize(table.X)
     with jax.enable_x64(settings.dtype == "float64"):
         trainings = [
             _train(name, solver, X, table, settings, report) for name, solver in SOLVERS.items()
@@ -147,9 +148,13 @@ def run_main_job(table: Table, settings: Settings, report: Report) -> Job:
 
 def _standardize(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Columns of mean 0 and deviation 1; a constant column becomes zero."""
-    deviation = X.std(axis=0)
-    scale = np.where(deviation > 0, deviation, 1.0)
-    return (X - X.mean(axis=0)) / scale, scale
+    size = np.max(np.abs(X), axis=0)
+    unit = X / np.where(size > 0, size, 1.0)  # no square of a huge number overflows
+    centred = unit - unit.mean(axis=0)
+    deviation = centred.std(axis=0)
+    constant = deviation <= 100 * np.finfo(float).eps
+    scaled = np.where(constant, 0.0, centred / np.where(constant, 1.0, deviation))
+    return scaled, np.where(constant, 1.0, deviation * size)
 
 
 def _train(

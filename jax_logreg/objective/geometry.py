@@ -41,16 +41,13 @@ def pin_class_shifts(objective: Objective, hessian: jax.Array) -> jax.Array:
     return hessian + pin
 
 
-def recedes(
-    objective: Objective, direction: jax.Array, rtol: float = 0.0, reach: float = 0.0
-) -> jax.Array:
+def recedes(objective: Objective, direction: jax.Array, rtol: float = 0.0) -> jax.Array:
     r"""Whether F falls for ever along ``direction``, so that it has no minimum.
 
     The slope of row i's loss at the far end of z = Xd is :math:`\max(z,0) - yz`, for
     softmax :math:`\max_k z_k - \sum_k Y_k z_k`: never negative, and zero only where
     the direction agrees with the label. F recedes when it is zero in every row and
-    the penalty does not act. With ``rtol = 0`` a True is a proof (up to the rounding
-    of Xd) that the data are separated, completely or quasi-completely.
+    the penalty does not act.
 
     Source: Albert & Anderson (1984), Biometrika 71, "On the existence of maximum
     likelihood estimates in logistic regression models".
@@ -58,9 +55,8 @@ def recedes(
     Args:
         objective: the problem.
         direction: d, (P,).
-        rtol: a row's slope counts as zero up to rtol · max|z|, and a penalised
-            coefficient up to rtol · ‖d‖.
-        reach: directions that move no logit by more than this do not count.
+        rtol: what counts as zero: a slope up to rtol · max|z|, a penalised coefficient
+            up to rtol · ‖d‖. With 0 a True is a proof, up to the rounding of Xd.
 
     Returns:
         A boolean scalar.
@@ -77,9 +73,18 @@ def recedes(
     agrees = jnp.all(jnp.where(counted, slope <= rtol * spread, True))
     coef, _ = objective.split(direction)
     curvature = objective.penalty.curvature(coef)
-    scale = rtol**2 * jnp.max(curvature) * jnp.sum(coef**2)
+    scale = rtol**2 * jnp.max(curvature) * jnp.sum(direction**2)
     free = jnp.sum(curvature * coef**2) <= scale
-    return agrees & free & (spread > reach) & jnp.isfinite(spread)
+    return agrees & free & (spread > 0) & jnp.isfinite(spread)
+
+
+def is_bounded_by_design(objective: Objective) -> jax.Array:
+    """Whether every coefficient is penalised and every class occurs: a minimum exists."""
+    coef, _ = objective.split(jnp.zeros(objective.num_parameters, objective.X.dtype))
+    columns = objective.y if objective.class_shape else jnp.stack([1 - objective.y, objective.y], 1)
+    occurs = jnp.max(columns * objective.row_weight[:, None], axis=0) > 0
+    held = jnp.all(occurs) if objective.fit_intercept else jnp.asarray(True)
+    return held & jnp.all(objective.penalty.curvature(coef) > 0)
 
 
 def separates(objective: Objective, theta: jax.Array, value: jax.Array) -> jax.Array:

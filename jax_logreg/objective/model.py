@@ -12,6 +12,16 @@ from jax.typing import ArrayLike
 PRECISION = jax.lax.Precision.HIGHEST
 
 
+def as_inexact(x: ArrayLike) -> jax.Array:
+    """x as an array that can hold fractions: whole numbers become JAX's default float.
+
+    >>> as_inexact([1, 2]).dtype.name
+    'float32'
+    """
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.result_type(float))
+
+
 def logits(
     X: ArrayLike, coef: ArrayLike, intercept: ArrayLike = 0.0, offset: ArrayLike = 0.0
 ) -> jax.Array:
@@ -40,7 +50,7 @@ def sigmoid(z: ArrayLike) -> jax.Array:
     >>> sigmoid([0.0, 1e20, -1e20]).tolist()
     [0.5, 1.0, 0.0]
     """
-    return jax.nn.sigmoid(jnp.asarray(z))
+    return jax.nn.sigmoid(as_inexact(z))
 
 
 def softmax(z: ArrayLike) -> jax.Array:
@@ -49,7 +59,7 @@ def softmax(z: ArrayLike) -> jax.Array:
     >>> softmax([0.0, 0.0, -1e20]).tolist()
     [0.5, 0.5, 0.0]
     """
-    return jax.nn.softmax(jnp.asarray(z), axis=-1)
+    return jax.nn.softmax(as_inexact(z), axis=-1)
 
 
 def probability(eta: ArrayLike) -> jax.Array:
@@ -58,7 +68,7 @@ def probability(eta: ArrayLike) -> jax.Array:
     >>> probability([[1.0, 1.0]]).tolist()
     [[0.5, 0.5]]
     """
-    eta = jnp.asarray(eta)
+    eta = as_inexact(eta)
     return sigmoid(eta) if eta.ndim == 1 else softmax(eta)
 
 

@@ -30,7 +30,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jax_logreg.objective.losses import cross_entropy
-from jax_logreg.objective.model import logits
+from jax_logreg.objective.model import as_inexact, logits
 from jax_logreg.objective.penalties import L2
 
 
@@ -117,7 +117,7 @@ def make_objective(
     """The objective of a data set, in the dtype of X.
 
     Args:
-        X: (n, p) floating.
+        X: (n, p); whole numbers become floating.
         y: (n,) in [0, 1] for the sigmoid model, (n, K) for softmax.
         penalty: none if absent.
         sample_weight: (n,), ≥ 0 with a positive sum; ones if absent.
@@ -128,10 +128,14 @@ def make_objective(
     >>> F.num_parameters, F.value(jnp.zeros(2)).round(4).item()
     (2, 0.693...)
     """
-    X = jnp.asarray(X)
+    X = as_inexact(X)
     weight = jnp.ones(X.shape[:1], X.dtype)
     if sample_weight is not None:
         weight = jnp.asarray(sample_weight, X.dtype)
+        # Neither the sum of huge weights may overflow nor the reciprocal of their size
+        # underflow: XLA divides by multiplying.
+        root = jnp.sqrt(jnp.max(weight))
+        weight = weight / root / root
     return Objective(
         X=X,
         y=jnp.asarray(y, X.dtype),

@@ -27,6 +27,11 @@ class GradientDescent(Solver):
 
     default_max_steps = 10_000
 
+    def __post_init__(self) -> None:
+        """Refuse a step that climbs; a traced one cannot be looked at."""
+        if isinstance(self.step_size, int | float) and not self.step_size > 0:
+            raise ValueError(f"step_size must be positive, but it is {self.step_size}.")
+
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]
         safe = {"curvature_bound"} if self.step_size is None else set()
@@ -79,7 +84,6 @@ class BacktrackingGradientDescent(Solver):
             curvature=1.0,
             max_trials=self.max_trials,
         )
-        # Where no step was found the next search starts afresh.
-        following = jnp.where(found.found, self.growth * found.step, self.first_step)
         moved = oracle.at(point.theta + found.step * direction)
-        return State(moved, ~found.found, following.astype(first_step.dtype))
+        following = (self.growth * found.step).astype(first_step.dtype)
+        return State(moved, ~found.found, following)

@@ -17,10 +17,11 @@ _HALVINGS = 6
 
 
 class Search(NamedTuple):
-    """The accepted step and whether one was found."""
+    """The accepted step, whether one was found, and whether F changed by noise alone."""
 
     step: jax.Array
     found: jax.Array
+    level: jax.Array
 
 
 class _Bracket(NamedTuple):
@@ -29,6 +30,7 @@ class _Bracket(NamedTuple):
     step: jax.Array
     trials: jax.Array
     found: jax.Array
+    level: jax.Array
 
 
 def search(
@@ -70,10 +72,9 @@ def search(
         t = bracket.step
         new_value, new_slope = line(t)
         lower = new_value <= value + decrease * t * slope
-        level = (jnp.abs(new_value - value) <= noise) & (
-            jnp.abs(new_slope) <= (1 - 2 * decrease) * jnp.abs(slope)
-        )
-        too_far = ~(lower | level)  # also when the value is NaN
+        level = jnp.abs(new_value - value) <= noise
+        flatter = jnp.abs(new_slope) <= (1 - 2 * decrease) * jnp.abs(slope)
+        too_far = ~(lower | (level & flatter))  # also when the value is NaN
         too_near = ~too_far & (new_slope < curvature * slope)
         low = jnp.where(too_near, t, bracket.low)
         high = jnp.where(too_far, t, bracket.high)
@@ -82,7 +83,7 @@ def search(
         middle = jnp.where(low == 0, shrink, 0.5 * (low + high))
         middle = jnp.where(jnp.isfinite(high), middle, 2 * low)
         done = ~(too_far | too_near)
-        return _Bracket(low, high, jnp.where(done, t, middle), bracket.trials + 1, done)
+        return _Bracket(low, high, jnp.where(done, t, middle), bracket.trials + 1, done, level)
 
     def searching(bracket: _Bracket) -> jax.Array:
         return ~bracket.found & (bracket.trials < max_trials)
@@ -94,7 +95,9 @@ def search(
         step=jnp.asarray(first_step, dtype),
         trials=jnp.zeros((), int),
         found=jnp.asarray(False),
+        level=jnp.asarray(False),
     )
     end = jax.lax.while_loop(searching, trial, start)
     # Out of trials with a lower point in hand: that point is still progress.
-    return Search(jnp.where(end.found, end.step, end.low), end.found | (end.low > 0))
+    step = jnp.where(end.found, end.step, end.low)
+    return Search(step, end.found | (end.low > 0), end.level)

@@ -14,7 +14,8 @@ from jax_logreg.solvers.line_search import search
 
 # A pivot this close to round-off means that Cholesky's digits cannot be trusted.
 _TRUSTED_PIVOT = 1e3
-_CG_STEPS = 100
+_CG_STEPS = 200
+_IDLE_MOVES = 3
 
 
 class Direction(NamedTuple):
@@ -44,22 +45,30 @@ class Newton(Solver):
     default_max_steps = 100
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
-        return State(oracle.at(theta), jnp.asarray(False))
+        return State(oracle.at(theta), jnp.asarray(False), jnp.zeros((), jnp.int32))
 
     def step(self, oracle: Oracle, state: State) -> State:
-        direction = newton_direction(oracle, state.point).step
-        return newton_move(oracle, state.point, direction)
+        return newton_move(oracle, state, newton_direction(oracle, state.point).step)
 
 
-def newton_move(oracle: Oracle, point: Point, direction: jax.Array) -> State:
-    """The state after a line search along a Newton direction, full step first."""
+def newton_move(oracle: Oracle, state: State, direction: jax.Array) -> State:
+    """The state after a line search along a Newton direction, full step first.
+
+    Its memory counts the moves in a row that changed F by noise alone and did not halve
+    the gradient, as they do in exact arithmetic. A few of those, or no step at all, and
+    it is stalled.
+    """
+    point = state.point
     found = search(
         oracle.along(point, direction),
         point.value,
         jnp.vdot(point.gradient, direction),
         jnp.ones((), point.value.dtype),
     )
-    return State(oracle.at(point.theta + found.step * direction), ~found.found)
+    moved = oracle.at(point.theta + found.step * direction)
+    halved = jnp.max(jnp.abs(moved.gradient)) <= 0.5 * jnp.max(jnp.abs(point.gradient))
+    idle = jnp.where(found.level & ~halved, state.memory + 1, 0).astype(jnp.int32)
+    return State(moved, ~found.found | (idle >= _IDLE_MOVES), idle)
 
 
 def newton_direction(oracle: Oracle, point: Point) -> Direction:
@@ -79,7 +88,7 @@ def newton_direction_by_cg(oracle: Oracle, point: Point) -> Direction:
     def product(vector: jax.Array) -> jax.Array:
         return oracle.hvp(point, vector)
 
-    step, _ = cg(product, -point.gradient, tol=1e-3, maxiter=_CG_STEPS)
+    step, _ = cg(product, -point.gradient, tol=1e-6, maxiter=_CG_STEPS)
     return Direction(step, jnp.asarray(-1))
 
 
@@ -88,8 +97,8 @@ def minimum_norm_solve(H: jax.Array, b: jax.Array) -> Direction:
 
     H is first scaled to a unit diagonal, so that the units of a column decide nothing
     about rank. Cholesky does the work; where its pivots come near round-off the
-    eigenvalues decide. A negative eigenvalue counts by its size, which keeps −Hx a
-    descent direction where a general function is not convex.
+    eigenvalues decide. A negative eigenvalue counts by its size, so that the step goes
+    downhill where a general function is not convex.
 
     >>> H = jnp.array([[1.0, 2.0], [2.0, 4.0]])
     >>> x, rank = minimum_norm_solve(H, jnp.array([5.0, 10.0]))

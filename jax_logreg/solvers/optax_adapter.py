@@ -80,6 +80,13 @@ class Minibatch(Solver):
     needs = frozenset({"gradient", "rows"})
     default_max_steps = 200
 
+    def __post_init__(self) -> None:
+        """Refuse a batch size that no batch can have."""
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise ValueError(
+                f"batch_size must be a whole number of at least 1, but it is {self.batch_size!r}."
+            )
+
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
         return State(oracle.at(theta), jnp.asarray(False), (self.transform.init(theta), self.key))
 

@@ -2,6 +2,7 @@ import jax
 import numpy as np
 import pytest
 
+from jax_logreg import make_objective
 from jax_logreg.audit import atlas
 from jax_logreg.audit.atlas import FORMULAS, audit_objective
 from jax_logreg.audit.compare import ROUND_OFF_UNITS, compare
@@ -50,3 +51,13 @@ def test_the_audit_catches_a_planted_error(x64, monkeypatch):
     assert not any(c.agrees for c in audit_objective(F, jax.random.key(0)))
     monkeypatch.undo()
     atlas.both_versions.clear_cache()
+
+
+def test_an_outlying_row_does_not_saturate_the_audit(dtype):
+    """Where a probability is exactly 0 or 1, ∂ℓ/∂ŷ is 0/0 in every version."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(24, 3))
+    X[0] = [500.0, 300.0, 0.0]
+    F = make_objective(np.asarray(X, dtype), rng.integers(0, 2, 24).astype(dtype))
+    for seed in range(4):
+        assert all(c.agrees for c in audit_objective(F, jax.random.key(seed)))

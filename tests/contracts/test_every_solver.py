@@ -73,8 +73,20 @@ def test_the_point_it_carries_is_of_the_whole_objective(solver, problem):
     np.testing.assert_allclose(state.point.gradient, true.gradient, atol=1e-14)
 
 
-def test_its_numbers_are_leaves_and_its_settings_are_hashable(solver):
+def test_its_settings_are_hashable_and_it_can_be_rebuilt(solver):
     leaves, structure = jax.tree.flatten(solver)
     assert isinstance(hash(structure), int)
     rebuilt = jax.tree.unflatten(structure, leaves)
     assert type(rebuilt) is type(solver)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (GradientDescent(0.1), GradientDescent(0.2)),
+        (BacktrackingGradientDescent(1.0, 2.0), BacktrackingGradientDescent(3.0, 4.0)),
+    ],
+)
+def test_new_numbers_are_the_same_program(one, other):
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    assert jax.tree.leaves(one) != jax.tree.leaves(other)

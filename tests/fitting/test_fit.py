@@ -121,7 +121,7 @@ def test_failure_is_told_in_words_and_raised_on_demand(problem):
 
 def test_the_message_of_many_fits_names_the_worst(x64):
     problem = make_problem("sigmoid", "float64")
-    limits = np.array([1.0, 1e-9])
+    limits = np.array([1e-2, 1e-9])
     results = jax.vmap(lambda tol: fit(problem.X, problem.y, tol=tol, max_steps=1))(limits)
     assert "Fit 1 of 2: MAX_STEPS" in results.message
 

@@ -6,10 +6,11 @@ import numpy as np
 import optax
 import pytest
 
-from jax_logreg import L2, Minibatch, Newton, Solver, fit
+from jax_logreg import L2, Minibatch, Newton, Solver, Status, fit
 from jax_logreg.derivatives.oracle import FunctionOracle
 from jax_logreg.fitting.driver import refuse_unmet_needs
 from jax_logreg.fitting.inputs import check_features, check_labels
+from jax_logreg.solvers.gradient_descent import GradientDescent
 
 X = np.arange(8.0).reshape(4, 2)
 Y = np.array([0.0, 1.0, 0.0, 1.0])
@@ -43,6 +44,23 @@ BAD = {
     "rows of y": (dict(y=K3 * 0.5), r"sum to one, but y\[0\].*Divide"),
     "columns of y": (dict(y=K3, num_classes=4), r"y must have 4 columns"),
     "one column of y": (dict(y=np.ones((4, 1))), r"at least 2 columns"),
+    "labels from one": (dict(y=Y + 1), r"no row of class 0.*count from 0"),
+    "too many classes": (dict(y=np.array([0, 1, 2, 1e11])), r"1e\+11, but 4 rows"),
+    "a column of labels": (dict(y=Y[:, None]), r"y\.ravel\(\)"),
+    "ragged": (dict(X=[[1.0], [1.0, 2.0], [3.0], [4.0]]), r"X is no rectangular table"),
+    "a cell of text": (dict(X=[[1, 2], [3, "b"], [5, 6], [7, None]]), r"X must hold numbers"),
+    "a gap": (dict(X=np.array([[1, 2], [3, 4], [5, None], [7, 8]], object)), r"X\[2, 1\] is nan"),
+    "too large for float32": (dict(X=X * 1e150), r"X\[0, 1\] is 1e\+150, which overflows"),
+    "text for tol": (dict(tol="a"), r"tol must be a positive number, but it is 'a'"),
+    "many tols": (dict(tol=[1e-3]), r"tol must be a scalar"),
+    "fractional num_classes": (dict(num_classes=2.5), r"num_classes must be a whole number"),
+    "text for a flag": (dict(fit_intercept="no"), r"fit_intercept must be True or False.*'no'"),
+    "init's type": (dict(init=5), r"init must be a pair"),
+    "init of no intercept": (
+        dict(init=(np.zeros(2), 7.0), fit_intercept=False),
+        r"init intercept must be zero",
+    ),
+    "a list of derivatives": (dict(derivatives=["analytic"]), r"'analytic' or 'autodiff'"),
     "one class": (dict(y=np.zeros(4)), r"no row of class 1"),
     "the other class": (dict(y=np.ones(4)), r"no row of class 0"),
     "an unseen class": (dict(y=np.array([0, 1, 3, 3])), r"no row of class 2"),
@@ -59,8 +77,8 @@ BAD = {
     "negative factor": (dict(penalty=L2(1.0, np.array([1, -1]))), r"factor must not be negative"),
     "unknown solver": (dict(solver="sgd"), r"'newton', 'gradient_descent', 'lbfgs'.*'sgd'"),
     "unknown derivatives": (dict(derivatives="manual"), r"'analytic' or 'autodiff', not 'manual'"),
-    "zero tol": (dict(tol=0.0), r"tol must be positive, but it is 0"),
-    "nan tol": (dict(tol=np.nan), r"tol must be positive"),
+    "zero tol": (dict(tol=0.0), r"tol must be a positive number, but it is 0"),
+    "nan tol": (dict(tol=np.nan), r"tol must be a positive number"),
     "negative steps": (dict(max_steps=-1), r"max_steps must be a whole number.*-1"),
     "fractional steps": (dict(max_steps=1.5), r"max_steps must be a whole number.*1.5"),
     "init's shape": (dict(init=(np.zeros(3), 0.0)), r"init coef must have shape \(2,\).*\(3,\)"),
@@ -93,11 +111,80 @@ def test_progress_is_refused_inside_jit():
         jax.jit(train)(X)
 
 
+class Sparse:
+    def toarray(self):
+        raise AssertionError("it is not ours to fill the memory")
+
+
+def test_sparse_input_is_told_from_text():
+    with pytest.raises(ValueError, match=r"X is sparse.*toarray"):
+        fit(Sparse(), Y)
+
+
+@pytest.mark.parametrize("step", [0, -0.1])
+def test_a_step_that_climbs_is_refused(step):
+    with pytest.raises(ValueError, match=r"step_size must be positive"):
+        GradientDescent(step)
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5])
+def test_an_impossible_batch_is_refused(size):
+    with pytest.raises(ValueError, match=r"batch_size must be a whole number of at least 1"):
+        Minibatch(optax.sgd(1.0), size, jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"y": 2 * Y - 1},
+        {"y": np.array([0.0, 1, 2, 1])},
+        {"y": np.array([0.0, 1, 2, 1]), "num_classes": 2},
+        {"sample_weight": Y - 0.5},
+        {"X": with_cell(X, (0, 0), np.nan)},
+        {"strength": -1.0},
+    ],
+)
+def test_inside_jit_illegal_values_end_as_not_finite(arguments):
+    num_classes = arguments.pop("num_classes", None)
+    arrays = {"X": X, "y": Y, "sample_weight": np.ones(4), "strength": 0.1} | arguments
+
+    def train(X, y, sample_weight, strength):
+        penalty = L2(strength)
+        return fit(X, y, sample_weight=sample_weight, penalty=penalty, num_classes=num_classes)
+
+    result = jax.jit(train)(*arrays.values())
+    assert result.status == Status.NOT_FINITE
+    assert not result.converged
+
+
+def test_values_that_a_traced_program_closes_over_are_checked():
+    closed, labels, bad = jnp.asarray(X), jnp.asarray(Y), jnp.asarray(with_cell(X, (0, 0), np.nan))
+    weights = np.ones(4)
+    inside = jax.jit(lambda w: fit(closed, labels, sample_weight=w, penalty=L2(1.0)).coef)
+    outside = fit(closed, labels, penalty=L2(1.0)).coef
+    np.testing.assert_allclose(inside(weights), outside, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"X\[0, 0\] is nan"):
+        jax.jit(lambda w: fit(bad, labels, sample_weight=w).coef)(weights)
+
+
+def test_one_class_has_an_answer_where_no_intercept_can_run_away():
+    differences = np.array([[1.0], [-2.0], [0.5]])
+    assert fit(differences, np.ones(3), fit_intercept=False).converged
+
+
+def test_huge_weights_do_not_overflow_their_sum():
+    huge = fit(X, Y, sample_weight=np.full(4, 1e38), penalty=L2(0.1))
+    np.testing.assert_allclose(huge.coef, fit(X, Y, penalty=L2(0.1)).coef, rtol=1e-5)
+
+
 def test_whole_numbers_and_small_floats_become_floats_that_can_be_trained():
     assert check_features(np.ones((2, 2), int)).dtype == jnp.float32
     assert check_features(jnp.ones((2, 2), jnp.bfloat16)).dtype == jnp.float32
     with jax.enable_x64(True):
         assert check_features(np.ones((2, 2))).dtype == jnp.float64
+        whole = check_features(np.array([[16777216], [16777217]]))
+        assert whole.dtype == jnp.float64
+        assert whole[0, 0] != whole[1, 0]
 
 
 def test_labels_choose_the_model():

@@ -1,5 +1,6 @@
 """'Converged' is said of minima only; separated data are told from the rest."""
 
+import jax
 import numpy as np
 import optax
 import pytest
@@ -105,9 +106,122 @@ def test_an_offset_separates_nothing(x64):
     assert fit(X, y, offset=8.0 * (2 * y - 1)).status == Status.CONVERGED
 
 
-def test_tol_below_round_off_is_a_stall_not_an_answer():
+@pytest.mark.parametrize("scale", [1.0, 1e6])
+def test_tol_below_round_off_is_a_stall_not_an_answer(scale, x64):
+    X, y = overlapping()
+    result = fit(scale * X, y, tol=1e-19 * scale)
+    assert result.status == Status.STALLED
+    assert result.num_steps < 20
+
+
+def overlapping(n=60, p=2, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, p)), rng.integers(0, 2, n)
+
+
+def with_outlier(X, y):
+    X, y = X.copy(), y.copy()
+    X[0], y[0] = [1e6, 0.0], 1
+    return X, y
+
+
+UNFINISHED = {
+    "a wild step": (overlapping(), dict(solver=GradientDescent(1e4), max_steps=50)),
+    "a wild step on large columns": (
+        (100 * overlapping()[0], overlapping()[1]), dict(solver=optax.sgd(10.0), max_steps=50)
+    ),
+    "an outlier, no step": (with_outlier(*overlapping()), dict(max_steps=0)),
+    "an outlier, descent": (
+        with_outlier(*overlapping()), dict(solver=GradientDescent(), max_steps=100)
+    ),
+    "an outlier, adam": (with_outlier(*overlapping()), dict(solver=optax.adam(0.1), max_steps=100)),
+    "bad scales": (
+        (overlapping(60, 5)[0] * 10 ** np.linspace(-2, 2, 5), overlapping(60, 5)[1]),
+        dict(solver=GradientDescent(1.0), max_steps=200),
+    ),
+    "smoothed labels": (
+        (np.linspace(-1, 1, 40)[:, None], np.clip(np.arange(40) >= 20, 1e-6, 1 - 1e-6)),
+        dict(solver=optax.adam(0.1), max_steps=200),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNFINISHED)
+def test_an_unfinished_fit_of_overlapping_data_is_not_called_separated(case, x64):
+    (X, y), options = UNFINISHED[case]
+    assert fit(X, y, **options).status == Status.MAX_STEPS
+    assert fit(X, y).status == Status.CONVERGED
+
+
+def test_nearly_separated_data_have_an_answer(x64):
+    """Two rows, a millionth on the wrong side of each other; a barely felt penalty."""
+    x = np.append(np.linspace(-1, 1, 58), [2e-6, -2e-6])
+    y = np.append(np.linspace(-1, 1, 58) > 0, [False, True]).astype(float)
+    assert fit(x[:, None], y, tol=1e-12).status == Status.CONVERGED
+    assert fit(x[:, None], y).status != Status.SEPARATED
+    table = np.tile([[-2, 0.3], [-1, -0.2], [1, 0.1], [2, -0.4]], (15, 1))
+    unequal = fit(table, np.tile([0, 0, 1, 1], 15), penalty=L2(1.0, [1e-9, 1.0]), tol=1e-12)
+    assert unequal.status == Status.CONVERGED
+
+
+def test_ill_conditioned_single_precision_is_not_called_separated():
+    """Columns far from zero, nearly parallel to the intercept; 300 tables at once."""
     rng = np.random.default_rng(0)
-    X = np.float32(1e4 * rng.normal(size=(100, 3)) + 1e5)
-    result = fit(X, rng.integers(0, 2, 100), tol=1e-9)
-    assert result.status in (Status.STALLED, Status.MAX_STEPS)
+    tables = np.float32(rng.normal(size=(300, 60, 2)) + 1000)
+    labels = rng.integers(0, 2, size=(300, 60))
+    status = jax.vmap(lambda X, y: fit(X, y).status)(tables, labels)
+    assert not np.any(status == Status.SEPARATED)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(init=(np.array([np.nan, 0.0]), 0.0)),
+        dict(solver=GradientDescent(np.asarray(np.nan))),
+        dict(solver=GradientDescent(10.0), penalty=L2(1.0, np.array([1.0, 0.0]))),
+    ],
+)
+def test_nan_and_infinity_are_not_mistaken_for_separation(options, x64):
+    X, y = overlapping()
+    status = (
+        jax.jit(lambda X: fit(X, y, max_steps=2000, **options).status)(X)
+        if ("init" not in options)
+        else jax.jit(lambda c: fit(X, y, init=(c, 0.0)).status)(options["init"][0])
+    )
+    assert status == Status.NOT_FINITE
+
+
+def test_a_class_that_a_lane_never_shows_is_separation_even_with_a_penalty(x64):
+    """Bootstrap weights can drop a class; its unpenalised intercept then runs away."""
+    X, y = overlapping(20)
+    weights = np.stack([np.ones(20), (y == 1) * 1.0])
+    lanes = jax.vmap(lambda w: fit(X, y, sample_weight=w, penalty=L2(0.1)).status)(weights)
+    np.testing.assert_array_equal(lanes, [Status.CONVERGED, Status.SEPARATED])
+    Y = np.eye(3)[np.arange(20) % 3]
+    weights = np.stack([np.ones(20), np.arange(20) % 3 > 0])
+    lanes = jax.vmap(lambda w: fit(X, Y, sample_weight=w, penalty=L2(0.1)).status)(weights)
+    np.testing.assert_array_equal(lanes, [Status.CONVERGED, Status.SEPARATED])
+
+
+@pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+def test_tol_too_loose_for_the_units_of_x_is_told(solver, x64):
+    """Columns in tiny units have tiny gradients everywhere."""
+    X, _ = overlapping()
+    y = X[:, 0] + 0.5 * np.random.default_rng(1).normal(size=60) > 0
+    result = fit(1e-9 * X, y, fit_intercept=False, solver=solver)
+    assert result.status == Status.LOOSE
     assert not result.converged
+    assert fit(1e-9 * X, y, fit_intercept=False, tol=1e-18).status == Status.CONVERGED
+
+
+def test_many_parameters_do_not_hide_an_empty_cell(x64):
+    """Beyond 500 parameters L-BFGS is judged by products: it cannot prove, nor be fooled."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1600, 510))
+    y = rng.integers(0, 2, 1600)
+    X[:, 0] = np.arange(1600) < 8
+    y[:8] = 1
+    assert not fit(X, y, solver="lbfgs").converged
+    assert fit(X, y, solver="newton").status == Status.SEPARATED
+    X[:, 0] = X[:, 1]
+    assert fit(X, y, solver="newton").status == Status.NOT_UNIQUE

@@ -8,6 +8,7 @@ import pytest
 
 from jax_logreg.interfaces import console, plots
 from jax_logreg.interfaces.cli import main
+from jax_logreg.interfaces.main_job import _standardize
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,28 @@ def test_the_picture_is_drawn_and_the_step_limit_is_told(small_csv, tmp_path, ca
     printed = capsys.readouterr().out
     assert "max_steps" in printed
     assert "The step limit was reached" in printed
+
+
+def test_names_in_brackets_and_many_classes_are_printed_whole(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "table.csv"
+    rows = [f"{a:.3f},5.0,c{i % 7}" for i, a in enumerate(rng.normal(size=70))]
+    path.write_text("\n".join(["length [/mm],[b]weight,kind", *rows]))
+    assert main(["fit", str(path), "--target", "kind"]) == 0
+    printed = capsys.readouterr().out
+    assert "length [/mm]" in printed
+    assert "[b]weight" in printed
+    assert all(f"c{k}" in printed for k in range(7))
+    assert "0.0000" in printed  # a constant column gets no coefficient
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_standardizing_survives_constants_and_huge_numbers():
+    X = np.column_stack([np.full(9, 0.1), np.arange(9) * 1e160, np.arange(9.0)])
+    scaled, scale = _standardize(X)
+    np.testing.assert_array_equal(scaled[:, 0], 0)
+    np.testing.assert_allclose(scaled[:, 1], scaled[:, 2], rtol=1e-14)
+    np.testing.assert_allclose(scale, [1, np.arange(9).std() * 1e160, np.arange(9).std()])
 
 
 BAD = {

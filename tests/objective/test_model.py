@@ -2,7 +2,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_logreg import logit, logits, odds, predict_class, probability, sigmoid, softmax
+from jax_logreg import (
+    logit,
+    logits,
+    make_objective,
+    odds,
+    predict_class,
+    probability,
+    sigmoid,
+    softmax,
+)
 
 EXTREMES = [0.0, 1.0, -1.0, 40.0, -40.0, 1e4, -1e4, 1e20, -1e20]
 
@@ -43,3 +52,8 @@ def test_the_class_is_the_likelier_one(eta):
     p = probability(eta)
     likelier = p > 0.5 if p.ndim == 1 else jnp.argmax(p, axis=1)
     np.testing.assert_array_equal(predict_class(eta), likelier)
+
+
+def test_whole_numbers_are_accepted():
+    assert sigmoid([0, 0]).tolist() == softmax([0, 0]).tolist() == [0.5, 0.5]
+    assert make_objective(np.array([[1], [2]]), [0.3, 0.7]).y.tolist() == pytest.approx([0.3, 0.7])

@@ -1,0 +1,146 @@
+"""Checks of everything but the data: penalty, solver, derivatives, start, limits."""
+
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jax_logreg.derivatives.analytic import AnalyticOracle
+from jax_logreg.derivatives.autodiff import AutodiffOracle
+from jax_logreg.fitting.inputs import as_floats, is_known, require
+from jax_logreg.objective.penalties import L2
+from jax_logreg.solvers.base import Solver
+from jax_logreg.solvers.gradient_descent import GradientDescent
+from jax_logreg.solvers.newton import Newton
+from jax_logreg.solvers.optax_adapter import Optax
+
+ORACLES: dict[str, type[AnalyticOracle] | type[AutodiffOracle]] = {
+    "analytic": AnalyticOracle,
+    "autodiff": AutodiffOracle,
+}
+SOLVERS: dict[str, Solver] = {
+    "newton": Newton(),
+    "gradient_descent": GradientDescent(),
+    "lbfgs": Optax(optax.lbfgs()),
+}
+
+
+def check_penalty(penalty: Any, X: jax.Array) -> L2:
+    """The penalty, its numbers in the dtype of X."""
+    if penalty is None:
+        return L2(jnp.zeros((), X.dtype))
+    if not isinstance(penalty, L2):
+        raise ValueError(f"penalty must be None or L2(strength), but it is {penalty!r}.")
+    strength = _nonnegative("penalty strength", penalty.strength, X)
+    if strength.ndim:
+        raise ValueError(
+            f"penalty strength must be a scalar, but its shape is {strength.shape}. Use "
+            "jax.vmap over strengths, or factor for one a feature."
+        )
+    factor = penalty.factor
+    if factor is not None:
+        factor = _nonnegative("penalty factor", factor, X)
+        if factor.shape != X.shape[1:]:
+            raise ValueError(
+                f"penalty factor must have shape ({X.shape[1]},), one a feature, but its "
+                f"shape is {factor.shape}."
+            )
+    return L2(strength, factor)
+
+
+def _nonnegative(name: str, x: Any, X: jax.Array) -> jax.Array:
+    x = as_floats(name, x)
+    x = require(
+        x,
+        lambda x: x >= 0,
+        lambda index: f"{name} must not be negative, but it is {np.asarray(x).tolist()}.",
+    )
+    return x.astype(X.dtype)
+
+
+def check_solver(solver: Any) -> Solver:
+    """A solver from its name, from an Optax transformation, or as it is."""
+    if isinstance(solver, str) and solver in SOLVERS:
+        return SOLVERS[solver]
+    if isinstance(solver, Solver):
+        return solver
+    if isinstance(solver, optax.GradientTransformation):
+        return Optax(solver)
+    raise ValueError(
+        f"solver must be one of {', '.join(map(repr, SOLVERS))}, a solver object such as "
+        f"GradientDescent(step_size=0.1), or an Optax transformation; it is {solver!r}."
+    )
+
+
+def check_derivatives(derivatives: Any) -> type[AnalyticOracle] | type[AutodiffOracle]:
+    """The oracle's class from its name."""
+    if not isinstance(derivatives, str) or derivatives not in ORACLES:
+        raise ValueError(f"derivatives must be 'analytic' or 'autodiff', not {derivatives!r}.")
+    return ORACLES[derivatives]
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """True or False, and nothing that Python would take for it."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, but it is {value!r}.")
+    return bool(value)
+
+
+def check_count(name: str, value: Any) -> int:
+    """A whole number ≥ 0, of any whole type."""
+    try:
+        count = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        count = -1
+    if count < 0:
+        raise ValueError(f"{name} must be a whole number ≥ 0, but it is {value!r}.")
+    return count
+
+
+def check_tol(tol: Any, dtype: Any) -> jax.Array:
+    """A positive bound on the gradient norm, with the default of the dtype; inf is legal."""
+    if tol is None:
+        tol = 1e-8 if dtype == jnp.float64 else 1e-5
+    known = is_known(tol)
+    if known and not (isinstance(tol, int | float) or np.ndim(tol) == 0):
+        raise ValueError(f"tol must be a scalar, but its shape is {np.shape(tol)}.")
+    if known and (isinstance(tol, str) or not float(tol) > 0):
+        raise ValueError(
+            f"tol must be a positive number, but it is {tol!r}. It bounds the largest "
+            "gradient entry."
+        )
+    return jnp.asarray(tol, dtype)
+
+
+def check_init(
+    init: Any, X: jax.Array, y: jax.Array, fit_intercept: bool
+) -> tuple[jax.Array, jax.Array]:
+    """The starting (coef, intercept): zeros, a pair, or an earlier result."""
+    coef_shape, intercept_shape = X.shape[1:] + y.shape[1:], y.shape[1:]
+    if init is None:
+        return jnp.zeros(coef_shape, X.dtype), jnp.zeros(intercept_shape, X.dtype)
+    pair = (init.coef, init.intercept) if hasattr(init, "coef") else init
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise ValueError("init must be a pair (coef, intercept) or an earlier FitResult.")
+    coef = _start("init coef", pair[0], coef_shape, X)
+    intercept = _start("init intercept", pair[1], intercept_shape, X)
+    if not fit_intercept:
+        intercept = require(
+            intercept,
+            lambda intercept: intercept == 0,
+            lambda index: (
+                "init intercept must be zero where fit_intercept=False. A fixed "
+                "intercept is an offset."
+            ),
+        )
+    return coef, intercept
+
+
+def _start(name: str, part: Any, shape: tuple[int, ...], X: jax.Array) -> jax.Array:
+    part = as_floats(name, part)
+    if part.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, but its shape is {part.shape}.")
+    return part.astype(X.dtype)
