@@ -77,6 +77,7 @@ def _table(problem: Problem, timings: list[Timing]) -> str:
         )
     if not all(t.calibration.reached for t in timings):
         rows.append("! fell short of the target at every tolerance tried in the time allowed")
+    if any("liblinear" in t.contestant for t in timings):
         rows.append("  (liblinear penalises the intercept: its minimum is another one)")
     return "\n".join(rows)
 

@@ -19,6 +19,9 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.problems import Problem
 from jax_logreg import L2, fit
 
+# A method that has not arrived after this many steps is told as falling short.
+MAX_STEPS = 1_000
+
 
 class Answer(NamedTuple):
     """Coefficients as (p,) or (p, K) and intercepts to match, in NumPy."""
@@ -37,7 +40,9 @@ def jax_logreg(solver: Any, problem: Problem) -> Fit:
     K = problem.num_classes if problem.num_classes > 2 else None
 
     def run(tol: float) -> Answer:
-        result = fit(X, y, penalty=penalty, solver=solver, num_classes=K, tol=tol)
+        result = fit(
+            X, y, penalty=penalty, solver=solver, num_classes=K, tol=tol, max_steps=MAX_STEPS
+        )
         jax.block_until_ready(result)
         return Answer(np.asarray(result.coef), np.asarray(result.intercept))
 
@@ -50,7 +55,7 @@ def scikit_learn(solver: str, problem: Problem) -> Fit:
 
     def run(tol: float) -> Answer:
         model = LogisticRegression(
-            C=1 / (problem.strength * len(y)), solver=solver, tol=tol, max_iter=5_000
+            C=1 / (problem.strength * len(y)), solver=solver, tol=tol, max_iter=MAX_STEPS
         )
         with warnings.catch_warnings():
             # The harness judges the answer itself.

@@ -1,0 +1,53 @@
+"""The README's Python runs as it stands, and what its tables name exists."""
+
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jax_logreg as lr
+from tests.problems import make_problem
+
+TEXT = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+
+@pytest.fixture
+def names():
+    problem = make_problem("sigmoid", "float32")
+    X, y = problem.X, problem.y
+    return {
+        "X": X, "y": y, "w": problem.sample_weight, "theta": jnp.ones(4), "jax": jax,
+        "lr": lr, "optax": optax, "f": np.ones(3), "o": problem.offset, "strengths": np.ones(2),
+        "schedule": 0.1, "K": 2, "result": lr.fit(X, y),
+    }  # fmt: skip
+
+
+def test_the_blocks_run(names):
+    assert len(BLOCKS) == 2
+    for block in BLOCKS:
+        exec(block, names)
+
+
+def test_the_recipes_run(names):
+    """Each cell `…` of the table 'to … write' is an expression, or keywords of fit."""
+    rows = re.findall(r"^\| (?!to …|status)[a-z][^|]*\| (`.*) \|$", TEXT, re.MULTILINE)
+    cells = [cell for row in rows for cell in re.findall(r"`([^`]+)`", row)]
+    assert len(cells) > 12
+    for cell in cells:
+        if re.match(r"\w+=", cell):
+            eval(f"dict({cell})", names)
+        elif "(" in cell:
+            eval(cell, names)
+
+
+def test_every_status_is_in_the_table():
+    assert all(f"`{status.name}`" in TEXT for status in lr.Status)
+
+
+def test_every_public_name_is_documented():
+    assert all(getattr(lr, name).__doc__ for name in lr.__all__)
