@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax_logreg.objective.geometry import (
     centre_classes,
     curvature_bound,
+    ignores,
     is_bounded_by_design,
     pin_class_shifts,
     recedes,
@@ -118,6 +119,10 @@ class Oracle:
         """Whether a step along a direction moves some logit by more than ``reach``."""
         return jnp.asarray(False)
 
+    def ignores(self, direction: jax.Array) -> jax.Array:
+        """Whether a direction moves no logit at all, to the rounding of Xd."""
+        return jnp.asarray(True)
+
     def at_even_odds(self) -> Point:
         """The point θ = 0, where a model without an offset has no probability near 0 or 1."""
         raise NotImplementedError
@@ -162,6 +167,9 @@ class ModelOracle(Oracle):
             z = jnp.max(z, axis=1) - jnp.min(z, axis=1)
         # NaN moves: what cannot be computed settles nothing.
         return ~(jnp.max(jnp.abs(z)) <= reach)
+
+    def ignores(self, direction: jax.Array) -> jax.Array:
+        return ignores(self.objective, direction)
 
     def at_even_odds(self) -> Point:
         return self.at(jnp.zeros(self.objective.num_parameters, self.objective.X.dtype))

@@ -34,8 +34,8 @@ _MESSAGES = {
         "shortest. Drop a column of them, or add penalty=L2(strength)."
     ),
     Status.MAX_STEPS: (
-        "The step limit was reached before the gradient came within tol. Raise "
-        "max_steps, standardise the columns of X, or change to solver='newton'."
+        "The step limit was reached before the gradient came within tol. Standardise the "
+        "columns of X, raise max_steps or tol, or try another step size or solver."
     ),
     Status.STALLED: (
         "No further progress at this precision, and the gradient is still above tol. Use "
@@ -46,13 +46,15 @@ _MESSAGES = {
         "finite coefficients minimise it. Add penalty=L2(strength)."
     ),
     Status.NOT_FINITE: (
-        "The loss or its gradient became infinite or NaN. Use a smaller step size, "
-        "standardise the columns of X, or use solver='newton'."
+        "The loss or its gradient became infinite or NaN. Inside jit that also means an "
+        "illegal label, weight or strength (labels beyond 1 need num_classes there). "
+        "Otherwise use a smaller step size, or standardise the columns of X."
     ),
     Status.LOOSE: (
-        "The gradient is within tol, yet a Newton step would still move some logit by "
-        "half a unit or more: tol is too loose for the units of X, or the data are "
-        "nearly separated. Lower tol, standardise the columns of X, or add a penalty."
+        "The gradient is within tol, but no minimum can be made out here: a Newton step "
+        "would still move some logit far, or cannot be computed. tol is too loose for the "
+        "units of X, columns are parallel to the last digits, or the data are nearly "
+        "separated. Standardise the columns of X, lower tol, or add a penalty."
     ),
 }
 

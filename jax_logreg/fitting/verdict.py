@@ -117,7 +117,7 @@ def _status(point: Point, stopped: jax.Array, tol: jax.Array, look: _Look) -> ja
 def _look_with_products(oracle: Oracle, point: Point) -> _Look:
     """From Hessian-vector products alone: an approximate direction, no rank."""
     if "hvp" not in oracle.offers:
-        nothing = Direction(jnp.full_like(point.theta, jnp.nan), jnp.asarray(-1))
+        nothing = Direction(jnp.full_like(point.theta, jnp.nan), jnp.asarray(-1), point.theta)
         return _Look(nothing, jnp.asarray(True), jnp.asarray(False))
     direction = newton_direction_by_cg(oracle, point)
     settled = ~oracle.moves(direction.step, _SETTLED_LOGIT)
@@ -127,21 +127,21 @@ def _look_with_products(oracle: Oracle, point: Point) -> _Look:
 def _look_with_hessian(oracle: Oracle, point: Point) -> _Look:
     """The exact direction; where it does not settle the question, Newton is followed.
 
-    From the point itself, or from even odds where probabilities of 0 and 1 have cost
-    the Hessian its rank: then the direction here is blind to the very logits in doubt.
+    From the point itself, or from even odds where the Hessian has lost rank though no
+    columns depend on others: probabilities of 0 and 1, or columns parallel to the last
+    digits, make the direction blind to the very logits in doubt.
     """
     direction = newton_direction(oracle, point)
     can_recede = oracle.can_recede() & jnp.all(jnp.isfinite(point.gradient))
-    reference = oracle.at_even_odds()
     blind = jax.lax.cond(
-        can_recede & (direction.rank < point.theta.size),
-        lambda: newton_direction(oracle, reference).rank > direction.rank,
+        direction.rank < point.theta.size,
+        lambda: ~oracle.ignores(direction.null),
         lambda: jnp.asarray(False),
     )
     settled = ~blind & ~oracle.moves(direction.step, _SETTLED_LOGIT)
-    begin = jax.tree.map(lambda a, b: jnp.where(blind, a, b), reference, point)
-    separated = _follow_newton(oracle, begin, can_recede & ~settled)
-    return _Look(direction, settled, separated)
+    wanted = can_recede & ~settled
+    begin = jax.lax.cond(blind & wanted, oracle.at_even_odds, lambda: point)
+    return _Look(direction, settled, _follow_newton(oracle, begin, wanted))
 
 
 class _Probe(NamedTuple):

@@ -113,13 +113,17 @@ def _training_table(trainings: list[Training]) -> "Table":
             t.solver,
             t.status.name.lower(),
             str(int(t.result.num_steps)),
-            f"{float(t.result.objective):.6f}",
+            _loss(float(t.result.objective)),
             f"{float(t.result.gradient_norm):.1e}",
             f"{100 * t.accuracy:.1f} %",
             f"{t.compile_seconds:.2f} s",
             _seconds(t.run_seconds),
         )
     return table
+
+
+def _loss(loss: float) -> str:
+    return f"{loss:.6f}" if loss < 10 else f"{loss:.2e}"
 
 
 def _seconds(seconds: float) -> str:
@@ -147,12 +151,13 @@ def _coefficient_tables(job: Job) -> list["Table"]:
 
 def _coefficient_table(job: Job, headings: list[str], classes: slice) -> "Table":
     best = job.trainings[job.best]
+    note = "" if best.result.converged else f" ({best.status.name.lower()}: no answer)"
     coef = np.asarray(best.result.coef).reshape(len(job.scale), -1)
     intercept = np.atleast_1d(best.result.intercept)[classes]
     unit = "per standard deviation" if job.settings.standardize else "per unit"
     table = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, padding=0, title_justify="left",
-        title=f"Coefficients of {best.solver}, log-odds {unit}", min_width=60,
+        title=f"Coefficients of {best.solver}, log-odds {unit}{note}", min_width=60,
     )  # fmt: skip
     table.add_column("feature", overflow="fold")
     for heading in headings[classes]:

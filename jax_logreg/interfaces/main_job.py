@@ -124,8 +124,8 @@ def run_main_job(table: Table, settings: Settings, report: Report) -> Job:
         trainings = [
             _train(name, solver, X, table, settings, report) for name, solver in SOLVERS.items()
         ]
-    norms = [
-        (not bool(t.result.converged), float(np.nan_to_num(t.result.gradient_norm, nan=np.inf)))
+    losses = [
+        (not bool(t.result.converged), float(np.nan_to_num(t.result.objective, nan=np.inf)))
         for t in trainings
     ]
     rows = min(len(X), _AUDIT_ROWS)
@@ -138,7 +138,7 @@ def run_main_job(table: Table, settings: Settings, report: Report) -> Job:
         table=table,
         settings=settings,
         trainings=trainings,
-        best=norms.index(min(norms)),
+        best=losses.index(min(losses)),
         scale=scale,
         audits=audits,
         audit_rows=rows,

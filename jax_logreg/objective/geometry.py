@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax_logreg.objective.model import PRECISION
 from jax_logreg.objective.objective import Objective
 
+_ROUND_OFF_UNITS = 100
 _EXACT_BOUND_LIMIT = 2000  # a larger Gram matrix costs more than the fit it would serve
 
 
@@ -39,6 +40,21 @@ def pin_class_shifts(objective: Objective, hessian: jax.Array) -> jax.Array:
     size = jnp.mean(jnp.diag(hessian).reshape(-1, K), axis=1)
     pin = jnp.kron(jnp.diag(size), jnp.full((K, K), 1 / K, hessian.dtype))
     return hessian + pin
+
+
+def ignores(objective: Objective, direction: jax.Array) -> jax.Array:
+    """Whether Xd is zero to its own rounding, as for columns that depend on one another.
+
+    Columns that are parallel to all but a few digits do not pass: their Hessian is
+    singular to its rounding, and yet they tell rows apart.
+    """
+    coef, intercept = objective.split(direction)
+    z = objective.linear(direction)
+    if z.ndim == 2:
+        z = z - jnp.mean(z, axis=1, keepdims=True)
+    terms = jnp.abs(objective.X) @ jnp.abs(coef) + jnp.abs(intercept)
+    noise = _ROUND_OFF_UNITS * objective.X.shape[1] * jnp.finfo(z.dtype).eps
+    return jnp.max(jnp.abs(z)) <= noise * jnp.max(terms)
 
 
 def recedes(objective: Objective, direction: jax.Array, rtol: float = 0.0) -> jax.Array:

@@ -118,7 +118,8 @@ def make_objective(
 
     Args:
         X: (n, p); whole numbers become floating.
-        y: (n,) in [0, 1] for the sigmoid model, (n, K) for softmax.
+        y: (n,) in [0, 1] for the sigmoid model, (n, K) for softmax. Nothing is checked
+            or encoded here, that is for ``fit``: class numbers need ``jax.nn.one_hot``.
         penalty: none if absent.
         sample_weight: (n,), ≥ 0 with a positive sum; ones if absent.
         offset: (n,) or (n, K); zero if absent.

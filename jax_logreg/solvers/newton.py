@@ -24,10 +24,12 @@ class Direction(NamedTuple):
     Attributes:
         step: d, (P,), of minimum norm among all that solve Hd = −g.
         rank: numerical rank of H, an integer scalar; −1 where it was not computed.
+        null: a combination of all directions without curvature, (P,); zero if none.
     """
 
     step: jax.Array
     rank: jax.Array
+    null: jax.Array
 
 
 @jax.tree_util.register_dataclass
@@ -89,7 +91,7 @@ def newton_direction_by_cg(oracle: Oracle, point: Point) -> Direction:
         return oracle.hvp(point, vector)
 
     step, _ = cg(product, -point.gradient, tol=1e-6, maxiter=_CG_STEPS)
-    return Direction(step, jnp.asarray(-1))
+    return Direction(step, jnp.asarray(-1), jnp.zeros_like(step))
 
 
 def minimum_norm_solve(H: jax.Array, b: jax.Array) -> Direction:
@@ -101,7 +103,7 @@ def minimum_norm_solve(H: jax.Array, b: jax.Array) -> Direction:
     downhill where a general function is not convex.
 
     >>> H = jnp.array([[1.0, 2.0], [2.0, 4.0]])
-    >>> x, rank = minimum_norm_solve(H, jnp.array([5.0, 10.0]))
+    >>> x, rank, _ = minimum_norm_solve(H, jnp.array([5.0, 10.0]))
     >>> x.round(3).tolist(), rank.item()
     ([1.0, 2.0], 1)
     """
@@ -113,7 +115,8 @@ def minimum_norm_solve(H: jax.Array, b: jax.Array) -> Direction:
     sound = jnp.min(jnp.diag(factor)) ** 2 > _TRUSTED_PIVOT * round_off  # False on NaN
 
     def direct() -> Direction:
-        return Direction(scale * cho_solve((factor, True), right), jnp.asarray(H.shape[0]))
+        x = scale * cho_solve((factor, True), right)
+        return Direction(x, jnp.asarray(H.shape[0]), jnp.zeros_like(x))
 
     def by_eigenvalues() -> Direction:
         return _pseudo_solve(scaled, right, scale, round_off)
@@ -137,4 +140,5 @@ def _pseudo_solve(
     inner = null.T @ null + jnp.diag(keep.astype(x.dtype))
     x = x - null @ jnp.linalg.solve(inner, null.T @ x)
     steepest = right / scale
-    return Direction(jnp.where(unexplained, steepest, x), jnp.sum(keep))
+    shortest = jnp.where(unexplained, steepest, x)
+    return Direction(shortest, jnp.sum(keep), jnp.sum(null, axis=1))

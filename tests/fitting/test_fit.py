@@ -115,7 +115,7 @@ def test_progress_reports_and_changes_nothing(problem):
 def test_failure_is_told_in_words_and_raised_on_demand(problem):
     result = fit(problem.X, problem.y, solver="gradient_descent", max_steps=2)
     assert not result.converged
-    with pytest.raises(FitError, match=r"MAX_STEPS after 2 steps.*Raise max_steps"):
+    with pytest.raises(FitError, match=r"MAX_STEPS after 2 steps.*raise max_steps"):
         result.raise_if_failed()
 
 

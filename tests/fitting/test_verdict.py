@@ -214,6 +214,15 @@ def test_tol_too_loose_for_the_units_of_x_is_told(solver, x64):
     assert fit(1e-9 * X, y, fit_intercept=False, tol=1e-18).status == Status.CONVERGED
 
 
+@pytest.mark.parametrize("far", [1e8, 1e10])
+@pytest.mark.parametrize("solver", ["newton", "lbfgs", "gradient_descent"])
+def test_columns_parallel_to_the_last_digits_are_not_mistaken_for_dependent(far, solver, x64):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=300)
+    y = rng.uniform(size=300) < 1 / (1 + np.exp(-z))
+    assert not fit((far + z)[:, None], y, solver=solver, max_steps=500).converged
+
+
 def test_many_parameters_do_not_hide_an_empty_cell(x64):
     """Beyond 500 parameters L-BFGS is judged by products: it cannot prove, nor be fooled."""
     rng = np.random.default_rng(0)

@@ -27,7 +27,7 @@ def test_the_minimum_norm_solution_is_numpys(x64):
     rng = np.random.default_rng(0)
     A = rng.normal(size=(6, 3)) * [[1], [10], [1e3], [1], [1e-2], [1]]
     b = A @ rng.normal(size=3)
-    x, rank = minimum_norm_solve(jnp.asarray(A @ A.T), jnp.asarray(b))
+    x, rank, _ = minimum_norm_solve(jnp.asarray(A @ A.T), jnp.asarray(b))
     assert rank == 3
     np.testing.assert_allclose(x, np.linalg.pinv(A @ A.T, rcond=1e-11) @ b, rtol=1e-6)
 
@@ -36,13 +36,13 @@ def test_scale_decides_nothing_about_rank(dtype):
     """Columns in units a million apart are independent all the same."""
     d = jnp.array([1e-6, 1.0, 1e6], dtype)
     H = d[:, None] * jnp.array([[2.0, 1, 0], [1, 2, 1], [0, 1, 2]], dtype) * d
-    x, rank = minimum_norm_solve(H, H @ (1 / d))
+    x, rank, _ = minimum_norm_solve(H, H @ (1 / d))
     assert rank == 3
     np.testing.assert_allclose(x * d, 1, rtol=1e-4)
 
 
 def test_a_column_of_zeros_gets_a_zero_step(x64):
-    x, rank = minimum_norm_solve(jnp.diag(jnp.array([2.0, 0.0])), jnp.array([2.0, 0.0]))
+    x, rank, _ = minimum_norm_solve(jnp.diag(jnp.array([2.0, 0.0])), jnp.array([2.0, 0.0]))
     assert rank == 1
     np.testing.assert_array_equal(x, [1.0, 0.0])
 
