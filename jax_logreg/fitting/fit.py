@@ -103,7 +103,7 @@ def fit(
     theta = oracle.objective.join(coef, intercept)
     driver.refuse_unmet_needs(oracle, solver, theta.size)
     run = _train(oracle, solver, theta, tol, steps, progress)
-    dense = "hessian" in solver.needs
+    dense = theta.size <= verdict.DENSE_LIMIT or "hessian" in solver.needs
     end = _conclude(oracle, run.state.point, run.status, tol, dense=dense)
     coef, intercept = oracle.objective.split(end.point.theta)
     return FitResult(

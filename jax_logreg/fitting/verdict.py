@@ -29,7 +29,7 @@ from jax_logreg.solvers.newton import (
 RUNNING = -1
 
 # Above this many parameters only Newton's own fits are checked by a dense Hessian.
-_DENSE_LIMIT = 500
+DENSE_LIMIT = 500
 # Half of the 1 that the criterion allows, for round-off in d.
 _SETTLED_LOGIT = 0.5
 # On separated data each Newton step gains one unit of logit and sheds a factor e of what
@@ -71,12 +71,12 @@ def conclude(
         point: where the loop ended.
         stopped: the loop's status, ``RUNNING`` at the step limit.
         tol: bound on the gradient norm.
-        dense: whether the method that ran forms Hessians of this size anyway.
+        dense: whether to form the Hessian; products answer less, for less.
     """
     theta = oracle.centre(point.theta)
     if theta is not point.theta:
         point = oracle.at(theta)
-    if "hessian" in oracle.offers and (dense or theta.size <= _DENSE_LIMIT):
+    if dense and "hessian" in oracle.offers:
         look = _look_with_hessian(oracle, point)
     else:
         look = _look_with_products(oracle, point)
