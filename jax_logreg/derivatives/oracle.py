@@ -123,9 +123,9 @@ class Oracle:
         """Whether a direction moves no logit at all, to the rounding of Xd."""
         return jnp.asarray(True)
 
-    def at_even_odds(self) -> Point:
-        """The point θ = 0, where a model without an offset has no probability near 0 or 1."""
-        raise NotImplementedError
+    def at_even_odds(self, point: Point) -> Point:
+        """A point whose probabilities are not saturated; the same one where there are none."""
+        return point
 
 
 class ModelOracle(Oracle):
@@ -171,8 +171,8 @@ class ModelOracle(Oracle):
     def ignores(self, direction: jax.Array) -> jax.Array:
         return ignores(self.objective, direction)
 
-    def at_even_odds(self) -> Point:
-        return self.at(jnp.zeros(self.objective.num_parameters, self.objective.X.dtype))
+    def at_even_odds(self, point: Point) -> Point:
+        return self.at(jnp.zeros_like(point.theta))
 
 
 @jax.tree_util.register_dataclass

@@ -140,7 +140,7 @@ def _look_with_hessian(oracle: Oracle, point: Point) -> _Look:
     )
     settled = ~blind & ~oracle.moves(direction.step, _SETTLED_LOGIT)
     wanted = can_recede & ~settled
-    begin = jax.lax.cond(blind & wanted, oracle.at_even_odds, lambda: point)
+    begin = jax.lax.cond(blind & wanted, oracle.at_even_odds, lambda point: point, point)
     return _Look(direction, settled, _follow_newton(oracle, begin, wanted))
 
 

@@ -79,8 +79,8 @@ def search(
         low = jnp.where(too_near, t, bracket.low)
         high = jnp.where(too_far, t, bracket.high)
         # A step many powers of ten too long, off a saturated start, is not halved away.
-        shrink = jnp.where((low == 0) & (bracket.trials >= _HALVINGS), 0.01 * high, 0.5 * high)
-        middle = jnp.where(low == 0, shrink, 0.5 * (low + high))
+        shrink = jnp.where(bracket.trials >= _HALVINGS, 0.01, 0.5)
+        middle = jnp.where(low == 0, shrink * high, 0.5 * (low + high))
         middle = jnp.where(jnp.isfinite(high), middle, 2 * low)
         done = ~(too_far | too_near)
         return _Bracket(low, high, jnp.where(done, t, middle), bracket.trials + 1, done, level)

@@ -1,6 +1,7 @@
 """'Converged' is said of minima only; separated data are told from the rest."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -15,6 +16,8 @@ from jax_logreg import (
     Status,
     fit,
 )
+from jax_logreg.derivatives.oracle import FunctionOracle
+from jax_logreg.fitting.verdict import conclude
 from jax_logreg.interfaces.readers import load_embedded
 
 SOLVERS = {
@@ -234,3 +237,12 @@ def test_many_parameters_do_not_hide_an_empty_cell(x64):
     assert fit(X, y, solver="newton").status == Status.SEPARATED
     X[:, 0] = X[:, 1]
     assert fit(X, y, solver="newton").status == Status.NOT_UNIQUE
+
+
+def test_any_function_can_be_judged(x64):
+    """An oracle that knows no rows: (t - 1)⁴ has a minimum without curvature."""
+    oracle = FunctionOracle(lambda t: jnp.sum((t - 1) ** 4))
+    point = oracle.at(jnp.ones(2))
+    end = conclude(oracle, point, jnp.asarray(int(Status.CONVERGED)), jnp.asarray(1e-8), dense=True)
+    assert end.status == Status.NOT_UNIQUE
+    assert end.rank == 0
