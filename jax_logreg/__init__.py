@@ -14,6 +14,8 @@ To know the whole, read in this order: objective/objective.py,
 derivatives/analytic.py, solvers/base.py, fitting/driver.py.
 """
 
+from jax_logreg.audit.check import assert_derivatives, check_derivatives
+from jax_logreg.audit.report import DerivativeReport
 from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.result import FitError, FitResult, Status
 from jax_logreg.objective.losses import (
@@ -42,6 +44,7 @@ __version__ = "0.1.0"
 __all__ = [
     "L2",
     "BacktrackingGradientDescent",
+    "DerivativeReport",
     "FitError",
     "FitResult",
     "GradientDescent",
@@ -50,8 +53,10 @@ __all__ = [
     "Optax",
     "Solver",
     "Status",
+    "assert_derivatives",
     "binary_cross_entropy",
     "categorical_cross_entropy",
+    "check_derivatives",
     "fit",
     "log_likelihood",
     "logit",

@@ -1,0 +1,158 @@
+"""A user's function as a program whose constants can be changed and that can be cut.
+
+JAX hoists every array that a function uses, captured or passed, into the constants of
+its jaxpr. So the data of a function of which we know nothing can still be shaken, to
+see how far round-off would carry.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+
+@dataclass(frozen=True)
+class Program:
+    """A traced function of one vector: its jaxpr and the arrays that it uses."""
+
+    closed: Any
+
+    @property
+    def constants(self) -> list[Any]:
+        """Every array that the function uses beside its argument."""
+        return list(self.closed.consts)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The function's value."""
+        return core.jaxpr_as_fun(self.closed)(*arguments)[0]
+
+    @cached_property
+    def identity(self) -> Hashable:
+        """Equal for programs that do the same to other data of the same shapes."""
+        if all(_is_plain(eqn) for eqn in _equations(self.closed.jaxpr)):
+            return str(self.closed.jaxpr)
+        return object()
+
+    def with_constants(self, constants: Sequence[Any]) -> "Program":
+        """The same function of other data."""
+        return Program(core.ClosedJaxpr(self.closed.jaxpr, list(constants)))
+
+    @property
+    def longest(self) -> int:
+        """The longest axis of all the data: how many terms a sum may have."""
+        shapes = [np.shape(c) for c in self.constants]
+        shapes += [v.aval.shape for v in self.closed.jaxpr.invars]
+        return max((size for shape in shapes for size in shape), default=1)
+
+    @property
+    def has_float32_inside(self) -> bool:
+        """Whether some step computes in less than float64, whatever its argument."""
+        outs = [v.aval.dtype for eqn in self.closed.jaxpr.eqns for v in eqn.outvars]
+        return any(jnp.issubdtype(d, jnp.floating) and jnp.finfo(d).bits < 64 for d in outs)
+
+    def shaken(self, rng: np.random.Generator, amount: float) -> "Program":
+        """The same function with every datum moved by ± ``amount`` of itself."""
+        return self.with_constants([_shake(c, rng, amount) for c in self.constants])
+
+    @property
+    def coarsest(self) -> float:
+        """The largest unit round-off among the data."""
+        kinds = [jnp.result_type(c) for c in self.constants]
+        floats = [
+            float(jnp.finfo(kind).eps) for kind in kinds if jnp.issubdtype(kind, jnp.floating)
+        ]
+        return max(floats, default=2.0**-52)
+
+
+def trace(function: Callable[[jax.Array], Any], example: jax.Array) -> Program:
+    """Trace a function of one vector, with everything that is jitted laid open.
+
+    Nothing of the trace outlives this but copies. JAX remembers a captured NumPy array
+    in the precision of the trace for as long as the trace lives, and a later use of the
+    same array in the other precision would fail.
+
+    Raises:
+        Exception: whatever the function raises when it is traced.
+    """
+    closed = _traced(function, example)
+    loops = {"scan", "while", "cond"}
+    if not any(eqn.primitive.name in loops for eqn in _equations(closed.jaxpr)):
+        with jax.disable_jit():
+            closed = _traced(function, example)
+    return Program(closed)
+
+
+def _traced(function: Callable[[jax.Array], Any], example: jax.Array) -> Any:
+    closed = jax.make_jaxpr(lambda theta: function(theta))(example)
+    copies = [c if isinstance(c, jax.Array) else np.array(c) for c in closed.consts]
+    return core.ClosedJaxpr(closed.jaxpr, copies)
+
+
+def without_jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function as it was before ``jax.jit``: a jitted one keeps its traces."""
+    is_jitted = hasattr(function, "lower") and hasattr(function, "__wrapped__")
+    return getattr(function, "__wrapped__") if is_jitted else function  # noqa: B009
+
+
+def _equations(jaxpr: Any) -> Iterator[Any]:
+    """Every step, those inside jitted functions and rules too."""
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for value in eqn.params.values():
+            if isinstance(value, core.ClosedJaxpr):
+                yield from _equations(value.jaxpr)
+
+
+def _is_plain(eqn: Any) -> bool:
+    """Whether a step is all told by its text: a custom rule is not, but for JAX's own."""
+    if "custom" not in eqn.primitive.name and "callback" not in eqn.primitive.name:
+        return True
+    rule = eqn.params.get("jvp_jaxpr_fun")
+    source = str(getattr(getattr(rule, "debug_info", None), "func_src_info", ""))
+    return os.path.dirname(jax.__file__) in source
+
+
+_COMPILED: OrderedDict[Hashable, Callable[..., Any]] = OrderedDict()
+_KEPT = 128
+
+
+def run(
+    owner: Any,
+    function: Callable[..., Any],
+    *arrays: Any,
+    static: tuple[tuple[str, Hashable], ...] = (),
+) -> Any:
+    """function(owner, *arrays), compiled once for all owners of one identity.
+
+    Args:
+        owner: has ``identity``, ``constants`` and ``with_constants``.
+        function: a module-level function of an owner and arrays, and of what is static.
+        *arrays: NumPy or JAX.
+        static: keyword arguments for it, as pairs.
+    """
+    key = (owner.identity, function, static)
+    if key not in _COMPILED:
+        bare = owner.with_constants([None] * len(owner.constants))
+
+        def compiled(constants: list[Any], *arrays: Any) -> Any:
+            return function(bare.with_constants(constants), *arrays, **dict(static))
+
+        _COMPILED[key] = jax.jit(compiled)
+        while len(_COMPILED) > _KEPT:
+            _COMPILED.popitem(last=False)
+    _COMPILED.move_to_end(key)
+    return _COMPILED[key](owner.constants, *arrays)
+
+
+def _shake(constant: Any, rng: np.random.Generator, amount: float) -> Any:
+    if not jnp.issubdtype(jnp.result_type(constant), jnp.floating):
+        return constant
+    sign = rng.integers(0, 2, np.shape(constant), dtype=np.int8) * 2.0 - 1
+    return np.asarray(np.asarray(constant) * (1 + amount * sign), jnp.result_type(constant))
