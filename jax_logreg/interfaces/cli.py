@@ -1,12 +1,14 @@
-"""The command line: ``jax-logreg fit``."""
+"""The command line: ``jax-logreg fit`` and ``jax-logreg check``."""
 
 import argparse
 import math
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from jax_logreg.interfaces import check_command
 from jax_logreg.interfaces.console import Progress, job_as_json, print_job, require_rich
 from jax_logreg.interfaces.main_job import Settings, run_main_job
 from jax_logreg.interfaces.plots import check_plot_path, plot_training
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        return _fit(options)
+        return options.run(options)
     except (ValueError, OSError) as error:
         print(f"jax-logreg: error: {error}", file=sys.stderr)
         return 2
@@ -92,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Sigmoid and softmax regression, every derivative proved against autodiff.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_fit(commands)
+    _add_check(commands)
+    return parser
+
+
+def _add_fit(commands: Any) -> None:
     fit = commands.add_parser(
         "fit",
         help="train on a table by four solvers and audit their derivatives",
@@ -100,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    fit.set_defaults(run=_fit)
     fit.add_argument("csv", nargs="?", metavar="FILE.csv", help="a table with a header")
     fit.add_argument("--target", metavar="NAME", help="the file's column of classes")
     fit.add_argument("--data", choices=list(EMBEDDED), help="a data set that ships inside")
@@ -133,7 +142,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("--plot", metavar="FILE.png", help="draw the training (png, pdf, svg)")
     fit.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser
+
+
+def _add_check(commands: Any) -> None:
+    check = commands.add_parser(
+        "check",
+        help="audit derivatives written by hand: this project's, or those of a file",
+        description=check_command.SUMMARY,
+        epilog=check_command.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    check.set_defaults(run=check_command.run_check)
+    check.add_argument("file", nargs="?", metavar="FILE.py", help="a file of formulas; it is run")
+    check.add_argument("--seed", type=_count, default=0, metavar="N", help="of the points")
+    check.add_argument(
+        "--plot", metavar="FILE.png", help="draw differences and errors (png, pdf, svg)"
+    )
+    check.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _number(text: str, least: float, allow_least: bool, kind: str) -> float:

@@ -1,6 +1,5 @@
 """What the command line prints, in 80 columns. The one file that imports rich."""
 
-import json
 import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from jax_logreg.audit.compare import Comparison
 from jax_logreg.fitting.result import Status as FitStatus
+from jax_logreg.interfaces.json_text import as_json
 from jax_logreg.interfaces.main_job import Job, Report, Training
 
 try:
@@ -84,8 +84,7 @@ def print_job(job: Job) -> None:
     _print_messages(console, job)
     for table in _coefficient_tables(job):
         console.print(table)
-    console.print(_audit_table(job.audits))
-    _print_audit_verdict(console, job)
+    print_audits(console, job.audits, f"{job.audit_rows} of {len(job.table.y)} rows")
 
 
 def _print_heading(console: "Console", job: Job) -> None:
@@ -192,14 +191,14 @@ def _audit_table(audits: dict[str, list[Comparison]]) -> "Table":
     return table
 
 
-def _print_audit_verdict(console: "Console", job: Job) -> None:
-    comparisons = [c for audit in job.audits.values() for c in audit]
-    failed = [c.name for c in comparisons if not c.agrees]
-    bounds = ", ".join(f"{audit[0].bound:.1e} in {d}" for d, audit in job.audits.items())
-    where = f"at a random point, {job.audit_rows} of {len(job.table.y)} rows"
+def print_audits(console: "Console", audits: dict[str, list[Comparison]], rows: str) -> None:
+    """The derivative audit of a table, and its verdict; ``rows`` says of which rows."""
+    console.print(_audit_table(audits))
+    failed = [c.name for audit in audits.values() for c in audit if not c.agrees]
+    bounds = ", ".join(f"{audit[0].bound:.1e} in {d}" for d, audit in audits.items())
     verdict = f"differ: {', '.join(failed)}" if failed else "all agree"
     console.print(
-        f"{verdict} ({where}; relative to the largest entry, bound {bounds})",
+        f"{verdict} (at a random point, {rows}; relative to the largest entry, bound {bounds})",
         style="red" if failed else "green",
     )
 
@@ -224,7 +223,7 @@ def job_as_json(job: Job) -> str:
         },
         "sound": job.sound,
     }
-    return json.dumps(_finite(document), ensure_ascii=False, allow_nan=False)
+    return as_json(document)
 
 
 def _training_as_dict(training: Training) -> dict[str, Any]:
@@ -250,14 +249,3 @@ def _training_as_dict(training: Training) -> dict[str, Any]:
             "gradient_norm": result.history.gradient_norm[:steps].tolist(),
         },
     }
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: null stands for them."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return value

@@ -16,7 +16,7 @@ from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.interfaces.readers import Table
 from jax_logreg.objective.model import logits, predict_class
-from jax_logreg.objective.objective import make_objective
+from jax_logreg.objective.objective import Objective, make_objective
 from jax_logreg.objective.penalties import L2
 from jax_logreg.solvers.base import Solver
 from jax_logreg.solvers.gradient_descent import GradientDescent
@@ -119,7 +119,7 @@ def run_main_job(table: Table, settings: Settings, report: Report) -> Job:
     """
     X, scale = table.X, np.ones(table.X.shape[1])
     if settings.standardize:
-        X, scale = _standardize(table.X)
+        X, scale = standardize(table.X)
     with jax.enable_x64(settings.dtype == "float64"):
         trainings = [
             _train(name, solver, X, table, settings, report) for name, solver in SOLVERS.items()
@@ -128,25 +128,19 @@ def run_main_job(table: Table, settings: Settings, report: Report) -> Job:
         (not bool(t.result.converged), float(np.nan_to_num(t.result.objective, nan=np.inf)))
         for t in trainings
     ]
-    rows = min(len(X), _AUDIT_ROWS)
-    audits = {}
-    for dtype in ("float64", "float32"):
-        report(f"derivative audit in {dtype}")
-        with jax.enable_x64(dtype == "float64"):
-            audits[dtype] = _audit(X[:rows].astype(dtype), table.y[:rows], table, settings)
     return Job(
         table=table,
         settings=settings,
         trainings=trainings,
         best=losses.index(min(losses)),
         scale=scale,
-        audits=audits,
-        audit_rows=rows,
+        audits=audit_table(X, table, settings, report),
+        audit_rows=min(len(X), _AUDIT_ROWS),
         device=str(jax.devices()[0]),
     )
 
 
-def _standardize(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def standardize(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Columns of mean 0 and deviation 1; a constant column becomes zero."""
     size = np.max(np.abs(X), axis=0)
     unit = X / np.where(size > 0, size, 1.0)  # no square of a huge number overflows
@@ -193,8 +187,31 @@ def _train(
     )
 
 
-def _audit(X: np.ndarray, y: np.ndarray, table: Table, settings: Settings) -> list[Comparison]:
-    K = len(table.class_names)
+def audit_table(
+    X: np.ndarray, table: Table, settings: Settings, report: Report
+) -> dict[str, list[Comparison]]:
+    """Every derivative of the objective on a table against autodiff, in both dtypes.
+
+    Args:
+        X: the table's columns, scaled or not, (n, p); the first 600 rows are used.
+        table: labels and classes.
+        settings: penalty, intercept and seed.
+        report: called with progress.
+
+    Returns:
+        Name of the dtype ↦ comparisons.
+    """
+    audits = {}
+    for dtype in ("float64", "float32"):
+        report(f"derivative audit in {dtype}")
+        with jax.enable_x64(dtype == "float64"):
+            objective = audited_objective(X.astype(dtype), table, settings)
+            audits[dtype] = audit_objective(objective, jax.random.key(settings.seed))
+    return audits
+
+
+def audited_objective(X: np.ndarray, table: Table, settings: Settings) -> Objective:
+    """The objective on the first rows of a table, in the dtype of X."""
+    X, y, K = X[:_AUDIT_ROWS], table.y[:_AUDIT_ROWS], len(table.class_names)
     labels: Any = jax.nn.one_hot(y, K) if K > 2 else jnp.asarray(y)
-    objective = make_objective(X, labels, L2(settings.l2), fit_intercept=settings.fit_intercept)
-    return audit_objective(objective, jax.random.key(settings.seed))
+    return make_objective(X, labels, L2(settings.l2), fit_intercept=settings.fit_intercept)

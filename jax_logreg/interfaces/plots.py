@@ -1,9 +1,12 @@
-"""Pictures of a training. The one file that imports matplotlib."""
+"""Pictures of a training and of an audit. The one file that imports matplotlib."""
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from jax_logreg.audit.report import Check, DerivativeReport
 
 try:
     from matplotlib.figure import Figure
@@ -11,6 +14,9 @@ try:
     HAS_MATPLOTLIB = True
 except ImportError:
     HAS_MATPLOTLIB = False
+
+# Where log₁₀ of an error is drawn that is zero, or smaller.
+_FLOOR = -17.0
 
 PLOT_FORMATS = (".png", ".pdf", ".svg")
 
@@ -65,3 +71,72 @@ def plot_training(
     right.legend()
     figure.suptitle(title)
     figure.savefig(path, dpi=150)
+
+
+def plot_reports(reports: Mapping[str, DerivativeReport], path: str | Path) -> None:
+    """Draw each audit in a row: differences of the value, and where the worst check is off.
+
+    Args:
+        reports: title ↦ report.
+        path: where to write it.
+    """
+    figure = Figure(figsize=(11, 4.4 * len(reports)), layout="constrained")
+    rows = figure.subplots(len(reports), 2, squeeze=False)
+    for (title, report), (left, right) in zip(reports.items(), rows, strict=True):
+        left.set_title(f"{title}: {'all right' if report.ok else 'WRONG'}")
+        _draw_sweep(left, report)
+        _draw_errors(figure, right, report)
+    figure.savefig(path, dpi=150)
+
+
+def _draw_sweep(axes: Any, report: DerivativeReport) -> None:
+    """Relative error of central differences against the step, with a line of slope 2."""
+    scan = report.sweep
+    if scan is None:
+        _say(axes, "no differences to draw: the value is no number that JAX can trace")
+        return
+    drawn = np.isfinite(scan.errors) & (scan.errors > 0)
+    axes.loglog(scan.steps[drawn], scan.errors[drawn], "o-", label="differences of the value")
+    anchors = np.flatnonzero(drawn & (scan.errors < 0.1))
+    if len(anchors):
+        before = scan.steps[scan.steps >= scan.best_step]
+        at = anchors[0]
+        guide = scan.errors[at] * (before / scan.steps[at]) ** 2
+        axes.loglog(before, guide, "--", color="0.5", label="slope 2")
+    axes.set(xlabel="step, relative to the point's scale", ylabel="relative error of the slope")
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def _draw_errors(figure: "Figure", axes: Any, report: DerivativeReport) -> None:
+    """The error matrix of the worst check, as powers of ten."""
+    if not report.checks:
+        _say(axes, "nothing could be compared")
+        return
+    check = max(report.checks, key=_badness)
+    errors = np.atleast_2d(check.error_matrix)
+    with np.errstate(all="ignore"):
+        powers = np.where(np.isfinite(errors), np.maximum(np.log10(errors), _FLOOR), np.nan)
+    known = powers[np.isfinite(powers)]
+    smallest = float(np.min(known, initial=0.0))
+    largest = float(np.max(known, initial=_FLOOR + 1))
+    image = axes.imshow(
+        powers, aspect="auto", vmin=min(smallest, largest - 1), vmax=largest, interpolation="none"
+    )
+    figure.colorbar(image, ax=axes, label="log₁₀ |by hand − reference|")
+    verdict = "right" if check.agrees else f"{check.num_wrong} of {check.num_entries} differ"
+    axes.set(title=f"{check.name}: {verdict}", xlabel="entry of θ")
+    axes.set_ylabel("entry of θ" if check.name == "hessian" else "output")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_major_locator().set_params(integer=True)
+    if len(errors) == 1:
+        axes.set(yticks=[], ylabel="")
+
+
+def _badness(check: Check) -> tuple[bool, float]:
+    return not check.agrees, float(np.nan_to_num(check.relative, nan=np.inf))
+
+
+def _say(axes: Any, text: str) -> None:
+    axes.text(0.5, 0.5, text, ha="center", va="center", wrap=True, transform=axes.transAxes)
+    axes.set_axis_off()

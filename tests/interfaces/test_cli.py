@@ -8,7 +8,7 @@ import pytest
 
 from jax_logreg.interfaces import console, plots
 from jax_logreg.interfaces.cli import main
-from jax_logreg.interfaces.main_job import _standardize
+from jax_logreg.interfaces.main_job import standardize
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_names_in_brackets_and_many_classes_are_printed_whole(tmp_path, capsys):
 
 def test_standardizing_survives_constants_and_huge_numbers():
     X = np.column_stack([np.full(9, 0.1), np.arange(9) * 1e160, np.arange(9.0)])
-    scaled, scale = _standardize(X)
+    scaled, scale = standardize(X)
     np.testing.assert_array_equal(scaled[:, 0], 0)
     np.testing.assert_allclose(scaled[:, 1], scaled[:, 2], rtol=1e-14)
     np.testing.assert_allclose(scale, [1, np.arange(9).std() * 1e160, np.arange(9).std()])
