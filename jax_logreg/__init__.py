@@ -5,7 +5,7 @@ The package is a staircase; a room imports only itself and the rooms above it:
 
     objective/    what is minimised        model, losses, penalties, objective, geometry
     derivatives/  its slopes, two ways     oracle, analytic, autodiff
-    audit/        proof for a slope        compare, atlas
+    audit/        proof for anyone's slope check, report, diagnose, atlas, texts
     solvers/      one step                 gradient descent, Optax, Newton, line search
     fitting/      many steps, one answer   inputs, settings, driver, verdict, result, fit
     interfaces/   doors outward            the command line, files, plots

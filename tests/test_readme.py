@@ -28,11 +28,12 @@ def names():
 
 
 def test_the_blocks_run_as_they_stand():
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3
     pasted = {}
     for block in BLOCKS:
         exec(block, pasted)
     assert pasted["result"].converged
+    assert pasted["report"].diagnosis.kind == "penalty-missing"
 
 
 def test_the_recipes_run(names):

@@ -5,13 +5,14 @@ entry by entry and at every point, up to round-off. Explanations that fit equall
 and are equally plain are all told; where none fits, that is told.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import jax.numpy as jnp
 import numpy as np
 
 from jax_logreg.audit import explain, orders, patterns, penalty
 from jax_logreg.audit.anatomy import Cut
+from jax_logreg.audit.counterfactual import changed_data
 from jax_logreg.audit.diagnosis import Diagnosis
 from jax_logreg.audit.examine import Examination, Place
 from jax_logreg.audit.fitting import Case, fit_parts, matches
@@ -23,6 +24,8 @@ from jax_logreg.audit.subject import Subject
 # Explanations up to so much more far-fetched than the best are told beside it.
 _ALSO = 0.3
 _AT_MOST = 3
+# Explanations of this cost say where, but hardly what.
+_VAGUE = 1.5
 # Larger Hessians are not formed to explain a product, nor more orders tried.
 _MATRIX_LIMIT = 200
 _ORDERS_TRIED = 12
@@ -34,6 +37,7 @@ class Diagnoser:
     def __init__(self, subject: Subject):
         self._layout, self._numbers = subject.layout, subject.numbers()
         self._cut, self._model = subject.cut, subject.model
+        self._data_names = subject.data_names()
         program = subject.program
         self._autodiff = None if program is None else Autodiff(program)
 
@@ -46,6 +50,10 @@ class Diagnoser:
             return self._only_far_out(examination)
         case = _stack(examination.name, usable)
         found = _ranked(self._explanations(case))
+        vague = not found or found[0].cost >= _VAGUE
+        if vague and self._cut is not None and case.name != "jacobian":
+            parts = penalty.split(case, self._cut)
+            found = _ranked([*found, *changed_data(parts, self._cut, self._data_names)])
         if not found and any(not p.wrong.any() for p in usable):
             found = self._only_somewhere(examination.name, usable)
         return found or [_unknown(case)]
@@ -203,14 +211,16 @@ def _misread(case: Case, layout: Layout, autodiff: Autodiff) -> Iterator[Diagnos
                 yield Diagnosis(kind, case.name, message, evidence, 1.2)
 
 
-def _ranked(explanations: Iterator[Diagnosis]) -> list[Diagnosis]:
-    """The plainest, and those that are hardly less plain; each kind and sentence once."""
+def _ranked(explanations: Iterable[Diagnosis]) -> list[Diagnosis]:
+    """The plainest, and those that are hardly less plain; each kind once."""
     best: dict[str, Diagnosis] = {}
     for found in explanations:
         if found.message not in best or found.cost < best[found.message].cost:
             best[found.message] = found
     ranked = sorted(best.values(), key=lambda found: found.cost)
-    return [d for d in ranked if d.cost <= ranked[0].cost + _ALSO][:_AT_MOST]
+    plain = [d for d in ranked if d.cost <= ranked[0].cost + _ALSO]
+    kinds = [d.kind for d in plain]
+    return [d for i, d in enumerate(plain) if d.kind not in kinds[:i]][:_AT_MOST]
 
 
 def _unknown(case: Case) -> Diagnosis:

@@ -121,6 +121,17 @@ def _row_contributions(cut: Cut, *stacks: jax.Array) -> jax.Array:
     return jax.vmap(one)(*stacks)
 
 
+def rows_of(cut: Cut, thetas: jax.Array, etas: jax.Array, *moves: jax.Array) -> jax.Array:
+    """∂ loss / ∂η at every point's logits, or its change along moves of them."""
+
+    def one(theta: jax.Array, eta: jax.Array, *move: jax.Array) -> jax.Array:
+        if not move:
+            return cut.slope(theta, eta)
+        return along(lambda e: cut.slope(theta, e), eta, *move)
+
+    return jax.vmap(one)(thetas, etas, *moves)
+
+
 def _rows(cut: Cut, theta: jax.Array, eta: jax.Array, *vector: jax.Array) -> jax.Array:
     """∂ loss / ∂η at the given logits, or its change along a vector."""
     if not vector:

@@ -17,6 +17,8 @@ import numpy as np
 from jax_logreg.audit.differences import extrapolate
 from jax_logreg.audit.program import Program, run
 
+# Relative to the largest entry, differences are never trusted beyond this.
+_ACCURACY = 1e-9
 # Entries of batches that are computed in one go, and the number of points in one.
 _AT_ONCE = 4_000_000
 _PADDED = 8
@@ -147,7 +149,10 @@ class Differences:
 
     def refer(self, kind: str, places: list[Vectors]) -> list[Referred]:
         """A derivative at several places, no sensitivity, and what the differences may be off."""
-        return [self.at(kind, *vectors) for vectors in places]
+        found = [self.at(kind, *vectors) for vectors in places]
+        # At a stationary point everything is zero: take the size from the other points.
+        usual = np.median([np.nanmax(np.abs(f), initial=0.0) for f, _, _ in found])
+        return [(f, s, error + _ACCURACY * usual) for f, s, error in found]
 
     def at(self, kind: str, *vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The same at one place."""
@@ -162,7 +167,7 @@ class Differences:
                 found, error = found[0], error[0]
             else:
                 found, error = (x / self.scale[:, None] for x in (found, error))
-        floor = 1e-9 * float(np.nanmax(np.abs(found), initial=0.0))
+        floor = _ACCURACY * float(np.nanmax(np.abs(found), initial=0.0))
         return found, np.zeros(found.shape), _DISTRUST * error + floor
 
     def _slope_rows(self, points: np.ndarray) -> np.ndarray:

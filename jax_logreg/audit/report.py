@@ -14,6 +14,8 @@ from jax_logreg.audit.layout import Layout
 
 _WIDTH = 80
 _SHOWN = 5
+# Names of entries up to this length share a line with their numbers.
+_NAME = 30
 
 
 class Entry(NamedTuple):
@@ -214,12 +216,15 @@ def _check_lines(check: Check) -> list[str]:
         f"norms {check.hand_norm:.4g} and {check.reference_norm:.4g}", "  ",
     )  # fmt: skip
     shown = check.worst if check.num_wrong else check.worst[:1]
-    width = min(30, max(5, *(len(entry.name) for entry in shown))) if shown else 5
+    width = min(_NAME, max([len("worst"), *(len(entry.name) for entry in shown)]))
     lines.append(
         f"  {'worst':{width}} {'by hand':>13} {'reference':>13} {'diff':>8} {'allowed':>8}"
     )
     for entry in shown:
-        name = entry.name if len(entry.name) <= width else entry.name[: width - 1] + "…"
+        name = entry.name
+        if len(name) > width:  # a line of its own
+            lines.append(f"  {name if len(name) <= _WIDTH - 2 else name[: _WIDTH - 3] + '…'}")
+            name = ""
         lines.append(
             f"  {name:{width}} {entry.hand:13.6g} {entry.reference:13.6g} "
             f"{entry.absolute:8.1e} {entry.allowed:8.1e}"

@@ -1,7 +1,9 @@
 """What an audit is about: somebody's value, and all that can be learnt of it."""
 
+import inspect
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -176,6 +178,12 @@ class Subject:
         except Exception:  # a value that works in float64 only: nothing to be learnt
             return None
 
+    def data_names(self) -> list[str]:
+        """What each array that the value uses is called where it was written."""
+        constants = [] if self.program is None else self.program.constants
+        known = _named_arrays(self._value, self._args)
+        return [_name_of(np.asarray(constant), known) for constant in constants]
+
     def numbers(self) -> Numbers:
         """What a factor may be: the sizes of the data, sums of what may be weights."""
         named = {"P (parameters)": float(self.layout.size)}
@@ -195,3 +203,22 @@ class Subject:
         for name in [n for n, v in named.items() if n.endswith(_LENGTH) and v in better]:
             del named[name]
         return Numbers(named)
+
+
+def _named_arrays(value: Callable[..., Any], args: tuple[Any, ...]) -> list[tuple[str, Any]]:
+    """Arrays among the arguments of a function, and among what it captured."""
+    found: list[tuple[str, Any]] = []
+    with suppress(TypeError, ValueError):  # a builtin has no signature, nothing is captured
+        parameters = list(inspect.signature(value).parameters)[1:]
+        found += zip(parameters, args, strict=False)
+    with suppress(TypeError, ValueError):
+        captured = inspect.getclosurevars(value)
+        found += [*captured.nonlocals.items(), *captured.globals.items()]
+    return [(name, x) for name, x in found if hasattr(x, "shape") and hasattr(x, "dtype")]
+
+
+def _name_of(constant: np.ndarray, known: list[tuple[str, Any]]) -> str:
+    for name, array in known:
+        if array.shape == constant.shape and np.array_equal(np.asarray(array), constant):
+            return name
+    return f"the data of shape {constant.shape}"
