@@ -38,13 +38,14 @@ def changed_data(parts: Parts, cut: Cut, names: list[str]) -> Iterator[Diagnosis
 def _explained(parts: Parts, cut: Cut, other: Cut, kind: str, words: str) -> Iterator[Diagnosis]:
     case = parts.case
     uses = [
-        ("", other, other, other),
-        (", on the way to the logits", other, cut, cut),
-        (", on the way back from the logits", cut, cut, other),
-        (", in the loss of the logits", cut, other, cut),
+        ("", other, other, other, other),
+        (", in the logits", other, cut, cut, cut),
+        (", on the way to the logits", other, other, cut, cut),
+        (", on the way back from the logits", cut, cut, cut, other),
+        (", in the loss of the logits", cut, cut, other, cut),
     ]
-    for where, forward, loss, backward in uses:
-        wrong = _data_terms(forward, loss, backward, *asked(case))
+    for where, *legs in uses:
+        wrong = _data_terms(*legs, *asked(case))
         if not np.isfinite(wrong).all() or np.array_equal(wrong, parts.data):
             continue
         pieces = [wrong, parts.penalty] if parts.penalty.any() else [wrong]
@@ -57,20 +58,31 @@ def _explained(parts: Parts, cut: Cut, other: Cut, kind: str, words: str) -> Ite
             return
 
 
-def _data_terms(forward: Cut, loss: Cut, backward: Cut, *stacks: np.ndarray) -> np.ndarray:
-    """What comes through the logits where each leg sees data of its own."""
-    etas = run(forward, _logits_and_moves, *stacks)
-    rows = np.asarray(run(loss, rows_of, stacks[0], *etas))
-    return backward.pull(rows)
+def _data_terms(
+    there: Cut, moving: Cut, loss: Cut, back: Cut, theta: np.ndarray, *vector: np.ndarray
+) -> np.ndarray:
+    """What comes through the logits where each leg sees data of its own.
+
+    Args:
+        there: whose data the logits are made of.
+        moving: whose, how a vector moves them.
+        loss: whose, the loss of the logits.
+        back: whose, the way back.
+        theta: points, in rows.
+        *vector: for a Hessian, one a point.
+    """
+    etas = run(there, _logits, theta)
+    moves = [run(moving, _moves, v) for v in vector]
+    return back.pull(np.asarray(run(loss, rows_of, theta, etas, *moves)))
 
 
-def _logits_and_moves(cut: Cut, *stacks: jax.Array) -> list[jax.Array]:
-    """η at every point, and how a vector moves it."""
-    etas = [jax.vmap(cut.logits)(stacks[0])]
-    if len(stacks) > 1:
-        zero = jnp.zeros(cut.size)
-        etas.append(jax.vmap(lambda v: jax.jvp(cut.logits, (zero,), (v,))[1])(stacks[1]))
-    return etas
+def _logits(cut: Cut, thetas: jax.Array) -> jax.Array:
+    return jax.vmap(cut.logits)(thetas)
+
+
+def _moves(cut: Cut, vectors: jax.Array) -> jax.Array:
+    zero = jnp.zeros(cut.size)
+    return jax.vmap(lambda v: jax.jvp(cut.logits, (zero,), (v,))[1])(vectors)
 
 
 def _changes(datum: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:

@@ -31,12 +31,21 @@ def curvature_mistakes(model: LogisticModel) -> Iterator[Mistake]:
     yield Mistake("fisher", text, lambda eta, z: w * scores(eta, z), True)
     yield Mistake("fisher", f"{text}, with w²", lambda eta, z: w**2 * scores(eta, z), True)
     for shift in (1, -1):
-        text = "The rows of X and their weights μ(1 − μ) are shifted by one"
+        text = "The rows of X and their curvatures are shifted by one"
+        yield Mistake("off-by-one", text, lambda eta, z, s=shift: _rolled_with(w, mean, eta, z, s))
+        text = "The rows of X and their μ are shifted by one, the sample weights are not"
         yield Mistake("off-by-one", text, lambda eta, z, s=shift: _rolled(right, eta, z, s))
     yield from (_softmax_curvatures if model.softmax else _sigmoid_curvatures)(model)
     for factor in (2.0, 0.5):
         text = f"The logits have the factor {factor:g}"
         yield Mistake("factor", text, lambda eta, z, f=factor: right(f * eta, z))
+
+
+def _rolled_with(
+    w: Array, mean: Callable[[Array], Array], eta: Array, z: Array, shift: int
+) -> Array:
+    curved = jax.jvp(mean, (jnp.roll(eta, shift, axis=0),), (z,))[1]
+    return jnp.roll(w, shift, axis=0) * curved
 
 
 def _rolled(right: Callable[..., Array], eta: Array, z: Array, shift: int) -> Array:
@@ -58,6 +67,10 @@ def _sigmoid_curvatures(model: LogisticModel) -> Iterator[Mistake]:
         ("chain-factor", "σ(1 + σ) stands in for σ(1 − σ)", lambda e: mean(e) * (1 + mean(e))),
         ("chain-factor", "A factor 1 − 2σ, that of the next derivative, is too much",
          lambda e: mean(e) * (1 - mean(e)) * (1 - 2 * mean(e))),
+        ("chain-factor", "A factor σ is too much", lambda e: mean(e) ** 2 * (1 - mean(e))),
+        ("chain-factor", "A factor 1 − σ is too much", lambda e: mean(e) * (1 - mean(e)) ** 2),
+        ("sigmoid-softmax", "The softmax over the rows stands in for the sigmoid",
+         lambda e: jax.nn.softmax(e) * (1 - jax.nn.softmax(e))),
         ("fisher", "The bound ¼ stands in for σ(1 − σ)", lambda e: jnp.full_like(e, 0.25)),
         ("labels", "The residual |μ − y| stands in for σ(1 − σ)",
          lambda e: jnp.abs(mean(e) - model.y)),
@@ -101,6 +114,14 @@ def _softmax_curvatures(model: LogisticModel) -> Iterator[Mistake]:
         ("chain-factor", "The softmax weights are missing altogether", lambda e, z: z),
         ("chain-factor", "μ(1 − μ) is squared, class by class",
          lambda e, z: (mean(e) * (1 - mean(e))) ** 2 * z),
+        ("complement", "1 − μ stands in for μ",
+         lambda e, z: (1 - mean(e)) * (z - total((1 - mean(e)) * z))),
+        ("chain-factor", "The factor μ in front is missing: δ − μ",
+         lambda e, z: z - total(mean(e) * z)),
+        ("chain-factor", "The factor μ behind is missing: δ − μ",
+         lambda e, z: z - mean(e) * total(z)),
+        ("sigmoid-softmax", "The softmax is taken over the rows, not over the classes",
+         lambda e, z: _of(jax.nn.softmax(e, axis=0), z)),
         ("complement", "diag(1 − μ) stands in for diag(μ)",
          lambda e, z: (1 - mean(e)) * z - mean(e) * total(mean(e) * z)),
         ("labels", "Labels stand in for μ in diag(μ) − μμᵀ", lambda e, z: y * (z - total(y * z))),
@@ -110,3 +131,17 @@ def _softmax_curvatures(model: LogisticModel) -> Iterator[Mistake]:
     ]  # fmt: skip
     for kind, text, curved in options:
         yield Mistake(kind, text, lambda eta, z, f=curved: w * f(eta, z))
+    factors: list[tuple[str, Callable[[Array], Array]]] = [
+        ("μ", mean),
+        ("1 − μ", lambda e: 1 - mean(e)),
+        ("μ(1 − μ)", lambda e: mean(e) * (1 - mean(e))),
+    ]  # fmt: skip
+    for name, factor in factors:
+        text = f"A factor {name} is too much"
+        yield Mistake("chain-factor", text, lambda eta, z, f=factor: w * f(eta) * _of(mean(eta), z))
+        yield Mistake("chain-factor", text, lambda eta, z, f=factor: w * _of(mean(eta), f(eta) * z))
+
+
+def _of(mu: Array, z: Array) -> Array:
+    """(diag(μ) − μμᵀ) z, row by row."""
+    return mu * (z - jnp.sum(mu * z, axis=1, keepdims=True))

@@ -54,8 +54,8 @@ class Diagnoser:
         if vague and self._cut is not None and case.name != "jacobian":
             parts = penalty.split(case, self._cut)
             found = _ranked([*found, *changed_data(parts, self._cut, self._data_names)])
-        if not found and any(not p.wrong.any() for p in usable):
-            found = self._only_somewhere(examination.name, usable)
+        if (not found or found[0].cost >= _VAGUE) and any(not p.wrong.any() for p in usable):
+            found = self._only_somewhere(examination.name, usable) or found
         return found or [_unknown(case)]
 
     def _about_shape(

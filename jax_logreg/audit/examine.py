@@ -127,7 +127,7 @@ class Examiner:
         approximate, lossy = bool(differs.any() and not wrong.any()), False
         if wrong.any():
             wrong &= self._is_wrong_for_both(hand, allowed, *vectors)
-        if wrong.any() and self._is_round_off(wrong, hand, expected, *vectors):
+        if wrong.any() and self._is_round_off(wrong, hand, expected, far, *vectors):
             lossy, wrong = True, np.zeros_like(wrong)
         if hand is not low:
             coarse = self._allowed(spread, expected, _EPS[self._dtype]) + own
@@ -175,7 +175,12 @@ class Examiner:
         return high if high.dtype == np.float64 else low
 
     def _is_round_off(
-        self, wrong: np.ndarray, hand: np.ndarray, expected: np.ndarray, *vectors: np.ndarray
+        self,
+        wrong: np.ndarray,
+        hand: np.ndarray,
+        expected: np.ndarray,
+        far: bool,
+        *vectors: np.ndarray,
     ) -> bool:
         """Whether the same difference is a hundred thousand times larger in float32."""
         if not np.isfinite(hand[wrong]).all():
@@ -188,12 +193,23 @@ class Examiner:
             return False
         error = np.abs(hand - expected)[wrong]
         coarse = np.abs(single - expected)[wrong]
+        if _shrinks(error, coarse):
+            return True
+        with np.errstate(all="ignore"):
+            large = error > 1e-3 * np.max(np.abs(expected[wrong]))
+        if not far and large.any():
+            return False  # no reference is as bad as that where nothing is extreme
         again = self._subject.in_float32(self.name, *vectors)
-        if again is not None:  # it may be the reference that loses digits
-            coarse = np.maximum(coarse, np.abs(again - expected)[wrong])
-        coarse = np.where(np.isfinite(coarse), coarse, np.inf)
-        coarse = np.maximum(coarse, np.median(coarse))
-        return bool(np.all(error <= _SHRINKS * coarse))
+        if again is None:
+            return False
+        return _shrinks(error, np.maximum(coarse, np.abs(again - expected)[wrong]))
+
+
+def _shrinks(error: np.ndarray, coarse: np.ndarray) -> bool:
+    """Whether errors in float64 are as much smaller than those in float32 as round-off is."""
+    coarse = np.where(np.isfinite(coarse), coarse, np.inf)
+    coarse = np.maximum(coarse, np.median(coarse))
+    return bool(np.all(error <= _SHRINKS * coarse))
 
 
 def examine(

@@ -14,6 +14,8 @@ def rearranged(case: Case, layout: Layout) -> Iterator[Diagnosis]:
     if case.name == "jacobian":
         yield from _rearranged_jacobian(case)
         return
+    if case.name == "hessian":
+        yield from _shifted_rows(case)
     seen: set[bytes] = set()
     for kind, text, order in orders(layout):
         key = order.tobytes()
@@ -28,6 +30,15 @@ def rearranged(case: Case, layout: Layout) -> Iterator[Diagnosis]:
                 evidence = f"moved back, all {order.size} entries agree"
                 cost = 1.15 if sign == 1 else 2.0
                 yield Diagnosis(kind, case.name, f"{text}{also}.", evidence, cost)
+
+
+def _shifted_rows(case: Case) -> Iterator[Diagnosis]:
+    """A matrix whose rows, or columns, are shifted against the others."""
+    for axis, word in ((1, "row"), (2, "column")):
+        for shift in (1, -1):
+            if matches(case, np.roll(case.expected, shift, axis)):
+                text = f"Every {word} of the Hessian is shifted by one."
+                yield Diagnosis("off-by-one", case.name, text, "moved back, all entries agree", 1.1)
 
 
 def _rearranged_jacobian(case: Case) -> Iterator[Diagnosis]:

@@ -143,7 +143,7 @@ def _confined_matrix(
         text = f"Only column {layout.name(int(columns[0]))} is wrong ({how})."
         yield Diagnosis("coordinate", case.name, text, evidence, 1.2)
     else:
-        yield Diagnosis("block", case.name, f"Only a part is wrong ({how}).", evidence, 1.8)
+        yield Diagnosis("block", case.name, f"Only a part is wrong ({how}).", evidence, 2.4)
 
 
 def _leaf_block(layout: Layout, wrong: np.ndarray) -> str | None:

@@ -55,7 +55,7 @@ def test_the_logits_by_the_transpose():
         loss, gradient=lambda w: X.T @ (jax.nn.sigmoid(w @ X) - labels) / N, at=AT
     )
     assert report.diagnosis.kind == "transposed"
-    assert "on the way to the logits" in report.diagnosis.message
+    assert "in the logits" in report.diagnosis.message
 
 
 def test_what_nothing_explains_is_unknown():

@@ -1,0 +1,1 @@
+"""Derivatives for the audit to judge: wrong ones, planted on purpose, and right ones."""
