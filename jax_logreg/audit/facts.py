@@ -26,9 +26,9 @@ def hessian_facts(examination: Examination, layout: Layout) -> list[str]:
         size = float(np.max(np.abs(H), initial=0.0)) or 1.0
         skew = float(np.max(np.abs(H - H.T), initial=0.0)) / size
         facts.append(
-            "the Hessian is symmetric." if skew <= 1e-12 else
-            f"the Hessian is symmetric up to round-off ({skew:.0e})." if skew <= 1e-5 else
-            f"the Hessian is NOT symmetric (relative {skew:.1e})."
+            "the Hessian by hand is symmetric." if skew <= 1e-12 else
+            f"the Hessian by hand is symmetric up to round-off ({skew:.0e})." if skew <= 1e-5 else
+            f"the Hessian by hand is NOT symmetric (relative {skew:.1e})."
         )  # fmt: skip
         if len(H) <= _EIGEN_LIMIT:
             facts.append(_definiteness(H, layout))

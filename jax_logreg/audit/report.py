@@ -139,7 +139,8 @@ def make_check(examination: Examination, layout: Layout, units: float) -> Check 
     distances = [np.where(np.isnan(d), np.inf, d) for d in distances]
     at = max(range(len(places)), key=lambda i: _most(distances[i], places[i].wrong))
     place, distance = places[at], np.where(places[at].wrong, distances[at] + 1e30, distances[at])
-    order = np.argsort(distance, axis=None)[::-1][:_SHOWN]
+    shown = min(_SHOWN, int(place.wrong.sum()) or 1)
+    order = np.argsort(distance, axis=None)[::-1][:shown]
     wrong = np.any([p.wrong for p in places], axis=0)
     error = np.abs(place.hand - place.expected)
     known = np.isfinite(place.expected) & np.isfinite(place.hand)
@@ -192,11 +193,10 @@ def _lines(report: DerivativeReport) -> list[str]:
     for d in (d for d in report.diagnoses if d.where not in compared):
         lines += ["", *_wrapped(f"{d.where}: diagnosis ({d.kind}): {d.message}", "")]
         lines += _wrapped(d.evidence, "    ")
-    if report.findings:
-        lines.append("")
-    for finding in report.findings:
-        if finding.kind != "wrong":
-            lines += _wrapped(f"{finding.severity}: {finding.message}", "")
+    told = [finding for finding in report.findings if finding.kind != "wrong"]
+    lines += [""] if told else []
+    for finding in told:
+        lines += _wrapped(f"{finding.severity}: {finding.message}", "")
     if report.sweep is not None:
         lines += ["", *_wrapped(_sweep_text(report.sweep), "")]
     for fact in report.facts:
