@@ -67,7 +67,7 @@ def check_derivatives(
     """
     functions = {"gradient": gradient, "jacobian": jacobian, "hessian": hessian, "hvp": hvp}
     given = {name: f for name, f in functions.items() if f is not None}
-    flat, layout, dtype = _point(at, names)
+    flat, layout, dtype = _point(_as_array(at), names)
     _refuse_nonsense(value, given, args)
     value, given = without_jit(value), {name: without_jit(f) for name, f in given.items()}
     # Overflow and 0/0 far out are findings, not warnings.
@@ -97,6 +97,13 @@ def assert_derivatives(value: Callable[..., Any], **options: Any) -> None:
     report = check_derivatives(value, **options)
     if not report.ok:
         raise AssertionError(f"\n{report}")
+
+
+def _as_array(at: Any) -> Any:
+    """A list of numbers, or of rows of numbers, is meant as an array, not as a pytree."""
+    leaves = jax.tree.leaves(at)
+    plain = isinstance(at, list) and all(isinstance(leaf, int | float) for leaf in leaves)
+    return np.asarray(at, np.float64) if plain and leaves else at
 
 
 def _point(at: Any, names: Any) -> tuple[np.ndarray, Layout, str]:

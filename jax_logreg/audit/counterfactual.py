@@ -44,8 +44,8 @@ def _explained(parts: Parts, cut: Cut, other: Cut, kind: str, words: str) -> Ite
         (", on the way back from the logits", cut, cut, cut, other),
         (", in the loss of the logits", cut, cut, other, cut),
     ]
-    for where, *legs in uses:
-        wrong = _data_terms(*legs, *asked(case))
+    for where, there, moving, loss, back in uses:
+        wrong = _data_terms(there, moving, loss, back, *asked(case))
         if not np.isfinite(wrong).all() or np.array_equal(wrong, parts.data):
             continue
         pieces = [wrong, parts.penalty] if parts.penalty.any() else [wrong]

@@ -109,7 +109,7 @@ class Autodiff:
         """S of every entry: root mean square change for a relative change of all data."""
         rng = np.random.default_rng(1)
         amount = max(2.0**-22, 2.0**7 * self.program.coarsest)
-        samples = 4 if exact.size > _LARGE else 8
+        samples = 8 if exact.size <= _LARGE else 4 if exact.size <= 10 * _LARGE else 2
         total = np.zeros(exact.shape)
         for _ in range(samples):
             moved = [v * (1 + amount * (rng.integers(0, 2, v.shape) * 2.0 - 1)) for v in stacks]

@@ -125,6 +125,7 @@ def test_vector_values_and_jacobians():
 
 def test_one_number_as_the_point():
     assert check_derivatives(lambda t: t**3, gradient=lambda t: 3 * t**2, at=1.0).ok
+    assert check_derivatives(lambda t: t @ t, gradient=lambda t: 2 * t, at=[1, 2.0]).ok
     report = check_derivatives(lambda t: t**3, gradient=lambda t: t**2, at=1.0)
     assert report.diagnosis.kind == "factor"
 
