@@ -87,7 +87,8 @@ class Auditor:
         by_name = {e.name: e for e in examinations}
         found = facts.model_facts(self._subject.model)
         if "hessian" in by_name:
-            found += facts.hessian_facts(by_name["hessian"], self._subject.layout)
+            subject = self._subject
+            found += facts.hessian_facts(by_name["hessian"], subject.layout, subject.model)
         if "hvp" in by_name:
             found += facts.product_facts(by_name["hvp"], by_name.get("hessian"))
         if self._subject.program is not None and self._subject.is_scalar:

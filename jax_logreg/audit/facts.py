@@ -18,7 +18,9 @@ def model_facts(model: LogisticModel | None) -> list[str]:
     return [f"recognised: the cross-entropy of a {kind} model, {len(model.weight)} rows."]
 
 
-def hessian_facts(examination: Examination, layout: Layout) -> list[str]:
+def hessian_facts(
+    examination: Examination, layout: Layout, model: LogisticModel | None
+) -> list[str]:
     """Symmetry, definiteness and null directions of a hand-written Hessian."""
     facts = []
     matrices = [p.hand for p in examination.places[:1] if np.isfinite(p.hand).all()]
@@ -31,11 +33,11 @@ def hessian_facts(examination: Examination, layout: Layout) -> list[str]:
             f"the Hessian by hand is NOT symmetric (relative {skew:.1e})."
         )  # fmt: skip
         if len(H) <= _EIGEN_LIMIT:
-            facts.append(_definiteness(H, layout))
+            facts.append(_definiteness(H, layout, model))
     return facts
 
 
-def _definiteness(H: np.ndarray, layout: Layout) -> str:
+def _definiteness(H: np.ndarray, layout: Layout, model: LogisticModel | None) -> str:
     diagonal = np.sqrt(np.abs(np.diag(H)))
     scale = np.where(diagonal > 0, diagonal, 1)
     values = np.linalg.eigvalsh((H + H.T) / 2 / np.outer(scale, scale))
@@ -47,25 +49,34 @@ def _definiteness(H: np.ndarray, layout: Layout) -> str:
         )
     if not null:
         return f"it is positive definite: the smallest eigenvalue (diagonal scaled to 1) is {values[0]:.2g}."  # noqa: E501
-    shifts = _class_shifts(layout, H)
+    classes = model.y.shape[1] if model is not None and model.softmax else 0
+    shifts = _class_shifts(layout, H, classes)
     what = f", {shifts} of them class shifts (the same added to every class)" if shifts else ""
     return f"it is positive semidefinite with {null} null directions{what}."
 
 
-def _class_shifts(layout: Layout, H: np.ndarray) -> int:
+def _class_shifts(layout: Layout, H: np.ndarray, classes: int) -> int:
     """How many shifts along one axis of a table of parameters have no curvature."""
-    best = 0
-    for part, shape in zip(layout.slices, layout.shapes, strict=True):
-        for axis in range(len(shape)):
-            count = 0
-            moved = np.moveaxis(np.arange(layout.size)[part].reshape(shape), axis, -1)
-            for group in moved.reshape(-1, shape[axis]):
-                v = np.zeros(layout.size)
-                v[group] = 1
-                size = float(np.max(np.abs(H[:, group]), initial=0.0))
-                count += len(group) > 1 and bool(np.max(np.abs(H @ v)) <= 1e-10 * size)
-            best = max(best, count)
-    return best
+    tables = [
+        np.moveaxis(np.arange(layout.size)[part].reshape(shape), axis, -1)
+        for part, shape in zip(layout.slices, layout.shapes, strict=True)
+        for axis in range(len(shape))
+    ]
+    if classes and layout.size % classes == 0:  # a table in a flat vector, either way
+        flat = np.arange(layout.size)
+        tables += [flat.reshape(-1, classes), flat.reshape(classes, -1).T]
+    return max((_flat_groups(table, H) for table in tables), default=0)
+
+
+def _flat_groups(table: np.ndarray, H: np.ndarray) -> int:
+    """In how many rows of a table the same may be added to all entries."""
+    count = 0
+    for group in table.reshape(-1, table.shape[-1]):
+        v = np.zeros(len(H))
+        v[group] = 1
+        size = float(np.max(np.abs(H[:, group]), initial=0.0))
+        count += len(group) > 1 and bool(np.max(np.abs(H @ v)) <= 1e-10 * size)
+    return count
 
 
 def product_facts(hvp: Examination, hessian: Examination | None) -> list[str]:

@@ -149,6 +149,12 @@ def test_null_directions_are_counted_as_class_shifts():
     report = check_derivatives(value, hessian=jax.hessian(value), at=np.zeros((P, 3)))
     assert "3 null directions, 3 of them class shifts" in " ".join(report.facts)
 
+    def flat(theta):
+        return value(theta.reshape(P, 3))
+
+    report = check_derivatives(flat, hessian=jax.hessian(flat), at=np.zeros(3 * P))
+    assert "3 of them class shifts" in " ".join(report.facts)
+
 
 def test_assert_derivatives_raises_with_the_report():
     assert_derivatives(loss, gradient=gradient, at=AT, args=(X, Y))
