@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from jax_logreg.audit.program import Program, run
+from jax_logreg.audit.program import Program, run, trace
 
 # Steps that keep a linear predictor one: a term more, another shape.
 _KEEPING = {
@@ -101,6 +101,11 @@ def _pulled(cut: Cut, stack: jax.Array) -> jax.Array:
 def _values(program: Program, variables: list[Any], theta: jax.Array) -> list[jax.Array]:
     jaxpr = program.closed.jaxpr.replace(outvars=variables)
     return core.jaxpr_as_fun(core.ClosedJaxpr(jaxpr, program.constants))(theta)
+
+
+def weighed(program: Program, weight: np.ndarray, theta: jax.Array) -> Program:
+    """The number that the values of a program make when they are weighed and summed."""
+    return trace(lambda t: jnp.vdot(weight, jnp.ravel(program(t))), theta)
 
 
 def cut_at_logits(program: Program, theta: jax.Array) -> Cut | None:

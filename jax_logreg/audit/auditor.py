@@ -11,7 +11,7 @@ from jax_logreg.audit.diagnose import Diagnoser
 from jax_logreg.audit.diagnosis import Diagnosis
 from jax_logreg.audit.differences import Sweep
 from jax_logreg.audit.examine import Examination, Examiner, examine
-from jax_logreg.audit.findings import ERROR, Finding
+from jax_logreg.audit.findings import ERROR, WARNING, Finding
 from jax_logreg.audit.points import Points, draw_points
 from jax_logreg.audit.program import Program
 from jax_logreg.audit.reference import Autodiff, Differences, Vectors
@@ -108,10 +108,11 @@ class Auditor:
     ) -> DerivativeReport:
         subject = self._subject
         checks = (make_check(e, subject.layout, subject.units) for e in found)
+        diagnoses = self._diagnoses(found)
         return DerivativeReport(
             checks=tuple(check for check in checks if check is not None),
             findings=tuple(dict.fromkeys(self._findings)),
-            diagnoses=tuple(self._diagnoses(found)),
+            diagnoses=tuple(diagnoses),
             facts=tuple(remarks),
             sweep=sweep,
             reference=reference,
@@ -127,7 +128,13 @@ class Auditor:
             if f.severity == ERROR and f.kind not in ("wrong", "not-compared")
         ]
         for examination in examinations:
-            found += diagnoser(examination)
+            try:
+                found += diagnoser(examination)
+            except Exception as error:  # the verdict stands, whatever its explanation meets
+                text = (
+                    f"the diagnosis of {examination.name} failed ({type(error).__name__}: {error})."
+                )
+                self._findings.append(Finding("diagnosis-failed", WARNING, examination.name, text))
         return found
 
 

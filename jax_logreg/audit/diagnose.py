@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_logreg.audit import explain, orders, patterns, penalty
-from jax_logreg.audit.anatomy import Cut
+from jax_logreg.audit.anatomy import Cut, cut_at_logits, weighed
 from jax_logreg.audit.counterfactual import changed_data
 from jax_logreg.audit.diagnosis import Diagnosis
 from jax_logreg.audit.examine import Examination, Place
 from jax_logreg.audit.fitting import Case, fit_parts, matches
 from jax_logreg.audit.layout import Layout
+from jax_logreg.audit.logistic import recognise
 from jax_logreg.audit.mistakes import intercepts
 from jax_logreg.audit.reference import Autodiff, Vectors
 from jax_logreg.audit.subject import Subject
@@ -79,6 +80,7 @@ class Diagnoser:
         yield from patterns.scaled_rows(case)
         yield from patterns.constant(case, *self._fixed_part(case.name))
         if case.name == "jacobian":
+            yield from self._as_gradient(case)
             return
         if self._autodiff is not None:
             yield from _misread(case, layout, self._autodiff)
@@ -88,6 +90,26 @@ class Diagnoser:
             yield from patterns.linear_in_parameters(case, layout)
         else:
             yield from self._through_logits(case, self._cut)
+
+    def _as_gradient(self, case: Case) -> Iterator[Diagnosis]:
+        """A Jacobian's rows summed with random weights are the gradient of one number: the
+        mistakes of a gradient are looked for in it."""
+        if self._autodiff is None:
+            return
+        weight = np.random.default_rng(0).uniform(0.5, 2.0, size=case.hand.shape[1:2])
+        program = weighed(self._autodiff.program, weight, jnp.asarray(case.theta[0]))
+        cut = cut_at_logits(program, jnp.asarray(case.theta[0]))
+        if cut is None:
+            return
+        model = recognise(cut, jnp.asarray(case.theta[0]))
+        hand, expected = (np.einsum("i,mij->mj", weight, a) for a in (case.hand, case.expected))
+        allowed = np.einsum("i,mij->mj", weight, case.allowed)
+        summed = Case(
+            "jacobian", case.theta, None, hand, expected, allowed, np.any(case.wrong, axis=1)
+        )
+        if model is not None:
+            parts = penalty.split(summed, cut)
+            yield from explain.by_catalogue(parts, model, self._numbers)
 
     def _fixed_part(self, name: str) -> tuple[str, str]:
         """What part of a derivative does not depend on θ: (kind, words)."""
@@ -111,8 +133,7 @@ class Diagnoser:
         yield from found
         if not found:
             x = parts.case.theta if parts.case.vector is None else parts.case.vector
-            with np.errstate(all="ignore"):
-                strength = np.nanmedian(np.where(x != 0, parts.penalty / x, np.nan), axis=0)
+            strength = np.sum(parts.penalty * x, axis=0) / np.maximum(np.sum(x**2, axis=0), 1e-300)
             yield from patterns.linear_in_parameters(case, self._layout, strength)
         if parts.penalty.any():
             known = parts.penalty

@@ -29,8 +29,15 @@ _LARGE = 100_000
 
 
 def gradient(program: Callable[..., Any], theta: jax.Array) -> jax.Array:
-    """Slope of a scalar function, (P,)."""
-    return jax.grad(lambda t: program(t).reshape(()))(theta)
+    """Slope of a scalar function, (P,); forwards where a loop cannot be gone back through."""
+
+    def scalar(t: jax.Array) -> jax.Array:
+        return program(t).reshape(())
+
+    try:
+        return jax.grad(scalar)(theta)
+    except ValueError:
+        return jax.jacfwd(scalar)(theta)
 
 
 def hvp(program: Callable[..., Any], theta: jax.Array, vector: jax.Array) -> jax.Array:

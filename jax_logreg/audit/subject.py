@@ -70,15 +70,17 @@ class Subject:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self.program = trace(self.flat_value, theta)
-        except Exception as error:  # NumPy code cannot be traced: that is an answer
-            text = f"JAX cannot trace the value ({type(error).__name__}): differences are the reference."  # noqa: E501
+                program = trace(self.flat_value, theta)
+                Autodiff(program)(self.first, self.at)
+        except Exception as error:  # NumPy code, or a step without a derivative: an answer
+            text = f"JAX cannot differentiate the value ({type(error).__name__}): differences are the reference."  # noqa: E501
             self.findings.append(Finding("not-traceable", NOTE, "value", text))
             return
+        self.program = program
         if not self.is_scalar:
             return
         try:
-            self.cut = cut_at_logits(self.program, theta)
+            self.cut = cut_at_logits(program, theta)
             self.model = None if self.cut is None else recognise(self.cut, theta)
         except (TypeError, ValueError, NotImplementedError):
             # A program of a form that the reader of jaxprs does not know.

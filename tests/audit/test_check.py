@@ -123,6 +123,19 @@ def test_vector_values_and_jacobians():
     assert wrong.diagnosis.kind == "diagonal"
 
 
+def test_the_scores_of_rows_are_diagnosed_like_a_gradient():
+    def rows(theta):
+        eta = X @ theta
+        return jnp.logaddexp(0, eta) - Y * eta
+
+    def scores(theta, labels=Y):
+        return (jax.nn.sigmoid(X @ theta) - labels)[:, None] * X
+
+    assert check_derivatives(rows, jacobian=scores, at=AT).ok
+    report = check_derivatives(rows, jacobian=lambda t: scores(t, 2 * Y - 1), at=AT)
+    assert report.diagnosis.kind == "labels", str(report)
+
+
 def test_one_number_as_the_point():
     assert check_derivatives(lambda t: t**3, gradient=lambda t: 3 * t**2, at=1.0).ok
     assert check_derivatives(lambda t: t @ t, gradient=lambda t: 2 * t, at=[1, 2.0]).ok

@@ -127,6 +127,22 @@ def test_a_custom_vjp_knows_only_the_way_back():
     assert report.ok, str(report)
 
 
+def test_a_loop_without_a_way_back():
+    def value(t):
+        def step(carry):
+            i, total = carry
+            return i + 1, total + jnp.sum(t**2) / (i + 1)
+
+        return jax.lax.while_loop(lambda carry: carry[0] < 3, step, (0, 0.0 * t[0]))[1]
+
+    factor = 2 * (1 + 1 / 2 + 1 / 3)
+    report = check_derivatives(value, gradient=lambda t: factor * t, at=AT)
+    assert report.ok, str(report)
+    assert report.reference == "autodiff"
+    wrong = check_derivatives(value, gradient=lambda t: -factor * t, at=AT)
+    assert wrong.diagnosis.kind == "sign"
+
+
 def test_lossy_is_not_wrong():
     """exp(x) − 1 for small x loses digits in any precision, and is no mistake."""
 
