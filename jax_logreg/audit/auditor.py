@@ -11,10 +11,10 @@ from jax_logreg.audit.diagnose import Diagnoser
 from jax_logreg.audit.diagnosis import Diagnosis
 from jax_logreg.audit.differences import Sweep
 from jax_logreg.audit.examine import Examination, Examiner, examine
-from jax_logreg.audit.findings import ERROR, WARNING, Finding
+from jax_logreg.audit.findings import ERROR, NOTE, WARNING, Finding
 from jax_logreg.audit.points import Points, draw_points
 from jax_logreg.audit.program import Program
-from jax_logreg.audit.reference import Autodiff, Differences, Vectors
+from jax_logreg.audit.reference import Autodiff, Differences, Referred, Vectors
 from jax_logreg.audit.report import DerivativeReport, make_check
 from jax_logreg.audit.state import look_for_state
 from jax_logreg.audit.subject import Subject
@@ -78,10 +78,38 @@ class Auditor:
         places = [vectors(theta) for theta in points.moderate + points.extreme]
         asked = list(zip(places, reference.refer(caller.name, places), strict=True))
         count = len(points.moderate)
+        asked[count - 1] = self._off_the_kinks(caller.name, reference, points, asked[:count])
         found = examine(Examiner(caller, self._subject), asked[:count], asked[count:])
         found.findings += _verdict(found)
         self._findings += found.findings
         return found
+
+    def _off_the_kinks(
+        self,
+        kind: str,
+        reference: Autodiff | Differences,
+        points: Points,
+        asked: list[tuple[Vectors, Referred]],
+    ) -> tuple[Vectors, Referred]:
+        """The user's own point, where entries that jump beside it have no one value.
+
+        At zero, the usual start, an L1 penalty has a kink: any slope between the two
+        sides is right.
+        """
+        (theta, *rest), (expected, spread, own) = asked[-1]
+        step = (
+            1e-6 * points.scale * np.random.default_rng(self._seed + 3).choice([-1, 1], len(theta))
+        )
+        (before, *_), (after, *_) = reference.refer(
+            kind, [(theta - step, *rest), (theta + step, *rest)]
+        )
+        usual = np.max([np.abs(referred[0]) for _, referred in asked[:-1]], axis=0)
+        jumps = np.abs(after - before) > 1e-3 * usual
+        if jumps.any():
+            text = f"at the point given {int(jumps.sum())} entries have a kink: not compared there."
+            self._findings.append(Finding("kink", NOTE, kind, text))
+            expected = np.where(jumps, np.nan, expected)
+        return (theta, *rest), (expected, spread, own)
 
     def _facts(self, examinations: list[Examination], points: Points) -> list[str]:
         by_name = {e.name: e for e in examinations}

@@ -85,8 +85,9 @@ class Caller:
         except (jax.errors.JaxRuntimeError, TypeError, ValueError) as error:
             if not any(sign in str(error) for sign in _PINNED):
                 raise
-            jax.clear_caches()
-            return call()
+        # Out here the error is gone, and with it the last hold on the trace.
+        jax.clear_caches()
+        return call()
 
     def _array(self, vector: np.ndarray, dtype: str) -> Any:
         copy = np.array(vector, dtype)
@@ -94,6 +95,8 @@ class Caller:
 
     def _flatten(self, raw: Any) -> np.ndarray:
         if self.name == "value":
+            if isinstance(raw, tuple | list | dict):
+                raise self._unusable("shape", f"returns {_kind(raw)} where an array is meant.")
             return np.asarray(_array_of(raw, self))
         if self.name in ("gradient", "hvp"):
             return self._join(raw, ())
@@ -119,8 +122,9 @@ class Caller:
         shapes = self.layout.shapes
         if treedef == self.layout.treedef:
             return leaves
-        if len(shapes) == 1 and isinstance(raw, list | tuple) and not any(map(np.ndim, leaves)):
-            return [np.asarray(raw)]  # a plain list of numbers
+        numbers = all(isinstance(leaf, int | float | np.number) for leaf in leaves)
+        if len(shapes) == 1 and isinstance(raw, list | tuple) and numbers:
+            return [_array_of(raw, self)]  # a plain list of numbers
         if len(shapes) > 1 and [np.shape(leaf) for leaf in leaves] == [
             (*front, *shape) for shape in shapes
         ]:
@@ -177,7 +181,14 @@ def _is_array(raw: Any) -> bool:
 
 
 def _as_numpy(leaf: Any) -> Any:
-    return np.array(leaf) if isinstance(leaf, jax.Array) else leaf
+    """As NumPy arrays that cannot be written into: they are the user's own."""
+    if isinstance(leaf, jax.Array):
+        return np.asarray(leaf)
+    if not isinstance(leaf, np.ndarray):
+        return leaf
+    view = leaf.view()
+    view.flags.writeable = False
+    return view
 
 
 def _kind(raw: Any) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from jax_logreg.audit.auditor import Auditor
 from jax_logreg.audit.calls import DERIVATIVES, Caller
 from jax_logreg.audit.layout import Layout, make_layout
-from jax_logreg.audit.program import without_jit
+from jax_logreg.audit.program import keeps_traces, without_jit
 from jax_logreg.audit.report import DerivativeReport
 from jax_logreg.audit.subject import Subject
 
@@ -69,6 +69,7 @@ def check_derivatives(
     given = {name: f for name, f in functions.items() if f is not None}
     flat, layout, dtype = _point(_as_array(at), names)
     _refuse_nonsense(value, given, args)
+    functions_given = [value, *given.values()]
     value, given = without_jit(value), {name: without_jit(f) for name, f in given.items()}
     # Overflow and 0/0 far out are findings, not warnings.
     with jax.enable_x64(True), np.errstate(all="ignore"):
@@ -79,7 +80,10 @@ def check_derivatives(
             for name in DERIVATIVES
             if name in given
         ]
-        return Auditor(subject, callers, seed).report()
+        report = Auditor(subject, callers, seed).report()
+    if any(map(keeps_traces, functions_given)):
+        jax.clear_caches()
+    return report
 
 
 def assert_derivatives(value: Callable[..., Any], **options: Any) -> None:
@@ -102,8 +106,13 @@ def assert_derivatives(value: Callable[..., Any], **options: Any) -> None:
 def _as_array(at: Any) -> Any:
     """A list of numbers, or of rows of numbers, is meant as an array, not as a pytree."""
     leaves = jax.tree.leaves(at)
-    plain = isinstance(at, list) and all(isinstance(leaf, int | float) for leaf in leaves)
-    return np.asarray(at, np.float64) if plain and leaves else at
+    kinds = {type(leaf) for leaf in leaves}
+    if not isinstance(at, list) or not leaves or not kinds <= {int, float}:
+        return at
+    try:
+        return np.asarray(at, np.float64)
+    except ValueError:  # rows of different lengths: a pytree after all
+        return at
 
 
 def _point(at: Any, names: Any) -> tuple[np.ndarray, Layout, str]:

@@ -75,6 +75,8 @@ def _sigmoid_curvatures(model: LogisticModel) -> Iterator[Mistake]:
         ("labels", "The residual |μ − y| stands in for σ(1 − σ)",
          lambda e: jnp.abs(mean(e) - model.y)),
         ("labels", "The residual μ − y stands in for σ(1 − σ)", lambda e: mean(e) - model.y),
+        ("labels", "The label's sign, −1 or 1, is a factor too much",
+         lambda e: (2 * model.y - 1) * mean(e) * (1 - mean(e))),
         ("complement", "y(1 − y) stands in for σ(1 − σ)", lambda e: model.y * (1 - model.y)),
         ("sigmoid-softmax", "The slope of tanh stands in for σ(1 − σ)",
          lambda e: 1 - jnp.tanh(e) ** 2),

@@ -27,6 +27,8 @@ _ALSO = 0.3
 _AT_MOST = 3
 # Explanations of this cost say where, but hardly what.
 _VAGUE = 1.5
+# Logits, or parameters, from which on they are called large.
+_LARGE = 2.5
 # Larger Hessians are not formed to explain a product, nor more orders tried.
 _MATRIX_LIMIT = 200
 _ORDERS_TRIED = 12
@@ -56,18 +58,19 @@ class Diagnoser:
             parts = penalty.split(case, self._cut)
             found = _ranked([*found, *changed_data(parts, self._cut, self._data_names)])
         if (not found or found[0].cost >= _VAGUE) and any(not p.wrong.any() for p in usable):
-            found = self._only_somewhere(examination.name, usable) or found
+            found = _ranked([*found, *self._only_somewhere(examination.name, usable)])
         return found or [_unknown(case)]
 
     def _about_shape(
         self, name: str, vectors: Vectors, arrays: list[np.ndarray]
     ) -> Iterator[Diagnosis]:
         """An array of another shape: is it the transpose?"""
-        if self._autodiff is None or sum(a.size for a in arrays) != self._layout.size:
+        if self._autodiff is None or name == "hessian":
             return
         turned = np.concatenate([a.T.ravel() for a in arrays])
-        expected = self._autodiff(name, *vectors) if name in ("gradient", "hvp") else None
-        if expected is not None and np.allclose(turned, expected, rtol=1e-5, atol=1e-12):
+        expected = self._autodiff(name, *vectors).ravel()
+        same = turned.shape == expected.shape
+        if same and np.allclose(turned, expected, rtol=1e-5, atol=1e-12):
             text = "It has the shape of the transpose, and transposed it is right."
             yield Diagnosis("transposed", name, text, "transposed, all entries agree", 0.5)
 
@@ -159,7 +162,8 @@ class Diagnoser:
         wrong = [p.wrong.any() for p in places]
         smallest_wrong = min(s for s, bad in zip(sizes, wrong, strict=True) if bad)
         largest_right = max(s for s, bad in zip(sizes, wrong, strict=True) if not bad)
-        if smallest_wrong <= largest_right:
+        # At zero many a mistake vanishes, and what is small is not large.
+        if largest_right == 0 or smallest_wrong <= max(largest_right, _LARGE):
             return []
         what = "arguments" if self._cut is None else "logits"
         where = f"where {what} reach {smallest_wrong:.3g}, right up to {largest_right:.3g}"
@@ -172,7 +176,7 @@ def _large(name: str, wrong: list[Place], where: str) -> Diagnosis:
         error = np.nanmax(np.abs(place.hand - place.expected)[place.wrong], initial=0.0)
     evidence = f"{int(place.wrong.sum())} entries differ there, by up to {error:.2g}"
     text = f"It is wrong only at large logits or arguments ({where}): clipping or overflow?"
-    return Diagnosis("large-logits", name, text, evidence, 1.0)
+    return Diagnosis("large-logits", name, text, evidence, 1.45)
 
 
 def _stack(name: str, places: list[Place]) -> Case:

@@ -31,6 +31,10 @@ KINDS = {
     "intercept": "the intercept is left out of the logits",
     "inverse": "the inverse matrix",
     "shape": "a shape that does not fit",
+    "dtype": "numbers of another kind, or with fewer digits, than were given",
+    "raises": "the function raises",
+    "not-finite": "NaN or infinity where the reference is finite",
+    "autodiff-differs": "JAX's own derivative of the value is not that of its numbers",
     "hidden-state": "the answer depends on more than the arguments",
     "unknown": "no known kind of mistake reproduces these numbers",
 }

@@ -87,6 +87,7 @@ def rows_miscounted(parts: Parts, cut: Cut) -> Iterator[Diagnosis]:
         return
     contributions = np.asarray(run(cut, _row_contributions, *asked(case)))
     n = contributions.shape[1]
+    yield from _row_dropped(parts, contributions)
     weight = 1 / np.where(case.allowed > 0, case.allowed, np.inf)
     e = case.error * weight
     rows = contributions * weight[:, None, :]
@@ -106,6 +107,21 @@ def rows_miscounted(parts: Parts, cut: Cut) -> Iterator[Diagnosis]:
             )
             evidence = f"hand − reference = {c:.6g} × the part of row {i} of {n}"
             text = f"Row {i} of the data (of {n}) is {how}."
+            yield Diagnosis("off-by-one", case.name, text, evidence, 1.2)
+
+
+def _row_dropped(parts: Parts, contributions: np.ndarray) -> Iterator[Diagnosis]:
+    """The first or the last row left out, and the mean taken over the others."""
+    case, n = parts.case, contributions.shape[1]
+    for row, word in ((0, "first"), (n - 1, "last")):
+        pieces = [parts.data - contributions[:, row], parts.penalty]
+        fit = fit_parts(case, pieces if parts.penalty.any() else pieces[:1])
+        penalised = fit.factors[1:] in ((), (1.0,))
+        if n > 1 and fit.exact and penalised and fit.factors[0] not in (0.0, 1.0):
+            text = (
+                f"The {word} row of the data is left out, and the factor is {fit.factors[0]:.6g}."
+            )
+            evidence = f"of {n} rows; residual {fit.residual:.0e}"
             yield Diagnosis("off-by-one", case.name, text, evidence, 1.2)
 
 

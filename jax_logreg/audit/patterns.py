@@ -245,8 +245,11 @@ def linear_in_parameters(
     else:
         missing = np.allclose(values, -strength[active], rtol=1e-6)
         kinds = ["penalty-missing" if missing else "penalty-factor"]
+    if not active.all() and np.all(values > 0) and np.ptp(values) <= 1e-6 * values.max():
+        kinds = ["penalty-on-intercept"]
+    cost = 1.1 if kinds == ["penalty-on-intercept"] else 1.6
     for kind in kinds:
-        yield Diagnosis(kind, case.name, f"{text}: {KINDS[kind]}.", evidence, 1.6)
+        yield Diagnosis(kind, case.name, f"{text}: {KINDS[kind]}.", evidence, cost)
 
 
 def _diagonal_slope(case: Case) -> np.ndarray | None:

@@ -5,6 +5,7 @@ its jaxpr. So the data of a function of which we know nothing can still be shake
 see how far round-off would carry.
 """
 
+import inspect
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -97,8 +98,7 @@ def _traced(function: Callable[[jax.Array], Any], example: jax.Array) -> Any:
 
 def without_jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function as it was before ``jax.jit``: a jitted one keeps its traces."""
-    is_jitted = hasattr(function, "lower") and hasattr(function, "__wrapped__")
-    return getattr(function, "__wrapped__") if is_jitted else function  # noqa: B009
+    return getattr(function, "__wrapped__") if _is_jitted(function) else function  # noqa: B009
 
 
 def _equations(jaxpr: Any) -> Iterator[Any]:
@@ -117,6 +117,24 @@ def _is_plain(eqn: Any) -> bool:
     rule = eqn.params.get("jvp_jaxpr_fun")
     source = str(getattr(getattr(rule, "debug_info", None), "func_src_info", ""))
     return os.path.dirname(jax.__file__) in source
+
+
+def keeps_traces(function: Callable[..., Any]) -> bool:
+    """Whether a function calls jitted functions of the user's own.
+
+    These keep the traces of an audit, and with them the user's NumPy arrays in its
+    precision: the user's next call in another precision would fail.
+    """
+    try:
+        captured = inspect.getclosurevars(without_jit(function))
+    except (TypeError, ValueError):  # a builtin or a callable object
+        return False
+    used = [*captured.nonlocals.values(), *captured.globals.values()]
+    return any(_is_jitted(f) and not str(f.__module__).startswith("jax") for f in used)
+
+
+def _is_jitted(function: Any) -> bool:
+    return callable(function) and hasattr(function, "lower") and hasattr(function, "__wrapped__")
 
 
 _COMPILED: OrderedDict[Hashable, Callable[..., Any]] = OrderedDict()

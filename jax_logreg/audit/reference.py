@@ -166,6 +166,8 @@ class Differences:
         theta, directions = vectors[0], np.diag(self.scale)
         if kind in ("gradient", "jacobian"):
             found, error = extrapolate(self.many, theta, directions)
+            if kind == "jacobian":  # values of any shape, one after the other
+                found, error = (x.reshape(len(theta), -1) for x in (found, error))
             found, error = (x.T / self.scale for x in (found, error))
         else:
             directions = vectors[1][None] if kind == "hvp" else directions

@@ -46,7 +46,8 @@ class Check:
     Attributes:
         name: "gradient", "jacobian", "hessian" or "hvp".
         agrees: whether every entry at every point is within round-off.
-        num_points, num_entries: how many points, how many entries at each.
+        num_points: at how many points it is wrong; how many were tried, if nowhere.
+        num_entries: how many entries at each.
         num_wrong: entries that are wrong at some point.
         worst: the entries furthest from the reference, in units of what is allowed.
         absolute: largest |hand − reference|; relative: in norm, at the worst point.
@@ -149,7 +150,7 @@ def make_check(examination: Examination, layout: Layout, units: float) -> Check 
     return Check(
         name=examination.name,
         agrees=not wrong.any(),
-        num_points=len(places),
+        num_points=sum(bool(p.wrong.any()) for p in places) or len(places),
         num_entries=place.expected.size,
         num_wrong=int(wrong.sum()),
         worst=tuple(
@@ -206,7 +207,7 @@ def _lines(report: DerivativeReport) -> list[str]:
 
 def _check_lines(check: Check) -> list[str]:
     verdict = "right" if check.agrees else "WRONG"
-    points = "1 point" if check.num_points == 1 else f"{check.num_points} points"
+    points = f"{check.num_points} points"
     counts = f"{check.num_wrong} of {check.num_entries} entries differ" if check.num_wrong else (
         f"all {check.num_entries} entries agree"
     )  # fmt: skip

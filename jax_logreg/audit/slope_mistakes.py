@@ -25,6 +25,14 @@ def slope_mistakes(model: LogisticModel) -> Iterator[Mistake]:
     for shift in (1, -1):
         text = "The rows of X and the residuals are shifted by one"
         yield Mistake("off-by-one", text, lambda eta, s=shift: jnp.roll(right(eta), s, axis=0))
+        text = "Residuals are shifted by one row against X and the sample weights"
+        yield Mistake(
+            "off-by-one", text, lambda eta, s=shift: w * jnp.roll(mean(eta) - y, s, axis=0)
+        )
+        text = "Predictions are shifted by one row"
+        yield Mistake(
+            "off-by-one", text, lambda eta, s=shift: w * (jnp.roll(mean(eta), s, axis=0) - y)
+        )
         text = "Labels and predictions are shifted by one row"
         yield Mistake(
             "off-by-one", text, lambda eta, s=shift: w * (mean(eta) - jnp.roll(y, s, axis=0))
@@ -57,6 +65,8 @@ def _label_mistakes(model: LogisticModel) -> Iterator[Mistake]:
         yield Mistake("labels", text, lambda eta: -w * y * mean(-eta))
         text = "The margin y·η is taken with labels in {−1, 1} but the residual with {0, 1}"
         yield Mistake("labels", text, lambda eta: -w * sign * mean(sign * eta))
+        text = "The label's sign in front is forgotten in the formula for labels in {−1, 1}"
+        yield Mistake("labels", text, lambda eta: -w * mean(-sign * eta))
         text = "Only the (1 − y) term of the cross-entropy is there"
         yield Mistake("labels", text, lambda eta: w * (1 - y) * mean(eta))
     yield Mistake("labels", "The labels are left out: μ alone", lambda eta: w * mean(eta))

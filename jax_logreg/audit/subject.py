@@ -104,6 +104,12 @@ class Subject:
             self.caller = Caller("value", self._value, self.layout, self._args, numpy=True)
             return self.caller(theta, dtype="float64")
 
+    def _value_or_nan(self, theta: np.ndarray) -> np.ndarray:
+        try:
+            return self.value_at(theta)
+        except Unusable:  # outside its domain
+            return np.full(self.out_shape, np.nan)
+
     def has_value(self, theta: np.ndarray) -> bool:
         """Whether the value is finite."""
         try:
@@ -131,7 +137,7 @@ class Subject:
     def many(self) -> Callable[[np.ndarray], np.ndarray]:
         """Points in rows ↦ values in rows."""
         if self.program is None:
-            return lambda points: np.stack([self.value_at(p) for p in points])
+            return lambda points: np.stack([self._value_or_nan(p) for p in points])
         heaviest = max([self.at.size, *(np.size(c) for c in self.program.constants)])
         return batch(self.program, max(1, min(64, _BATCH_ENTRIES // heaviest)))
 
@@ -184,7 +190,7 @@ class Subject:
         """What each array that the value uses is called where it was written."""
         constants = [] if self.program is None else self.program.constants
         known = _named_arrays(self._value, self._args)
-        return [_name_of(np.asarray(constant), known) for constant in constants]
+        return [_name_of(constant, known) for constant in constants]
 
     def numbers(self) -> Numbers:
         """What a factor may be: the sizes of the data, sums of what may be weights."""
@@ -216,11 +222,12 @@ def _named_arrays(value: Callable[..., Any], args: tuple[Any, ...]) -> list[tupl
     with suppress(TypeError, ValueError):
         captured = inspect.getclosurevars(value)
         found += [*captured.nonlocals.items(), *captured.globals.items()]
-    return [(name, x) for name, x in found if hasattr(x, "shape") and hasattr(x, "dtype")]
+    arrays = [(name, x) for name, x in found if hasattr(x, "shape") and hasattr(x, "dtype")]
+    return [(name, x) for name, x in arrays if jnp.issubdtype(x.dtype, np.number)]
 
 
-def _name_of(constant: np.ndarray, known: list[tuple[str, Any]]) -> str:
+def _name_of(constant: Any, known: list[tuple[str, Any]]) -> str:
     for name, array in known:
-        if array.shape == constant.shape and np.array_equal(np.asarray(array), constant):
+        if array.shape == np.shape(constant) and np.array_equal(np.asarray(array), constant):
             return name
-    return f"the data of shape {constant.shape}"
+    return f"the data of shape {np.shape(constant)}"

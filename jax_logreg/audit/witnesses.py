@@ -77,4 +77,11 @@ def _slopes(gradient: Caller | None, at: np.ndarray) -> Callable[[np.ndarray], n
         gradient(at, dtype="float64")
     except Unusable:
         return None
-    return lambda points: np.stack([gradient(p, dtype="float64") for p in points])
+
+    def slope(theta: np.ndarray) -> np.ndarray:
+        try:
+            return gradient(theta, dtype="float64")
+        except Unusable:  # outside its domain
+            return np.full(at.shape, np.nan)
+
+    return lambda points: np.stack([slope(p) for p in points])

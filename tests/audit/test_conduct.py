@@ -179,3 +179,91 @@ def test_wrong_only_at_large_arguments():
     report = check_derivatives(value, gradient=clipped, at=AT)
     assert not report.ok
     assert report.diagnosis.kind == "large-logits", str(report)
+
+
+def test_a_kink_at_the_point_given_is_no_mistake():
+    """At zero any slope of |t| between −1 and 1 is right; elsewhere only the sign is."""
+
+    def value(t):
+        return jnp.sum(jnp.abs(t) + t**2)
+
+    report = check_derivatives(value, gradient=lambda t: jnp.sign(t) + 2 * t, at=np.zeros(3))
+    assert report.ok, str(report)
+    assert "kink" in [f.kind for f in report.findings]
+    assert not check_derivatives(value, gradient=lambda t: 2 * t, at=np.zeros(3)).ok
+
+
+def test_a_matrix_for_a_value():
+    def value(t):
+        return jnp.outer(t, t**2)
+
+    assert check_derivatives(value, jacobian=jax.jacfwd(value), at=AT).ok
+    assert not check_derivatives(value, jacobian=lambda t: 2 * jax.jacfwd(value)(t), at=AT).ok
+
+
+def test_numpy_code_with_a_domain():
+    def value(t):
+        if np.min(t) <= 0:
+            raise ValueError("not positive")
+        return float(np.sum(np.log(np.asarray(t))))
+
+    report = check_derivatives(value, gradient=lambda t: 1 / t, at=np.array([0.3, 0.7]), numpy=True)
+    assert report.ok, str(report)
+
+
+def test_overflow_in_float32_excuses_nothing():
+    x = np.array([1e3, 2e3, 3e3])
+
+    def value(t):
+        return jnp.sum((x * t) ** 6)
+
+    def slope(t):
+        return 1.001 * 6 * x * (x * t) ** 5
+
+    assert not check_derivatives(value, gradient=slope, at=np.full(3, 1e4)).ok
+
+
+@pytest.mark.parametrize("answer", [[[1.0], [2.0, 3.0]], (1.0, {"a": 2.0})])
+def test_a_ragged_answer_is_a_finding(answer):
+    report = check_derivatives(lambda t: jnp.sum(t**2), gradient=lambda t: answer, at=AT)
+    assert report.findings[0].kind == "shape"
+
+
+def test_a_key_among_the_arguments():
+    def value(t, key):
+        return jnp.sum(t**2 * jax.random.uniform(key, (3,), t.dtype))
+
+    report = check_derivatives(
+        value,
+        gradient=lambda t, key: t * jax.random.uniform(key, (3,), t.dtype),
+        at=AT,
+        args=(jax.random.key(0),),
+    )
+    assert report.diagnosis.kind == "factor"
+
+
+def test_mistakes_that_vanish_at_zero_are_not_called_large():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+
+    def value(t):
+        return float(np.sum(np.logaddexp(0, X @ t)) + 0.5 * np.sum(t**2))
+
+    def slope(t):
+        return X.T @ (1 / (1 + np.exp(-X @ t)))
+
+    report = check_derivatives(value, gradient=slope, at=np.zeros(3), numpy=True)
+    assert "penalty-missing" in [d.kind for d in report.diagnoses], str(report)
+
+
+def test_the_users_arrays_cannot_be_written_into():
+    X = np.ones((2, 3))
+
+    def slope(t, X):
+        X[0, 0] = 5
+        return X.sum(axis=0)
+
+    report = check_derivatives(
+        lambda t, X: jnp.sum(X @ t), gradient=slope, at=AT, args=(X,), numpy=True
+    )
+    assert report.findings[0].kind == "raises"
+    assert X[0, 0] == 1
