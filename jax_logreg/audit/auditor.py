@@ -149,15 +149,16 @@ class Auditor:
 
     def _diagnoses(self, examinations: list[Examination]) -> list[Diagnosis]:
         """What the findings say outright, then what explains the numbers."""
-        diagnoser = Diagnoser(self._subject)
         found = [
             Diagnosis(f.kind, f.where, f.message, "seen when it was called", 0.0)
             for f in dict.fromkeys(self._findings)
             if f.severity == ERROR and f.kind not in ("wrong", "not-compared")
         ]
         for examination in examinations:
+            if not (examination.wrong or examination.wrong_far_out or examination.rejected):
+                continue
             try:
-                found += diagnoser(examination)
+                found += Diagnoser(self._subject)(examination)
             except Exception as error:  # the verdict stands, whatever its explanation meets
                 text = (
                     f"the diagnosis of {examination.name} failed ({type(error).__name__}: {error})."

@@ -222,7 +222,7 @@ def _named_arrays(value: Callable[..., Any], args: tuple[Any, ...]) -> list[tupl
     with suppress(TypeError, ValueError):
         captured = inspect.getclosurevars(value)
         found += [*captured.nonlocals.items(), *captured.globals.items()]
-    arrays = [(name, x) for name, x in found if hasattr(x, "shape") and hasattr(x, "dtype")]
+    arrays = [(name, x) for name, x in found if isinstance(x, np.ndarray | jax.Array)]
     return [(name, x) for name, x in arrays if jnp.issubdtype(x.dtype, np.number)]
 
 

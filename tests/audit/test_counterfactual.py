@@ -58,6 +58,16 @@ def test_the_logits_by_the_transpose():
     assert "in the logits" in report.diagnosis.message
 
 
+def test_captured_types_are_no_data():
+    kind = np.float64  # has a shape and a dtype, as a class
+
+    def value(t):
+        return jnp.sum(jnp.exp(t * kind(2)))
+
+    report = check_derivatives(value, gradient=lambda t: jnp.exp(2 * t), at=AT)
+    assert report.diagnosis.kind == "factor"
+
+
 def test_what_nothing_explains_is_unknown():
     report = check_derivatives(
         poisson, gradient=lambda b, *_: jnp.sin(3 * b) + X[0], at=AT, args=ARGS
