@@ -9,8 +9,7 @@ import inspect
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -21,9 +20,15 @@ from jax.extend import core
 
 @dataclass(frozen=True)
 class Program:
-    """A traced function of one vector: its jaxpr and the arrays that it uses."""
+    """A traced function of one vector: its jaxpr and the arrays that it uses.
+
+    Attributes:
+        closed: the jaxpr with its constants.
+        identity: equal for programs that do the same to other data of the same shapes.
+    """
 
     closed: Any
+    identity: Hashable
 
     @property
     def constants(self) -> list[Any]:
@@ -34,16 +39,9 @@ class Program:
         """The function's value."""
         return core.jaxpr_as_fun(self.closed)(*arguments)[0]
 
-    @cached_property
-    def identity(self) -> Hashable:
-        """Equal for programs that do the same to other data of the same shapes."""
-        if all(_is_plain(eqn) for eqn in _equations(self.closed.jaxpr)):
-            return str(self.closed.jaxpr)
-        return object()
-
     def with_constants(self, constants: Sequence[Any]) -> "Program":
         """The same function of other data."""
-        return Program(core.ClosedJaxpr(self.closed.jaxpr, list(constants)))
+        return replace(self, closed=core.ClosedJaxpr(self.closed.jaxpr, list(constants)))
 
     @property
     def longest(self) -> int:
@@ -87,13 +85,17 @@ def trace(function: Callable[[jax.Array], Any], example: jax.Array) -> Program:
     if not any(eqn.primitive.name in loops for eqn in _equations(closed.jaxpr)):
         with jax.disable_jit():
             closed = _traced(function, example)
-    return Program(closed)
+    return Program(closed, _identity(closed.jaxpr))
 
 
 def _traced(function: Callable[[jax.Array], Any], example: jax.Array) -> Any:
     closed = jax.make_jaxpr(lambda theta: function(theta))(example)
     copies = [c if isinstance(c, jax.Array) else np.array(c) for c in closed.consts]
     return core.ClosedJaxpr(closed.jaxpr, copies)
+
+
+def _identity(jaxpr: Any) -> Hashable:
+    return str(jaxpr) if all(map(_is_plain, _equations(jaxpr))) else object()
 
 
 def without_jit(function: Callable[..., Any]) -> Callable[..., Any]:
