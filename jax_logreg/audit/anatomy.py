@@ -1,6 +1,6 @@
 """Taking a loss apart at its logits: the linear predictor inside it, and the rest."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -91,6 +91,24 @@ class Cut:
             padded = np.concatenate([part, np.repeat(part[:1], missing, axis=0)])
             parts.append(np.asarray(run(self, _pulled, padded))[: len(part)])
         return np.concatenate(parts)
+
+
+def column_norms(
+    pull: Callable[[np.ndarray], np.ndarray],
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+    root: np.ndarray | float = 1.0,
+) -> np.ndarray:
+    """Norm of every column behind the logits, (P,), by random projections.
+
+    Args:
+        pull: Xᵀ r for a stack of r.
+        shape: of one r.
+        rng: of the projections.
+        root: square roots of the weights of the rows.
+    """
+    signs = rng.integers(0, 2, (_PULLED_AT_ONCE, *shape)) * 2.0 - 1
+    return np.sqrt(np.mean(pull(signs * root) ** 2, axis=0))
 
 
 def _pulled(cut: Cut, stack: jax.Array) -> jax.Array:

@@ -14,7 +14,6 @@ import numpy as np
 from jax_logreg.audit.anatomy import Cut
 from jax_logreg.audit.diagnosis import Diagnosis
 from jax_logreg.audit.explain import rows_of
-from jax_logreg.audit.fitting import fit_parts
 from jax_logreg.audit.penalty import Parts, asked
 from jax_logreg.audit.program import run
 
@@ -48,9 +47,8 @@ def _explained(parts: Parts, cut: Cut, other: Cut, kind: str, words: str) -> Ite
         wrong = _data_terms(there, moving, loss, back, *asked(case))
         if not np.isfinite(wrong).all() or np.array_equal(wrong, parts.data):
             continue
-        pieces = [wrong, parts.penalty] if parts.penalty.any() else [wrong]
-        fit = fit_parts(case, pieces)
-        if fit.exact and fit.factors[0] != 0 and (len(pieces) == 1 or fit.factors[1] == 1):
+        fit = parts.fit(wrong)
+        if fit.exact and fit.factors[0] != 0 and fit.factors[1:] in ((), (1.0,)):
             also = "" if fit.factors[0] == 1 else f", and a factor {fit.factors[0]:.6g}"
             text = f"It would be right with {words}{where}{also}."
             cost = 1.3 if fit.factors[0] == 1 else 1.9

@@ -63,11 +63,6 @@ class Place:
         with np.errstate(all="ignore"):
             self.wrong &= np.abs(self.hand - self.expected) > relative * size
 
-    @property
-    def vectors(self) -> Vectors:
-        """What the function was called with."""
-        return (self.theta,) if self.vector is None else (self.theta, self.vector)
-
 
 @dataclass
 class Examination:

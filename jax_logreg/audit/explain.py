@@ -46,8 +46,7 @@ def _explained(
         evidence = "with this mistake the numbers are reproduced at every point"
         yield Diagnosis(mistake.kind, case.name, f"{mistake.text}.", evidence, 1.0)
         return
-    pieces = [wrong, parts.penalty] if parts.penalty.any() else [wrong]
-    fit = fit_parts(case, pieces)
+    fit = parts.fit(wrong)
     if not fit.exact or fit.factors[0] == 0:
         return
     yield _with_factors(case, mistake, fit, numbers)
@@ -114,8 +113,7 @@ def _row_dropped(parts: Parts, contributions: np.ndarray) -> Iterator[Diagnosis]
     """The first or the last row left out, and the mean taken over the others."""
     case, n = parts.case, contributions.shape[1]
     for row, word in ((0, "first"), (n - 1, "last")):
-        pieces = [parts.data - contributions[:, row], parts.penalty]
-        fit = fit_parts(case, pieces if parts.penalty.any() else pieces[:1])
+        fit = parts.fit(parts.data - contributions[:, row])
         penalised = fit.factors[1:] in ((), (1.0,))
         if n > 1 and fit.exact and penalised and fit.factors[0] not in (0.0, 1.0):
             text = (
@@ -139,21 +137,19 @@ def _row_contributions(cut: Cut, *stacks: jax.Array) -> jax.Array:
 
 def rows_of(cut: Cut, thetas: jax.Array, etas: jax.Array, *moves: jax.Array) -> jax.Array:
     """∂ loss / ∂η at every point's logits, or its change along moves of them."""
-
-    def one(theta: jax.Array, eta: jax.Array, *move: jax.Array) -> jax.Array:
-        if not move:
-            return cut.slope(theta, eta)
-        return along(lambda e: cut.slope(theta, e), eta, *move)
-
-    return jax.vmap(one)(thetas, etas, *moves)
+    return jax.vmap(lambda *row: _rows_moved(cut, *row))(thetas, etas, *moves)
 
 
 def _rows(cut: Cut, theta: jax.Array, eta: jax.Array, *vector: jax.Array) -> jax.Array:
-    """∂ loss / ∂η at the given logits, or its change along a vector."""
-    if not vector:
+    """∂ loss / ∂η at the given logits, or its change along a vector of parameters."""
+    moves = [jax.jvp(cut.logits, (theta,), (v,))[1] for v in vector]
+    return _rows_moved(cut, theta, eta, *moves)
+
+
+def _rows_moved(cut: Cut, theta: jax.Array, eta: jax.Array, *move: jax.Array) -> jax.Array:
+    if not move:
         return cut.slope(theta, eta)
-    z = jax.jvp(cut.logits, (theta,), vector)[1]
-    return along(lambda e: cut.slope(theta, e), eta, z)
+    return along(lambda e: cut.slope(theta, e), eta, *move)
 
 
 def class_blocks(case: Case, model: LogisticModel) -> Iterator[Diagnosis]:
@@ -201,8 +197,7 @@ def _data_terms_keeping(cut: Cut, kept: jax.Array, *stacks: jax.Array) -> jax.Ar
 def outer_products(parts: Parts, cut: Cut) -> Iterator[Diagnosis]:
     """Σ (∂ℓᵢ/∂η)² x xᵀ in place of the curvature, whatever the loss."""
     products = np.asarray(run(cut, _score_products, *asked(parts.case)))
-    pieces = [products, parts.penalty] if parts.penalty.any() else [products]
-    fit = fit_parts(parts.case, pieces)
+    fit = parts.fit(products)
     if fit.exact and products.any():
         text = "Outer products of the scores (the empirical Fisher information) stand in for the observed information."  # noqa: E501
         evidence = f"reproduced up to the factor {fit.factors[0]:.6g}"

@@ -14,12 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.audit.anatomy import Cut
+from jax_logreg.audit.anatomy import Cut, column_norms
 from jax_logreg.audit.program import run
 from jax_logreg.audit.reference import along
-
-# Random vectors that the size of a column is estimated from.
-_PROJECTIONS = 12
 
 
 @dataclass(frozen=True)
@@ -142,11 +139,9 @@ def _read_off(
 
 def column_sizes(model: LogisticModel) -> np.ndarray:
     """√Σ wᵢ xᵢⱼ² of every column behind the logits, (P,), by random projections."""
-    rng = np.random.default_rng(5)
     root = np.sqrt(np.abs(model.weight))
     root = root[:, None] if model.softmax else root
-    signs = rng.integers(0, 2, (_PROJECTIONS, *model.offset.shape)) * 2.0 - 1
-    return np.sqrt(np.mean(model.pull(signs * root) ** 2, axis=0))
+    return column_norms(model.pull, model.offset.shape, np.random.default_rng(5), root)
 
 
 def stable_derivative(model: LogisticModel, kind: str, *vectors: np.ndarray) -> np.ndarray:
@@ -165,11 +160,18 @@ def _stable(model: LogisticModel, theta: jax.Array, *vector: jax.Array) -> jax.A
     def residual(eta: jax.Array) -> jax.Array:
         return w * (model.mean(eta) - model.y)
 
-    def penalty(t: jax.Array) -> jax.Array:
-        return jax.grad(model.cut.rest)(t, model.cut.logits(theta))
+    rows = residual(eta)
+    if vector:
+        z = jax.jvp(model.logits, (theta,), vector)[1]
+        rows = jax.jvp(residual, (eta,), (z,))[1]
+    return pull(rows)[0] + penalty_slope(model.cut, theta, *vector)
 
-    if not vector:
-        return pull(residual(eta))[0] + penalty(theta)
-    z = jax.jvp(model.logits, (theta,), vector)[1]
-    curved = jax.jvp(residual, (eta,), (z,))[1]
-    return pull(curved)[0] + along(penalty, theta, *vector)
+
+def penalty_slope(cut: Cut, theta: jax.Array, *vector: jax.Array) -> jax.Array:
+    """Slope of all that is no data term, or its derivative along a vector, (P,)."""
+    eta = cut.logits(theta)
+
+    def slope(t: jax.Array) -> jax.Array:
+        return jax.grad(cut.rest)(t, eta)
+
+    return along(slope, theta, *vector) if vector else slope(theta)

@@ -8,10 +8,10 @@ import numpy as np
 
 from jax_logreg.audit.anatomy import Cut
 from jax_logreg.audit.diagnosis import Diagnosis
-from jax_logreg.audit.fitting import Case, fit_parts
+from jax_logreg.audit.fitting import Case, Fit, fit_parts
+from jax_logreg.audit.logistic import penalty_slope
 from jax_logreg.audit.patterns import Numbers
 from jax_logreg.audit.program import run
-from jax_logreg.audit.reference import along
 
 # Random vectors that stand for a Hessian at each point.
 _PROBES = 4
@@ -29,6 +29,10 @@ class Parts(NamedTuple):
     case: Case
     data: np.ndarray
     penalty: np.ndarray
+
+    def fit(self, data: np.ndarray) -> Fit:
+        """The case by another data term and the penalty, each with a factor of its own."""
+        return fit_parts(self.case, [data, self.penalty] if self.penalty.any() else [data])
 
 
 def split(case: Case, cut: Cut, seed: int = 0) -> Parts:
@@ -48,16 +52,7 @@ def asked(case: Case) -> tuple[np.ndarray, ...]:
 
 def _penalties(cut: Cut, *stacks: jax.Array) -> jax.Array:
     """Slope of what is no data term, or its derivative along a vector, at every row."""
-
-    def one(theta: jax.Array, *vector: jax.Array) -> jax.Array:
-        eta = cut.logits(theta)
-
-        def slope(t: jax.Array) -> jax.Array:
-            return jax.grad(cut.rest)(t, eta)
-
-        return along(slope, theta, *vector) if vector else slope(theta)
-
-    return jax.vmap(one)(*stacks)
+    return jax.vmap(lambda *row: penalty_slope(cut, *row))(*stacks)
 
 
 def penalty_hessians(case: Case, cut: Cut) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jax_logreg.audit.anatomy import Cut
+from jax_logreg.audit.anatomy import Cut, column_norms
 
 # Of the scale of θ, one a point.
 _REACH = (0.6, 1.0, 0.1, 1.6)
@@ -25,13 +25,11 @@ class Points(NamedTuple):
     Attributes:
         moderate: (m, P); the last is the user's own point.
         extreme: far out along the directions of the first.
-        reach: how far, one an extreme, in units of the scale.
         scale: of every coordinate, (P,).
     """
 
     moderate: list[np.ndarray]
     extreme: list[np.ndarray]
-    reach: tuple[float, ...]
     scale: np.ndarray
 
 
@@ -63,7 +61,7 @@ def draw_points(
         point = _nearest_usable(centre, at, move, is_usable)
         moderate.append(rounded(point))
     extreme = [rounded(centre + reach * (moderate[0] - centre) / _REACH[0]) for reach in _EXTREMES]
-    return Points([*moderate, rounded(at)], extreme, _EXTREMES, scale)
+    return Points([*moderate, rounded(at)], extreme, scale)
 
 
 def _nearest_usable(
@@ -88,21 +86,18 @@ def _scale(
     scale = np.where(at != 0, 0.5 * np.abs(at), 0.5 * largest if largest else 1.0)
     if cut is None:
         return at, scale
-    column, rows_of = _column_sizes(cut, at, rng)
+    column, rows_of = _column_sizes(cut, rng)
     known = column > 0
     scale = np.where(known, _LOGIT / np.where(known, column, 1) / np.sqrt(rows_of), scale)
     return np.where(known, 0.0, at), scale
 
 
-def _column_sizes(cut: Cut, at: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+def _column_sizes(cut: Cut, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """Root mean square of every column behind the logits, by random projections, and
     how many coordinates move one logit."""
     shape = cut.shape
-    count = 12
-    signs = rng.integers(0, 2, (count, *shape)) * 2.0 - 1
-    total = np.sum(cut.pull(signs) ** 2, axis=0)
     classes = min(shape[-2:]) if len(shape) > 1 else 1
     rows = float(np.prod(shape)) / max(classes, 1)
-    column = np.sqrt(total / count / rows)
+    column = column_norms(cut.pull, shape, rng) / np.sqrt(rows)
     column[column < 1e-14 * np.max(column, initial=0.0)] = 0.0
     return column, max(1.0, float(np.sum(column > 0)) / max(classes, 1))
