@@ -2,6 +2,6 @@
 
 import sys
 
-from jax_logreg.interfaces.cli import main
+from jax_logreg.interfaces.cli import run_process
 
-sys.exit(main())
+sys.exit(run_process())

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 
 from jax_logreg.audit.compare import Comparison, compare
 from jax_logreg.derivatives import analytic, autodiff
-from jax_logreg.derivatives.analytic import AnalyticOracle
+from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.autodiff import AutodiffOracle
 from jax_logreg.objective.model import probability
 from jax_logreg.objective.objective import Objective
+from jax_logreg.objective.products import row_squares
 
 
 class Formula(NamedTuple):
@@ -76,7 +77,13 @@ FORMULAS = (
     _oracle_formula("solver: ∇²F · v", lambda oracle, t, v: oracle.hvp(oracle.at(t), v)),
     _oracle_formula(
         "solver: slope on a line",
-        lambda oracle, t, v: oracle.along(oracle.at(t), v)(jnp.asarray(0.5, t.dtype))[1],
+        lambda oracle, t, v: oracle.along(oracle.at(t), v).at(jnp.asarray(0.5, t.dtype))[1],
+    ),
+    _oracle_formula(
+        "solver: ∇F on a line",
+        lambda oracle, t, v: (
+            oracle.along(oracle.at(t), v).point(jnp.asarray(0.5, t.dtype)).gradient
+        ),
     ),
     _oracle_formula("solver: ∇ of value", lambda oracle, t, v: jax.grad(oracle.value)(t)),
 )
@@ -106,7 +113,7 @@ def audit_objective(objective: Objective, key: jax.Array) -> list[Comparison]:
     here, there = jax.random.split(key)
     size = (objective.num_parameters,)
     # Logits of at most a few units in every row: none saturated, where ∂ℓ/∂ŷ is 0/0.
-    scale = jnp.sqrt(jnp.max(jnp.sum(objective.X**2, axis=1)) + 1)
+    scale = jnp.sqrt(jnp.max(row_squares(objective.X)) + 1)
     theta = 2 * jax.random.normal(here, size, objective.X.dtype) / scale
     vector = jax.random.normal(there, size, objective.X.dtype)
     answers = both_versions(objective, theta, vector)

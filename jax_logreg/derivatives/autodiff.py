@@ -4,6 +4,7 @@ Nothing here is written by hand beyond the function that is differentiated, so e
 of these is evidence about its namesake.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -103,8 +104,8 @@ class AutodiffOracle(ModelOracle):
     def hessian(self, point: Point) -> jax.Array:
         return hessian(self.objective, point.theta)
 
-    def hvp(self, point: Point, vector: jax.Array) -> jax.Array:
-        return hvp(self.objective, point.theta, vector)
+    def products_at(self, point: Point) -> Callable[[jax.Array], jax.Array]:
+        return lambda vector: hvp(self.objective, point.theta, vector)
 
     def along(self, point: Point, direction: jax.Array) -> Line:
         F = self.objective
@@ -114,4 +115,4 @@ class AutodiffOracle(ModelOracle):
             coef, _ = F.split(point.theta + t * direction)
             return F.value_from_logits(point.logits + t * z, coef)
 
-        return jax.value_and_grad(value)
+        return Line(jax.value_and_grad(value), lambda t: self.at(point.theta + t * direction))

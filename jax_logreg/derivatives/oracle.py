@@ -13,6 +13,12 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jax_logreg.derivatives.preconditioners import (
+    Preconditioner,
+    bound_diagonal,
+    bound_gram,
+    invert,
+)
 from jax_logreg.objective.geometry import (
     centre_classes,
     curvature_bound,
@@ -23,9 +29,18 @@ from jax_logreg.objective.geometry import (
     separates,
 )
 from jax_logreg.objective.objective import Objective
+from jax_logreg.objective.row_space import carry_over
+from jax_logreg.objective.sparse import SparseFeatures
 
 # A Hessian beyond this size is 800 MB in float64.
 HESSIAN_LIMIT = 10_000
+# Of sparse features it is made column by column.
+SPARSE_HESSIAN_LIMIT = 500
+
+PRECONDITIONERS: dict[str, Callable[[Objective], Preconditioner]] = {
+    "diagonal": bound_diagonal,
+    "gram": bound_gram,
+}
 
 
 class Point(NamedTuple):
@@ -44,8 +59,16 @@ class Point(NamedTuple):
     logits: jax.Array
 
 
-# t ↦ (F(θ + t·d), its slope in t)
-Line = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
+class Line(NamedTuple):
+    """F along a direction d from a point.
+
+    Attributes:
+        at: t ↦ (F(θ + t·d), its slope in t).
+        point: t ↦ the point θ + t·d.
+    """
+
+    at: Callable[[jax.Array], tuple[jax.Array, jax.Array]]
+    point: Callable[[jax.Array], Point]
 
 
 class Oracle:
@@ -75,12 +98,36 @@ class Oracle:
         """The Hessian at a point, (P, P)."""
         raise NotImplementedError
 
-    def hvp(self, point: Point, vector: jax.Array) -> jax.Array:
-        """Hessian times vector at a point, (P,), without forming the Hessian."""
+    def products_at(self, point: Point) -> Callable[[jax.Array], jax.Array]:
+        """v ↦ Hessian times v at a point, (P,), without forming the Hessian."""
         raise NotImplementedError
 
+    def hvp(self, point: Point, vector: jax.Array) -> jax.Array:
+        """Hessian times vector at a point, (P,)."""
+        return self.products_at(point)(vector)
+
     def along(self, point: Point, direction: jax.Array) -> Line:
-        """F and its slope at θ + t·d for any t."""
+        """F, its slope and its points at θ + t·d for any t."""
+        raise NotImplementedError
+
+    def preconditioner(self, kind: str) -> Preconditioner:
+        """A stand-in for the Hessian anywhere, of one of the kinds ``PRECONDITIONERS``."""
+        raise NotImplementedError
+
+    def inverted_hessian(self, point: Point) -> Preconditioner:
+        """The Hessian at a point, ready to divide by."""
+        raise NotImplementedError
+
+    def row_space(self) -> tuple["Oracle", Callable[[jax.Array], jax.Array]]:
+        """The problem over the span of its rows, and the way back to θ."""
+        raise NotImplementedError
+
+    def num_parameters(self) -> int:
+        """P, the length of θ."""
+        raise NotImplementedError
+
+    def sample(self, count: int) -> "Oracle":
+        """The oracle of about ``count`` rows drawn evenly."""
         raise NotImplementedError
 
     def curvature_bound(self) -> jax.Array:
@@ -131,14 +178,53 @@ class Oracle:
 class ModelOracle(Oracle):
     """What both oracles of the logistic objective share: facts that need no derivative."""
 
-    offers = frozenset({"gradient", "hessian", "hvp", "along", "curvature_bound", "rows"})
+    offers = frozenset(
+        {
+            "gradient", "hessian", "hvp", "along", "curvature_bound", "rows",
+            "preconditioner", "row_space",
+        }
+    )  # fmt: skip
     objective: Objective
+
+    def lacks(self, needs: frozenset[str], num_parameters: int) -> dict[str, str]:
+        missing = super().lacks(needs, num_parameters)
+        if isinstance(self.objective.X, SparseFeatures):
+            for name in {"rows", "row_space"} & needs:
+                missing[name] = "rows cannot be taken out of sparse features"
+            if "hessian" in needs and num_parameters > SPARSE_HESSIAN_LIMIT:
+                missing["hessian"] = (
+                    f"of sparse features it is formed up to {SPARSE_HESSIAN_LIMIT} "
+                    f"parameters, and here are {num_parameters}"
+                )
+        return missing
 
     def num_rows(self) -> int:
         return self.objective.X.shape[0]
 
     def minibatch(self, rows: jax.Array, scale: jax.Array) -> "ModelOracle":
         return type(self)(self.objective.take(rows, scale))  # type: ignore[call-arg]
+
+    def preconditioner(self, kind: str) -> Preconditioner:
+        return PRECONDITIONERS[kind](self.objective)
+
+    def inverted_hessian(self, point: Point) -> Preconditioner:
+        return invert(self.pin(self.hessian(point)))
+
+    def row_space(self) -> tuple["ModelOracle", Callable[[jax.Array], jax.Array]]:
+        problem = carry_over(self.objective)
+        return type(self)(problem.objective), problem.lift  # type: ignore[call-arg]
+
+    def num_parameters(self) -> int:
+        return self.objective.num_parameters
+
+    def sample(self, count: int) -> "ModelOracle":
+        n = self.num_rows()
+        stride = n // count
+        # One row of each stretch, at random: an even step could fall in with a pattern.
+        jitter = jax.random.randint(jax.random.key(0), (count,), 0, stride)
+        rows = jnp.arange(count) * stride + jitter
+        total = jnp.sum(self.objective.row_weights()[rows])
+        return self.minibatch(rows, 1 / jnp.where(total > 0, total, 1))
 
     def curvature_bound(self) -> jax.Array:
         return curvature_bound(self.objective)
@@ -203,8 +289,11 @@ class FunctionOracle(Oracle):
     def hessian(self, point: Point) -> jax.Array:
         return jax.hessian(self.value)(point.theta)
 
-    def hvp(self, point: Point, vector: jax.Array) -> jax.Array:
-        return jax.jvp(jax.grad(self.value), (point.theta,), (vector,))[1]
+    def products_at(self, point: Point) -> Callable[[jax.Array], jax.Array]:
+        return lambda v: jax.jvp(jax.grad(self.value), (point.theta,), (v,))[1]
 
     def along(self, point: Point, direction: jax.Array) -> Line:
-        return jax.value_and_grad(lambda t: self.value(point.theta + t * direction))
+        return Line(
+            jax.value_and_grad(lambda t: self.value(point.theta + t * direction)),
+            lambda t: self.at(point.theta + t * direction),
+        )

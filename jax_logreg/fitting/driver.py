@@ -55,12 +55,27 @@ def advance(oracle: Oracle, solver: Solver, run: Run, tol: jax.Array, until: jax
     def unfinished(run: Run) -> jax.Array:
         return (run.status == RUNNING) & (run.num_steps < until)
 
+    def leg(run: Run) -> Run:
+        return _verify(oracle, jax.lax.while_loop(unfinished, step, run), tol)
+
     def step(run: Run) -> Run:
         state = solver.step(oracle, run.state)
         run = Run(state, run.num_steps + 1, judge(oracle, state, tol), run.history)
         return run._replace(history=_record(run))
 
-    return jax.lax.while_loop(unfinished, step, run)
+    return jax.lax.while_loop(unfinished, leg, run)
+
+
+def _verify(oracle: Oracle, run: Run, tol: jax.Array) -> Run:
+    """The run with its point made anew from θ alone, and judged again.
+
+    Steps along a line renew the logits by adding to them, and classes may have drifted off
+    their centre: by round-off, but what is returned is computed from θ.
+    """
+    state = run.state._replace(point=oracle.at(oracle.centre(run.state.point.theta)))
+    status = judge(oracle, state, tol)
+    run = Run(state, run.num_steps, status, run.history)
+    return run._replace(history=_record(run))
 
 
 def _record(run: Run) -> History:

@@ -1,118 +1,24 @@
 """Checks of the data at the entrance: every refusal names the argument, the value and the
-remedy.
-
-Shapes are always checked. Values can be looked at only where they are known: inside
-``jit`` and ``vmap`` an illegal one becomes NaN, which ends in ``Status.NOT_FINITE``.
+remedy. Shapes are always checked, values where they are known.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-
-def is_known(x: Any) -> bool:
-    """Whether the values of x can be looked at, not only its shape."""
-    return not isinstance(x, jax.core.Tracer)
-
-
-def at_once(*arrays: Any) -> AbstractContextManager[Any]:
-    """Where all values are known, compute now, also when a program is being traced."""
-    known = all(map(is_known, arrays))
-    return jax.ensure_compile_time_eval() if known else nullcontext()
+from jax_logreg.fitting.values import as_floats, at_once, is_known, is_sparse, not_negative, require
+from jax_logreg.objective.products import Features
+from jax_logreg.objective.sparse import SparseFeatures, sparse_features
 
 
-def require(
-    x: jax.Array, legal: Callable[[jax.Array], jax.Array], complaint: Callable[[Any], str]
-) -> jax.Array:
-    """x, if all its entries are legal; NaN for those that are not and cannot be told.
-
-    Args:
-        x: any shape.
-        legal: x ↦ booleans of the shape of x.
-        complaint: index of the first illegal entry ↦ the message.
-
-    Raises:
-        ValueError: with the complaint.
-    """
-    with at_once(x):
-        good = legal(x)
-        if not is_known(good):
-            return jnp.where(good, x, jnp.nan)
-        if not bool(jnp.all(good)):
-            first = np.argwhere(~np.asarray(good))[0]
-            raise ValueError(complaint(tuple(int(i) for i in first)))
-    return x
-
-
-def as_floats(name: str, x: Any) -> jax.Array:
-    """x as finite floating numbers of at least 32 bits, in JAX's default float if whole.
-
-    NumPy's float64 follows the x64 setting, as everywhere in JAX.
-    """
-    with at_once(x):
-        if not isinstance(x, jax.Array):
-            x = _numpy_floats(name, x)
-        if jnp.issubdtype(x.dtype, jnp.complexfloating):
-            raise ValueError(f"{name} must be real, but its dtype is {x.dtype}.")
-        with np.errstate(over="ignore"):  # what overflows is told below
-            array = jnp.asarray(x)
-        whole = not jnp.issubdtype(array.dtype, jnp.floating)
-        wanted = jnp.result_type(float) if whole else jnp.promote_types(array.dtype, jnp.float32)
-        array = array.astype(wanted)
-    return require(array, jnp.isfinite, lambda index: _not_finite(name, x, index))
-
-
-def _numpy_floats(name: str, x: Any) -> np.ndarray:
-    """Numbers in NumPy, from lists, frames and whatever else NumPy reads."""
-    if hasattr(x, "toarray"):
-        raise ValueError(f"{name} is sparse, and only dense arrays can be fitted: x.toarray().")
-    try:
-        x = np.asarray(x)
-    except ValueError as error:
-        raise ValueError(f"{name} is no rectangular table of numbers: {error}.") from None
-    if x.dtype.kind == "O":
-        x = _object_floats(name, x)
-    if x.dtype.kind not in "buifc":
-        raise ValueError(
-            f"{name} must hold numbers, but its dtype is {x.dtype}. Encode text as "
-            "numbers first (labels as 0, 1, … K-1)."
-        )
-    # Whole numbers too: NumPy's double holds more of them than JAX's default integer.
-    return x.astype(float) if x.dtype.kind in "bui" or x.dtype == np.longdouble else x
-
-
-def _object_floats(name: str, x: np.ndarray) -> np.ndarray:
-    """Mixed columns as floats; the cell that is no number is named."""
-    floats = np.empty(x.shape)
-    for index, cell in np.ndenumerate(x):
-        try:
-            floats[index] = cell
-        except (TypeError, ValueError):
-            place = ", ".join(map(str, index))
-            raise ValueError(
-                f"{name} must hold numbers, but {name}[{place}] is {cell!r}. Encode text "
-                "as numbers; drop or impute rows with gaps."
-            ) from None
-    return floats
-
-
-def _not_finite(name: str, given: Any, index: tuple[int, ...]) -> str:
-    value, place = np.asarray(given)[index], ", ".join(map(str, index))
-    what = f"{name}[{place}]" if index else name
-    if np.isfinite(value):
-        return (
-            f"{what} is {value}, which overflows JAX's default float32. Rescale it, or fit "
-            "inside `with jax.enable_x64(True):`."
-        )
-    return f"{name} must be finite, but {what} is {value}. Drop or impute it."
-
-
-def check_features(X: Any) -> jax.Array:
-    """X as a finite float array (n, p) with n, p ≥ 1."""
+def check_features(X: Any) -> Features:
+    """X as a finite float table (n, p) with n, p ≥ 1, dense or sparse."""
+    if isinstance(X, SparseFeatures):
+        return X
+    if is_sparse(X):
+        return _check_sparse(X)
     X = as_floats("X", X)
     if X.ndim != 2:
         raise ValueError(
@@ -124,13 +30,26 @@ def check_features(X: Any) -> jax.Array:
     return X
 
 
-def check_labels(y: Any, X: jax.Array, num_classes: int | None) -> jax.Array:
+def _check_sparse(X: Any) -> SparseFeatures:
+    """The entries of a sparse X as finite floats, in the layout that multiplies fast."""
+    if len(X.shape) != 2 or 0 in X.shape:
+        raise ValueError(f"X must have shape (n, p), n and p ≥ 1, but its shape is {X.shape}.")
+    data = X.data if hasattr(X, "data") else None
+    if not (hasattr(X, "tocsr") or is_known(data)):
+        raise ValueError(
+            "a sparse X must be known: inside jit pass what sparse_features(X) returned."
+        )
+    X = X.tocsr() if hasattr(X, "tocsr") else X
+    values = as_floats("X.data", X.data)
+    return sparse_features(X, values.dtype)
+
+
+def check_labels(y: Any, rows: int, num_classes: int | None) -> jax.Array:
     """y as (n,) in [0, 1] for the sigmoid model, or as (n, K) for softmax."""
     y = as_floats("y", y)
-    if y.ndim not in (1, 2) or y.shape[0] != X.shape[0]:
+    if y.ndim not in (1, 2) or y.shape[0] != rows:
         raise ValueError(
-            f"y must have shape ({X.shape[0]},) or ({X.shape[0]}, K) to match X, but its "
-            f"shape is {y.shape}."
+            f"y must have shape ({rows},) or ({rows}, K) to match X, but its shape is {y.shape}."
         )
     if y.ndim == 2:
         return _check_label_rows(y, num_classes)
@@ -139,7 +58,7 @@ def check_labels(y: Any, X: jax.Array, num_classes: int | None) -> jax.Array:
     if num_classes is None:
         return require(
             y,
-            lambda y: (y >= 0) & (y <= 1),
+            _between_zero_and_one,
             lambda index: (
                 f"y must lie in [0, 1] for the sigmoid model, but y[{index[0]}] is "
                 f"{float(y[index])}. Map labels -1 and 1 to 0 and 1, or give whole numbers "
@@ -168,12 +87,13 @@ def _count_classes(y: jax.Array) -> int | None:
 def _one_hot(y: jax.Array, num_classes: int) -> jax.Array:
     y = require(
         y,
-        lambda y: (y >= 0) & (y < num_classes) & (y == jnp.round(y)),
+        _class_numbers,
         lambda index: (
             f"y must hold whole numbers 0 … {num_classes - 1} for {num_classes} "
             f"classes, but y[{index[0]}] is {float(y[index])}. Recode the labels, or give "
             "label probabilities as an array (n, K)."
         ),
+        num_classes,
     )
     with at_once(y):
         hot = jax.nn.one_hot(y.astype(int), num_classes, dtype=y.dtype)
@@ -191,15 +111,16 @@ def _check_label_rows(y: jax.Array, num_classes: int | None) -> jax.Array:
     tolerance = 100 * K * float(jnp.finfo(y.dtype).eps)
     return require(
         y,
-        lambda y: (y >= 0) & (jnp.abs(jnp.sum(y, axis=1, keepdims=True) - 1) <= tolerance),
+        _rows_of_probabilities,
         lambda index: (
             f"rows of y must be probabilities that sum to one, but y[{index[0]}] "
             f"is {np.asarray(y[index[0]]).tolist()}. Divide each row by its sum."
         ),
+        tolerance,
     )
 
 
-def check_weight(sample_weight: Any, X: jax.Array) -> jax.Array | None:
+def check_weight(sample_weight: Any, X: Features) -> jax.Array | None:
     """Weights as (n,), none negative, with a positive sum."""
     if sample_weight is None:
         return None
@@ -210,7 +131,7 @@ def check_weight(sample_weight: Any, X: jax.Array) -> jax.Array | None:
         )
     weight = require(
         weight,
-        lambda weight: weight >= 0,
+        not_negative,
         lambda index: (
             f"sample_weight must not be negative, but sample_weight[{index[0]}] is "
             f"{float(weight[index])}. Use zero to leave a row out."
@@ -228,10 +149,9 @@ def check_classes(y: jax.Array, weight: jax.Array | None) -> None:
     if not is_known(y) or (weight is not None and not is_known(weight)):
         return
     with at_once(y, weight):
-        columns = jnp.stack([1 - y, y], axis=1) if y.ndim == 1 else y
-        mass = jnp.max(columns if weight is None else columns * weight[:, None], axis=0)
-        absent = int(jnp.argmin(mass))
-        if not float(mass[absent]) > 0:
+        mass = np.asarray(_largest_share(y, weight))
+        absent = int(np.argmin(mass))
+        if not mass[absent] > 0:
             raise ValueError(
                 f"y shows no row of class {absent} (with positive weight), so its intercept "
                 "has no finite value. Labels count from 0: give rows of every class, or "
@@ -239,7 +159,16 @@ def check_classes(y: jax.Array, weight: jax.Array | None) -> None:
             )
 
 
-def check_offset(offset: Any, X: jax.Array, y: jax.Array) -> jax.Array | None:
+@jax.jit
+def _largest_share(y: jax.Array, weight: jax.Array | None) -> jax.Array:
+    """The largest weighted label of every class, (2,) or (K,)."""
+    w = jnp.ones(()) if weight is None else weight
+    if y.ndim == 1:
+        return jnp.stack([jnp.max((1 - y) * w), jnp.max(y * w)])
+    return jnp.max(y * jnp.broadcast_to(w, y.shape[:1])[:, None], axis=0)
+
+
+def check_offset(offset: Any, X: Features, y: jax.Array) -> jax.Array | None:
     """The offset in the shape of the logits."""
     if offset is None:
         return None
@@ -249,3 +178,15 @@ def check_offset(offset: Any, X: jax.Array, y: jax.Array) -> jax.Array | None:
             f"offset must have the shape of the logits, {y.shape}, but its shape is {offset.shape}."
         )
     return offset.astype(X.dtype)
+
+
+def _between_zero_and_one(x: jax.Array) -> jax.Array:
+    return (x >= 0) & (x <= 1)
+
+
+def _class_numbers(y: jax.Array, num_classes: int) -> jax.Array:
+    return (y >= 0) & (y < num_classes) & (y == jnp.round(y))
+
+
+def _rows_of_probabilities(y: jax.Array, tolerance: float) -> jax.Array:
+    return (y >= 0) & (jnp.abs(jnp.sum(y, axis=1, keepdims=True) - 1) <= tolerance)

@@ -95,6 +95,7 @@ class FitResult:
         rank: numerical rank of the Hessian, the class shifts of softmax not counted
             against it; −1 where it was too large to look at.
         history: the training curve.
+        solver: the one that finished, in words; what "auto" chose.
     """
 
     coef: jax.Array
@@ -106,6 +107,7 @@ class FitResult:
     newton_decrement: jax.Array
     rank: jax.Array
     history: History = field(repr=False)
+    solver: str = field(default="", metadata={"static": True})
 
     @property
     def converged(self) -> jax.Array:

@@ -8,13 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jax_logreg.derivatives.analytic import AnalyticOracle
+from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.autodiff import AutodiffOracle
-from jax_logreg.fitting.inputs import as_floats, is_known, require
+from jax_logreg.fitting.values import as_floats, is_known, is_zero, not_negative, require
 from jax_logreg.objective.penalties import L2
+from jax_logreg.objective.products import Features
 from jax_logreg.solvers.base import Solver
 from jax_logreg.solvers.gradient_descent import GradientDescent
+from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton import Newton
+from jax_logreg.solvers.newton_cg import NewtonCG
 from jax_logreg.solvers.optax_adapter import Optax
 
 ORACLES: dict[str, type[AnalyticOracle] | type[AutodiffOracle]] = {
@@ -23,18 +26,19 @@ ORACLES: dict[str, type[AnalyticOracle] | type[AutodiffOracle]] = {
 }
 SOLVERS: dict[str, Solver] = {
     "newton": Newton(),
+    "newton_cg": NewtonCG(),
+    "lbfgs": LBFGS(),
     "gradient_descent": GradientDescent(),
-    "lbfgs": Optax(optax.lbfgs()),
 }
 
 
-def check_penalty(penalty: Any, X: jax.Array) -> L2:
+def check_penalty(penalty: Any, X: Features) -> L2:
     """The penalty, its numbers in the dtype of X."""
     if penalty is None:
         return L2(jnp.zeros((), X.dtype))
     if not isinstance(penalty, L2):
         raise ValueError(f"penalty must be None or L2(strength), but it is {penalty!r}.")
-    strength = _nonnegative("penalty strength", penalty.strength, X)
+    strength = nonnegative("penalty strength", penalty.strength, X)
     if strength.ndim:
         raise ValueError(
             f"penalty strength must be a scalar, but its shape is {strength.shape}. Use "
@@ -42,7 +46,7 @@ def check_penalty(penalty: Any, X: jax.Array) -> L2:
         )
     factor = penalty.factor
     if factor is not None:
-        factor = _nonnegative("penalty factor", factor, X)
+        factor = nonnegative("penalty factor", factor, X)
         if factor.shape != X.shape[1:]:
             raise ValueError(
                 f"penalty factor must have shape ({X.shape[1]},), one a feature, but its "
@@ -51,18 +55,21 @@ def check_penalty(penalty: Any, X: jax.Array) -> L2:
     return L2(strength, factor)
 
 
-def _nonnegative(name: str, x: Any, X: jax.Array) -> jax.Array:
+def nonnegative(name: str, x: Any, X: Features) -> jax.Array:
+    """x in the dtype of X, if it has no negative entry."""
     x = as_floats(name, x)
     x = require(
         x,
-        lambda x: x >= 0,
+        not_negative,
         lambda index: f"{name} must not be negative, but it is {np.asarray(x).tolist()}.",
     )
     return x.astype(X.dtype)
 
 
-def check_solver(solver: Any) -> Solver:
-    """A solver from its name, from an Optax transformation, or as it is."""
+def check_solver(solver: Any) -> Solver | None:
+    """A solver from its name, from an Optax transformation, or as it is; None for auto."""
+    if isinstance(solver, str) and solver == "auto":
+        return None
     if isinstance(solver, str) and solver in SOLVERS:
         return SOLVERS[solver]
     if isinstance(solver, Solver):
@@ -70,7 +77,7 @@ def check_solver(solver: Any) -> Solver:
     if isinstance(solver, optax.GradientTransformation):
         return Optax(solver)
     raise ValueError(
-        f"solver must be one of {', '.join(map(repr, SOLVERS))}, a solver object such as "
+        f"solver must be 'auto', {', '.join(map(repr, SOLVERS))}, a solver object such as "
         f"GradientDescent(step_size=0.1), or an Optax transformation; it is {solver!r}."
     )
 
@@ -116,7 +123,7 @@ def check_tol(tol: Any, dtype: Any) -> jax.Array:
 
 
 def check_init(
-    init: Any, X: jax.Array, y: jax.Array, fit_intercept: bool
+    init: Any, X: Features, y: jax.Array, fit_intercept: bool
 ) -> tuple[jax.Array, jax.Array]:
     """The starting (coef, intercept): zeros, a pair, or an earlier result."""
     coef_shape, intercept_shape = X.shape[1:] + y.shape[1:], y.shape[1:]
@@ -130,7 +137,7 @@ def check_init(
     if not fit_intercept:
         intercept = require(
             intercept,
-            lambda intercept: intercept == 0,
+            is_zero,
             lambda index: (
                 "init intercept must be zero where fit_intercept=False. A fixed "
                 "intercept is an offset."
@@ -139,7 +146,7 @@ def check_init(
     return coef, intercept
 
 
-def _start(name: str, part: Any, shape: tuple[int, ...], X: jax.Array) -> jax.Array:
+def _start(name: str, part: Any, shape: tuple[int, ...], X: Features) -> jax.Array:
     part = as_floats(name, part)
     if part.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, but its shape is {part.shape}.")

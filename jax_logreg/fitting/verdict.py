@@ -11,6 +11,7 @@ Zᵀ W (μ + D(Xd) − y) = g + Hd = 0, still lie strictly between 0 and 1: they
 dual problem in its interior, which rules every direction of recession out.
 """
 
+from enum import Enum
 from typing import NamedTuple
 
 import jax
@@ -18,18 +19,14 @@ import jax.numpy as jnp
 
 from jax_logreg.derivatives.oracle import Oracle, Point
 from jax_logreg.fitting.result import Status
-from jax_logreg.solvers.base import State
-from jax_logreg.solvers.newton import (
-    Direction,
-    newton_direction,
-    newton_direction_by_cg,
-    newton_move,
-)
+from jax_logreg.solvers.base import Solver, State
+from jax_logreg.solvers.newton import Direction, newton_direction, newton_move
+from jax_logreg.solvers.newton_cg import conjugate_gradients
 
 RUNNING = -1
 
-# Above this many parameters only Newton's own fits are checked by a dense Hessian.
-DENSE_LIMIT = 500
+# What a Newton direction by products leaves of the gradient; the criterion has room for it.
+_CG_TOL = 0.1
 # Half of the 1 that the criterion allows, for round-off in d.
 _SETTLED_LOGIT = 0.5
 # On separated data each Newton step gains one unit of logit and sheds a factor e of what
@@ -61,25 +58,48 @@ def judge(oracle: Oracle, state: State, tol: jax.Array) -> jax.Array:
     return jnp.where(finite, status, int(Status.NOT_FINITE)).astype(jnp.int8)
 
 
+class Look(Enum):
+    """How the end is looked at: a Hessian tells most, products with it cost least.
+
+    ``EITHER`` takes products where a penalty on every coefficient already proves that one
+    minimum exists, and the Hessian elsewhere. ``REGULAR`` takes a Hessian, and leaves a
+    fit open (``LOOSE``) where it is singular or does not settle the question.
+    """
+
+    REGULAR = "regular"
+
+    HESSIAN = "hessian"
+    PRODUCTS = "products"
+    EITHER = "either"
+
+
 def conclude(
-    oracle: Oracle, point: Point, stopped: jax.Array, tol: jax.Array, *, dense: bool
+    oracle: Oracle, solver: Solver, state: State, stopped: jax.Array, tol: jax.Array, *, how: Look
 ) -> Verdict:
     """After the last step: look once more, with the curvature the loop did not pay for.
 
     Args:
         oracle: the problem.
-        point: where the loop ended.
+        solver: what ran; it may know about curvature.
+        state: where it ended.
         stopped: the loop's status, ``RUNNING`` at the step limit.
         tol: bound on the gradient norm.
-        dense: whether to form the Hessian; products answer less, for less.
+        how: the way of looking.
     """
-    theta = oracle.centre(point.theta)
-    if theta is not point.theta:
-        point = oracle.at(theta)
-    if dense and "hessian" in oracle.offers:
-        look = _look_with_hessian(oracle, point)
+    point = state.point
+
+    def by_products() -> _Look:
+        return _look_with_products(oracle, solver, state)
+
+    def by_hessian() -> _Look:
+        return _look_with_hessian(oracle, point)
+
+    if how is Look.EITHER:
+        look = jax.lax.cond(oracle.can_recede(), by_hessian, by_products)
+    elif how is Look.REGULAR:
+        look = _look_at_regular(oracle, point)
     else:
-        look = _look_with_products(oracle, point)
+        look = by_hessian() if how is Look.HESSIAN else by_products()
     decrement = jnp.sqrt(jnp.abs(jnp.vdot(point.gradient, look.direction.step)))
     status = _status(point, stopped, tol, look)
     return Verdict(point, status.astype(jnp.int8), decrement, look.direction.rank)
@@ -104,7 +124,6 @@ def _status(point: Point, stopped: jax.Array, tol: jax.Array, look: _Look) -> ja
     deficient = (rank >= 0) & (rank < point.theta.size)
     solved = jnp.where(deficient, int(Status.NOT_UNIQUE), int(Status.CONVERGED))
     solved = jnp.where(look.settled, solved, int(Status.LOOSE))
-    # Centring the classes after the loop may cost the last digit that tol allowed.
     unsolved = jnp.where(stopped == int(Status.CONVERGED), int(Status.STALLED), stopped)
     unsolved = jnp.where(unsolved == RUNNING, int(Status.MAX_STEPS), unsolved)
     status = jnp.where(gradient_norm(point) <= tol, solved, unsolved)
@@ -114,14 +133,33 @@ def _status(point: Point, stopped: jax.Array, tol: jax.Array, look: _Look) -> ja
     return jnp.where(lost, int(Status.NOT_FINITE), status)
 
 
-def _look_with_products(oracle: Oracle, point: Point) -> _Look:
-    """From Hessian-vector products alone: an approximate direction, no rank."""
+def _look_with_products(oracle: Oracle, solver: Solver, state: State) -> _Look:
+    """From Hessian-vector products alone: an approximate direction; the rank only where a
+    penalty settles it."""
+    point = state.point
     if "hvp" not in oracle.offers:
         nothing = Direction(jnp.full_like(point.theta, jnp.nan), jnp.asarray(-1), point.theta)
         return _Look(nothing, jnp.asarray(True), jnp.asarray(False))
-    direction = newton_direction_by_cg(oracle, point)
-    settled = ~oracle.moves(direction.step, _SETTLED_LOGIT)
-    return _Look(direction, settled, oracle.recedes(direction.step))
+
+    def divide(vector: jax.Array) -> jax.Array:
+        return solver.divide_by_hessian(oracle, state, vector)
+
+    products = oracle.products_at(point)
+    step = conjugate_gradients(products, -point.gradient, divide, _CG_TOL)
+    settled = ~oracle.moves(step, _SETTLED_LOGIT)
+    open_end = oracle.can_recede()
+    separated = jax.lax.cond(
+        open_end & ~settled, lambda: oracle.recedes(step), lambda: jnp.asarray(False)
+    )
+    rank = jnp.where(open_end, -1, point.theta.size)
+    return _Look(Direction(step, rank, jnp.zeros_like(step)), settled, separated)
+
+
+def _look_at_regular(oracle: Oracle, point: Point) -> _Look:
+    """The exact direction of a Hessian that is not singular."""
+    direction = newton_direction(oracle, point, singular=False)
+    settled = ~oracle.moves(direction.step, _SETTLED_LOGIT)  # False on NaN
+    return _Look(direction, settled, jnp.asarray(False))
 
 
 def _look_with_hessian(oracle: Oracle, point: Point) -> _Look:

@@ -8,8 +8,9 @@ largest curvature anywhere.
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.objective.model import PRECISION
 from jax_logreg.objective.objective import Objective
+from jax_logreg.objective.products import PRECISION, Features, column_squares, times
+from jax_logreg.objective.sparse import SparseFeatures, dense
 
 _ROUND_OFF_UNITS = 100
 _EXACT_BOUND_LIMIT = 2000  # a larger Gram matrix costs more than the fit it would serve
@@ -52,9 +53,13 @@ def ignores(objective: Objective, direction: jax.Array) -> jax.Array:
     z = objective.linear(direction)
     if z.ndim == 2:
         z = z - jnp.mean(z, axis=1, keepdims=True)
-    terms = jnp.abs(objective.X) @ jnp.abs(coef) + jnp.abs(intercept)
+    terms = times(_absolute(objective.X), jnp.abs(coef)) + jnp.abs(intercept)
     noise = _ROUND_OFF_UNITS * objective.X.shape[1] * jnp.finfo(z.dtype).eps
     return jnp.max(jnp.abs(z)) <= noise * jnp.max(terms)
+
+
+def _absolute(X: Features) -> Features:
+    return X.map_values(jnp.abs) if isinstance(X, SparseFeatures) else jnp.abs(X)
 
 
 def recedes(objective: Objective, direction: jax.Array, rtol: float = 0.0) -> jax.Array:
@@ -98,7 +103,7 @@ def is_bounded_by_design(objective: Objective) -> jax.Array:
     """Whether every coefficient is penalised and every class occurs: a minimum exists."""
     coef, _ = objective.split(jnp.zeros(objective.num_parameters, objective.X.dtype))
     columns = objective.y if objective.class_shape else jnp.stack([1 - objective.y, objective.y], 1)
-    occurs = jnp.max(columns * objective.row_weight[:, None], axis=0) > 0
+    occurs = jnp.max(columns * objective.row_weights()[:, None], axis=0) > 0
     held = jnp.all(occurs) if objective.fit_intercept else jnp.asarray(True)
     return held & jnp.all(objective.penalty.curvature(coef) > 0)
 
@@ -120,13 +125,12 @@ def curvature_bound(objective: Objective) -> jax.Array:
 
     :math:`L = c\,\lambda_{\max}(Z^\top W Z) + \max_j \text{strength}\,f_j`, with Z the
     features and the intercept's ones, c = ¼ for the sigmoid and ½ for softmax
-    (Böhning 1992, Ann. Inst. Statist. Math. 44). Problems with thousands of rows and
-    columns take the trace in place of the eigenvalue: larger, hence still safe.
+    (Böhning 1992, Ann. Inst. Statist. Math. 44). Sparse features, and thousands of rows
+    and columns, take the trace in place of the eigenvalue: larger, hence still safe.
     """
-    X, weight = objective.X, objective.row_weight
-    norms = jnp.sum(X * X, axis=1) + objective.fit_intercept
-    largest = jnp.sum(weight * norms)
-    if min(X.shape) <= _EXACT_BOUND_LIMIT:
+    X, weight = objective.X, objective.row_weights()
+    largest = jnp.sum(column_squares(X, weight)) + objective.fit_intercept
+    if not isinstance(X, SparseFeatures) and min(X.shape) <= _EXACT_BOUND_LIMIT:
         largest = jnp.linalg.eigvalsh(_weighted_gram(objective))[-1]
         largest = largest * (1 + 10 * min(X.shape) * jnp.finfo(X.dtype).eps)
     coef, _ = objective.split(jnp.zeros(objective.num_parameters, X.dtype))
@@ -136,8 +140,8 @@ def curvature_bound(objective: Objective) -> jax.Array:
 
 def _weighted_gram(objective: Objective) -> jax.Array:
     """ZᵀWZ or √W ZZᵀ √W, whichever is smaller: they share their largest eigenvalue."""
-    root = jnp.sqrt(objective.row_weight)[:, None]
-    Z = objective.X * root
+    root = jnp.sqrt(objective.row_weights())[:, None]
+    Z = dense(objective.X) * root
     if objective.fit_intercept:
         Z = jnp.concatenate([Z, root], axis=1)
     axis = 0 if Z.shape[0] > Z.shape[1] else 1

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-# On a GPU the default float32 product keeps about three digits (TF32).
-PRECISION = jax.lax.Precision.HIGHEST
+from jax_logreg.objective.products import times
+from jax_logreg.objective.sparse import SparseFeatures
 
 
 def as_inexact(x: ArrayLike) -> jax.Array:
@@ -23,7 +23,10 @@ def as_inexact(x: ArrayLike) -> jax.Array:
 
 
 def logits(
-    X: ArrayLike, coef: ArrayLike, intercept: ArrayLike = 0.0, offset: ArrayLike = 0.0
+    X: ArrayLike | SparseFeatures,
+    coef: ArrayLike,
+    intercept: ArrayLike = 0.0,
+    offset: ArrayLike = 0.0,
 ) -> jax.Array:
     r"""Linear predictor of every row: :math:`\eta = X\beta + b + \text{offset}`.
 
@@ -40,8 +43,8 @@ def logits(
     >>> logits([[1.0, 2.0]], [0.5, -1.0], 0.25).tolist()
     [-1.25]
     """
-    product = jnp.matmul(jnp.asarray(X), jnp.asarray(coef), precision=PRECISION)
-    return product + jnp.asarray(intercept) + jnp.asarray(offset)
+    X = X if isinstance(X, SparseFeatures) else jnp.asarray(X)
+    return times(X, jnp.asarray(coef)) + jnp.asarray(intercept) + jnp.asarray(offset)
 
 
 def sigmoid(z: ArrayLike) -> jax.Array:

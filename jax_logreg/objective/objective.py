@@ -11,7 +11,7 @@ last K entries are the intercepts. Without an intercept that last part is absent
 ======================  ======  =======================================
 word                    symbol  shape
 ======================  ======  =======================================
-features                X       (n, p)
+features                X       (n, p), an array or SparseFeatures
 labels                  y, Y    (n,) in [0, 1]; (n, K) rows sum to one
 sample_weight           w       (n,)
 offset                          (n,) or (n, K)
@@ -32,6 +32,8 @@ from jax.typing import ArrayLike
 from jax_logreg.objective.losses import cross_entropy
 from jax_logreg.objective.model import as_inexact, logits
 from jax_logreg.objective.penalties import L2
+from jax_logreg.objective.products import Features
+from jax_logreg.objective.sparse import SparseFeatures, dense
 
 
 @jax.tree_util.register_dataclass
@@ -42,13 +44,13 @@ class Objective:
     Attributes:
         X: (n, p).
         y: (n,) or (n, K).
-        row_weight: w / Σw, (n,).
+        row_weight: w / Σw, (n,); the one number 1/n where all rows weigh the same.
         offset: (n,), (n, K), or None for zero.
         penalty: P.
         fit_intercept: whether θ ends in an intercept.
     """
 
-    X: jax.Array
+    X: Features
     y: jax.Array
     row_weight: jax.Array
     offset: jax.Array | None
@@ -65,6 +67,16 @@ class Objective:
         """P, the length of θ."""
         rows = self.X.shape[1] + self.fit_intercept
         return rows * (self.class_shape[0] if self.class_shape else 1)
+
+    def row_weights(self) -> jax.Array:
+        """w / Σw spelt out, (n,)."""
+        return jnp.broadcast_to(self.row_weight, self.X.shape[:1])
+
+    def mean(self, rows: jax.Array) -> jax.Array:
+        """Σᵢ wᵢ rowᵢ / Σᵢ wᵢ of one number a row, (n,)."""
+        if self.row_weight.ndim == 0:  # after the sum: XLA would spell the weights out
+            return self.row_weight * jnp.sum(rows)
+        return jnp.vdot(self.row_weight, rows)
 
     def split(self, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
         """θ as (coef, intercept); the intercept is zero where none is fitted."""
@@ -88,7 +100,7 @@ class Objective:
 
     def value_from_logits(self, eta: jax.Array, coef: jax.Array) -> jax.Array:
         """F where η is already known: no product with X."""
-        return jnp.sum(self.row_weight * cross_entropy(eta, self.y)) + self.penalty.value(coef)
+        return self.mean(cross_entropy(eta, self.y)) + self.penalty.value(coef)
 
     def value(self, theta: jax.Array) -> jax.Array:
         """F(θ), a scalar: mean nats a row, plus the penalty."""
@@ -98,15 +110,15 @@ class Objective:
         """F over the given rows, their weights times ``scale`` (m,): one minibatch."""
         return replace(
             self,
-            X=self.X[rows],
+            X=dense(self.X)[rows],
             y=self.y[rows],
-            row_weight=self.row_weight[rows] * scale,
+            row_weight=self.row_weights()[rows] * scale,
             offset=None if self.offset is None else self.offset[rows],
         )
 
 
 def make_objective(
-    X: ArrayLike,
+    X: ArrayLike | SparseFeatures,
     y: ArrayLike,
     penalty: L2 | None = None,
     *,
@@ -117,7 +129,7 @@ def make_objective(
     """The objective of a data set, in the dtype of X.
 
     Args:
-        X: (n, p); whole numbers become floating.
+        X: (n, p), an array or SparseFeatures; whole numbers become floating.
         y: (n,) in [0, 1] for the sigmoid model, (n, K) for softmax. Nothing is checked
             or encoded here, that is for ``fit``: class numbers need ``jax.nn.one_hot``.
         penalty: none if absent.
@@ -129,18 +141,19 @@ def make_objective(
     >>> F.num_parameters, F.value(jnp.zeros(2)).round(4).item()
     (2, 0.693...)
     """
-    X = as_inexact(X)
-    weight = jnp.ones(X.shape[:1], X.dtype)
+    X = X if isinstance(X, SparseFeatures) else as_inexact(X)
+    row_weight = jnp.asarray(1 / X.shape[0], X.dtype)
     if sample_weight is not None:
         weight = jnp.asarray(sample_weight, X.dtype)
         # Neither the sum of huge weights may overflow nor the reciprocal of their size
         # underflow: XLA divides by multiplying.
         root = jnp.sqrt(jnp.max(weight))
         weight = weight / root / root
+        row_weight = weight / jnp.sum(weight)
     return Objective(
         X=X,
         y=jnp.asarray(y, X.dtype),
-        row_weight=weight / jnp.sum(weight),
+        row_weight=row_weight,
         offset=None if offset is None else jnp.asarray(offset, X.dtype),
         penalty=L2(0.0) if penalty is None else penalty,
         fit_intercept=fit_intercept,

@@ -45,3 +45,9 @@ class Solver:
     def step(self, oracle: Oracle, state: State) -> State:
         """The next state; traced once, run many times."""
         raise NotImplementedError
+
+    def divide_by_hessian(self, oracle: Oracle, state: State, vector: jax.Array) -> jax.Array:
+        """What is known here of H⁻¹ · vector, positive definite: by default the diagonal."""
+        if "preconditioner" not in oracle.offers:
+            return vector
+        return oracle.preconditioner("diagonal").solve(vector)

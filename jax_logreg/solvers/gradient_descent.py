@@ -76,14 +76,15 @@ class BacktrackingGradientDescent(Solver):
     def step(self, oracle: Oracle, state: State) -> State:
         point, first_step = state.point, state.memory
         direction = -point.gradient
+        line = oracle.along(point, direction)
         found = search(
-            oracle.along(point, direction),
+            line.at,
             point.value,
             -jnp.vdot(direction, direction),
             first_step,
             curvature=1.0,
             max_trials=self.max_trials,
         )
-        moved = oracle.at(point.theta + found.step * direction)
+        moved = line.point(found.step)
         following = (self.growth * found.step).astype(first_step.dtype)
         return State(moved, ~found.found, following)

@@ -4,12 +4,11 @@ Source: the bracketing for the weak Wolfe conditions is Lewis & Overton (2013), 
 Program. 141; the clause for round-off follows Hager & Zhang (2005), SIAM J. Optim. 16.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-
-from jax_logreg.derivatives.oracle import Line
 
 # Beyond the last digit of F by this many units, a difference in F is noise.
 _NOISE_UNITS = 32
@@ -24,9 +23,19 @@ class Search(NamedTuple):
     level: jax.Array
 
 
+class _End(NamedTuple):
+    """A step that was tried, and the slope there."""
+
+    step: jax.Array
+    slope: jax.Array
+
+
 class _Bracket(NamedTuple):
-    low: jax.Array
-    high: jax.Array
+    """Ends between which a good step lies; ``before`` is the lower end before this one."""
+
+    before: _End
+    low: _End
+    high: _End
     step: jax.Array
     trials: jax.Array
     found: jax.Array
@@ -34,13 +43,14 @@ class _Bracket(NamedTuple):
 
 
 def search(
-    line: Line,
+    line: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
     value: jax.Array,
     slope: jax.Array,
     first_step: jax.Array,
     *,
     decrease: float = 1e-4,
     curvature: float = 0.9,
+    overshoot: float = float("inf"),
     max_trials: int = 60,
 ) -> Search:
     r"""A step t that lowers F enough and goes far enough.
@@ -57,6 +67,8 @@ def search(
         first_step: the first trial.
         decrease: c₁.
         curvature: c₂; 1 turns the second condition off (pure backtracking).
+        overshoot: c₃ in :math:`F'(t) \le -c_3 F'(0)`, a third condition for methods that
+            want nearly the lowest point of the line; infinite turns it off.
         max_trials: evaluations of the line at most.
 
     Returns:
@@ -75,23 +87,28 @@ def search(
         level = jnp.abs(new_value - value) <= noise
         flatter = jnp.abs(new_slope) <= (1 - 2 * decrease) * jnp.abs(slope)
         too_far = ~(lower | (level & flatter))  # also when the value is NaN
+        too_far |= new_slope > -overshoot * slope
         too_near = ~too_far & (new_slope < curvature * slope)
-        low = jnp.where(too_near, t, bracket.low)
-        high = jnp.where(too_far, t, bracket.high)
-        # A step many powers of ten too long, off a saturated start, is not halved away.
-        shrink = jnp.where(bracket.trials >= _HALVINGS, 0.01, 0.5)
-        middle = jnp.where(low == 0, shrink * high, 0.5 * (low + high))
-        middle = jnp.where(jnp.isfinite(high), middle, 2 * low)
         done = ~(too_far | too_near)
-        return _Bracket(low, high, jnp.where(done, t, middle), bracket.trials + 1, done, level)
+        end, trials = _End(t, new_slope), bracket.trials + 1
+        before = _choose(too_near, bracket.low, bracket.before)
+        low = _choose(too_near, end, bracket.low)
+        high = _choose(too_far, end, bracket.high)
+        following = jnp.where(
+            jnp.isfinite(high.step), _inside(low, high, trials), _beyond(before, low)
+        )
+        step = jnp.where(done, t, following)
+        return _Bracket(before, low, high, step, trials, done, level)
 
     def searching(bracket: _Bracket) -> jax.Array:
         return ~bracket.found & (bracket.trials < max_trials)
 
     dtype = value.dtype
+    here = _End(jnp.zeros((), dtype), jnp.asarray(slope, dtype))
     start = _Bracket(
-        low=jnp.zeros((), dtype),
-        high=jnp.full((), jnp.inf, dtype),
+        before=here,
+        low=here,
+        high=_End(*[jnp.full((), jnp.inf, dtype)] * 2),
         step=jnp.asarray(first_step, dtype),
         trials=jnp.zeros((), int),
         found=jnp.asarray(False),
@@ -99,5 +116,26 @@ def search(
     )
     end = jax.lax.while_loop(searching, trial, start)
     # Out of trials with a lower point in hand: that point is still progress.
-    step = jnp.where(end.found, end.step, end.low)
-    return Search(step, end.found | (end.low > 0), end.level)
+    step = jnp.where(end.found, end.step, end.low.step)
+    return Search(step, end.found | (end.low.step > 0), end.level)
+
+
+def _choose(condition: jax.Array, yes: _End, no: _End) -> _End:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+
+
+def _inside(low: _End, high: _End, trials: jax.Array) -> jax.Array:
+    """A trial between both ends: where the slope, if it were straight, would be zero."""
+    width = high.step - low.step
+    share = -low.slope / (high.slope - low.slope)
+    share = jnp.where(high.slope > 0, jnp.clip(share, 0.1, 0.9), 0.5)  # 0.5 also on NaN
+    # A step many powers of ten too long, off a saturated start, is not halved away.
+    share = jnp.where((low.step == 0) & (trials > _HALVINGS), 0.01, share)
+    return low.step + share * width
+
+
+def _beyond(before: _End, low: _End) -> jax.Array:
+    """A longer trial, up to ten times: where the slope, if it were straight, would be zero."""
+    rise = (low.slope - before.slope) / (low.step - before.step)
+    reach = low.step - low.slope / rise
+    return jnp.where(rise > 0, jnp.clip(reach, 1.1 * low.step, 10 * low.step), 2 * low.step)

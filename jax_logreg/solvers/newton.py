@@ -1,20 +1,18 @@
 """Newton's method, which for this model is iteratively reweighted least squares (IRLS)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
-from jax.scipy.sparse.linalg import cg
 
 from jax_logreg.derivatives.oracle import Oracle, Point
 from jax_logreg.solvers.base import Solver, State
-from jax_logreg.solvers.line_search import search
+from jax_logreg.solvers.line_search import Search, search
 
 # A pivot this close to round-off means that Cholesky's digits cannot be trusted.
 _TRUSTED_PIVOT = 1e3
-_CG_STEPS = 200
 _IDLE_MOVES = 3
 
 
@@ -41,7 +39,13 @@ class Newton(Solver):
     t, a singular H gives the step of minimum norm, and round-off does not stall it.
     Source: the notebook text's side note; Nocedal & Wright, *Numerical Optimization*,
     section 3.3.
+
+    Attributes:
+        singular: whether to go on where H is singular, by its eigenvalues; without it the
+            method stalls there, and a batch of fits costs half.
     """
+
+    singular: bool = field(default=True, metadata={"static": True})
 
     needs = frozenset({"gradient", "hessian", "along"})
     default_max_steps = 100
@@ -50,48 +54,80 @@ class Newton(Solver):
         return State(oracle.at(theta), jnp.asarray(False), jnp.zeros((), jnp.int32))
 
     def step(self, oracle: Oracle, state: State) -> State:
-        return newton_move(oracle, state, newton_direction(oracle, state.point).step)
+        direction = newton_direction(oracle, state.point, singular=self.singular)
+        return newton_move(oracle, state, direction.step)
 
 
 def newton_move(oracle: Oracle, state: State, direction: jax.Array) -> State:
     """The state after a line search along a Newton direction, full step first.
 
-    Its memory counts the moves in a row that changed F by noise alone and did not halve
-    the gradient, as they do in exact arithmetic. A few of those, or no step at all, and
-    it is stalled.
+    Its memory counts the moves in a row for nothing. A few of those, or no step at all,
+    and it is stalled.
     """
     point = state.point
+    line = oracle.along(point, direction)
     found = search(
-        oracle.along(point, direction),
+        line.at,
         point.value,
         jnp.vdot(point.gradient, direction),
         jnp.ones((), point.value.dtype),
     )
-    moved = oracle.at(point.theta + found.step * direction)
-    halved = jnp.max(jnp.abs(moved.gradient)) <= 0.5 * jnp.max(jnp.abs(point.gradient))
-    idle = jnp.where(found.level & ~halved, state.memory + 1, 0).astype(jnp.int32)
+    moved = line.point(found.step)
+    idle = count_idle(state.memory, found, point, moved)
     return State(moved, ~found.found | (idle >= _IDLE_MOVES), idle)
 
 
-def newton_direction(oracle: Oracle, point: Point) -> Direction:
+def count_idle(idle: jax.Array, found: Search, before: Point, after: Point) -> jax.Array:
+    """One more where F changed by noise alone and the gradient did not halve, else zero."""
+    halved = jnp.max(jnp.abs(after.gradient)) <= 0.5 * jnp.max(jnp.abs(before.gradient))
+    return jnp.where(found.level & ~halved, idle + 1, 0).astype(jnp.int32)
+
+
+def newton_direction(oracle: Oracle, point: Point, *, singular: bool = True) -> Direction:
     """The minimum-norm solution of Hd = −g from the dense Hessian.
 
     Where H explains too little of the gradient (a start so far out that every
     probability is saturated) the direction is that of steepest descent.
     """
-    direction = minimum_norm_solve(oracle.pin(oracle.hessian(point)), -point.gradient)
+    H = oracle.pin(oracle.hessian(point))
+    if not singular:
+        return regular_solve(H, -point.gradient)
+    direction = minimum_norm_solve(H, -point.gradient)
     descends = jnp.vdot(point.gradient, direction.step) < 0
     return direction._replace(step=jnp.where(descends, direction.step, -point.gradient))
 
 
-def newton_direction_by_cg(oracle: Oracle, point: Point) -> Direction:
-    """An approximate Newton direction from Hessian–vector products alone."""
+class _Scaled(NamedTuple):
+    """A system scaled to a unit diagonal, and its Cholesky factor; sound, if it can be trusted."""
 
-    def product(vector: jax.Array) -> jax.Array:
-        return oracle.hvp(point, vector)
+    matrix: jax.Array
+    right: jax.Array
+    scale: jax.Array
+    factor: jax.Array
+    sound: jax.Array
 
-    step, _ = cg(product, -point.gradient, tol=1e-6, maxiter=_CG_STEPS)
-    return Direction(step, jnp.asarray(-1), jnp.zeros_like(step))
+    def solve(self) -> jax.Array:
+        return self.scale * cho_solve((self.factor, True), self.right)
+
+
+def _scaled(H: jax.Array, b: jax.Array) -> _Scaled:
+    diagonal = jnp.abs(jnp.diag(H))
+    scale = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 1)
+    matrix = H * scale[:, None] * scale[None, :]
+    factor = jnp.linalg.cholesky(matrix)
+    sound = jnp.min(jnp.diag(factor)) ** 2 > _TRUSTED_PIVOT * _round_off(H)  # False on NaN
+    return _Scaled(matrix, b * scale, scale, factor, sound)
+
+
+def _round_off(H: jax.Array) -> float:
+    return H.shape[0] * float(jnp.finfo(H.dtype).eps)
+
+
+def regular_solve(H: jax.Array, b: jax.Array) -> Direction:
+    """The x that solves Hx = b by Cholesky alone; where H is singular NaN, and rank −1."""
+    system = _scaled(H, b)
+    x = jnp.where(system.sound, system.solve(), jnp.nan)
+    return Direction(x, jnp.where(system.sound, H.shape[0], -1), jnp.zeros_like(x))
 
 
 def minimum_norm_solve(H: jax.Array, b: jax.Array) -> Direction:
@@ -107,21 +143,16 @@ def minimum_norm_solve(H: jax.Array, b: jax.Array) -> Direction:
     >>> x.round(3).tolist(), rank.item()
     ([1.0, 2.0], 1)
     """
-    diagonal = jnp.abs(jnp.diag(H))
-    scale = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 1)
-    scaled, right = H * scale[:, None] * scale[None, :], b * scale
-    factor = jnp.linalg.cholesky(scaled)
-    round_off = H.shape[0] * float(jnp.finfo(H.dtype).eps)
-    sound = jnp.min(jnp.diag(factor)) ** 2 > _TRUSTED_PIVOT * round_off  # False on NaN
+    system = _scaled(H, b)
 
     def direct() -> Direction:
-        x = scale * cho_solve((factor, True), right)
+        x = system.solve()
         return Direction(x, jnp.asarray(H.shape[0]), jnp.zeros_like(x))
 
     def by_eigenvalues() -> Direction:
-        return _pseudo_solve(scaled, right, scale, round_off)
+        return _pseudo_solve(system.matrix, system.right, system.scale, _round_off(H))
 
-    return jax.lax.cond(sound, direct, by_eigenvalues)
+    return jax.lax.cond(system.sound, direct, by_eigenvalues)
 
 
 def _pseudo_solve(

@@ -1,8 +1,11 @@
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_logreg.derivatives.analytic import AnalyticOracle
+from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.autodiff import AutodiffOracle
 from jax_logreg.derivatives.oracle import HESSIAN_LIMIT, FunctionOracle, Oracle
 from tests.problems import make_problem, random_theta
@@ -17,9 +20,11 @@ def test_a_line_is_the_function_along_it(make, problem):
     line = oracle.along(oracle.at(theta), d)
     for t in (0.0, 0.3, -2.0):
         there = oracle.at(theta + t * d)
-        value, slope = line(jnp.asarray(t))
+        value, slope = line.at(jnp.asarray(t))
+        moved = line.point(jnp.asarray(t))
         np.testing.assert_allclose(value, there.value, rtol=1e-12)
         np.testing.assert_allclose(slope, there.gradient @ d, rtol=1e-9, atol=1e-12)
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-11, atol=1e-13), moved, there)
 
 
 @pytest.mark.parametrize("make", ORACLES)
@@ -47,7 +52,7 @@ def test_what_an_oracle_lacks_is_told_with_the_reason():
         ("at", 1),
         ("value", 1),
         ("hessian", 1),
-        ("hvp", 2),
+        ("products_at", 1),
         ("along", 2),
         ("curvature_bound", 0),
         ("num_rows", 0),

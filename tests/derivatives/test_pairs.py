@@ -8,6 +8,7 @@ import pytest
 from jax_logreg.audit.atlas import FORMULAS, both_versions
 from jax_logreg.audit.compare import compare
 from jax_logreg.derivatives import analytic, autodiff
+from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from tests.problems import make_problem, random_theta
 
 NAMES = [formula.name for formula in FORMULAS]
@@ -87,13 +88,13 @@ def test_the_value_of_the_analytic_oracle_is_differentiated_by_hand(problem):
     """An Optax line search takes this gradient; in the data autodiff steps in."""
     F = problem.objective()
     theta = random_theta(F)
-    oracle = analytic.AnalyticOracle(F)
+    oracle = AnalyticOracle(F)
     by_hand = jax.grad(oracle.value)(theta)
     np.testing.assert_array_equal(by_hand, oracle.at(theta).gradient)
 
     def in_data(oracle_type):
         return jax.grad(lambda F, t: oracle_type(F).value(t), argnums=(0, 1))(F, theta)
 
-    pair = in_data(analytic.AnalyticOracle), in_data(autodiff.AutodiffOracle)
+    pair = in_data(AnalyticOracle), in_data(autodiff.AutodiffOracle)
     for hand, auto in zip(*map(jax.tree.leaves, pair), strict=True):
         np.testing.assert_allclose(hand, auto, rtol=1e-10, atol=1e-14)

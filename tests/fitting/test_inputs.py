@@ -75,7 +75,10 @@ BAD = {
     "many strengths": (dict(penalty=L2(np.ones(2))), r"must be a scalar.*vmap"),
     "factor's shape": (dict(penalty=L2(1.0, np.ones(3))), r"factor must have shape \(2,\)"),
     "negative factor": (dict(penalty=L2(1.0, np.array([1, -1]))), r"factor must not be negative"),
-    "unknown solver": (dict(solver="sgd"), r"'newton', 'gradient_descent', 'lbfgs'.*'sgd'"),
+    "unknown solver": (
+        dict(solver="sgd"),
+        r"'auto', 'newton', 'newton_cg', 'lbfgs', 'gradient_descent'.*'sgd'",
+    ),
     "unknown derivatives": (dict(derivatives="manual"), r"'analytic' or 'autodiff', not 'manual'"),
     "zero tol": (dict(tol=0.0), r"tol must be a positive number, but it is 0"),
     "nan tol": (dict(tol=np.nan), r"tol must be a positive number"),

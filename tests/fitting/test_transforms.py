@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jax_logreg import L2, Newton, Status, fit
-from jax_logreg.derivatives.analytic import AnalyticOracle
+from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.fitting import driver
 from tests.problems import K, N, P, make_problem
 
@@ -92,9 +92,9 @@ def test_the_loop_makes_no_trip_to_the_host(problem):
 
 def test_a_second_fit_of_the_same_shape_compiles_nothing(problem):
     def compiled_programs():
-        from jax_logreg.fitting.fit import _conclude, _run
+        from jax_logreg.fitting.train import _assemble, _run_whole
 
-        return _run._cache_size() + _conclude._cache_size()
+        return _run_whole._cache_size() + _assemble._cache_size()
 
     fit(problem.X, problem.y, **problem.options())
     before = compiled_programs()

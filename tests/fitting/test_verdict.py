@@ -17,7 +17,7 @@ from jax_logreg import (
     fit,
 )
 from jax_logreg.derivatives.oracle import FunctionOracle
-from jax_logreg.fitting.verdict import conclude
+from jax_logreg.fitting.verdict import Look, conclude
 from jax_logreg.interfaces.readers import load_embedded
 
 SOLVERS = {
@@ -242,7 +242,8 @@ def test_many_parameters_do_not_hide_an_empty_cell(x64):
 def test_any_function_can_be_judged(x64):
     """An oracle that knows no rows: (t - 1)⁴ has a minimum without curvature."""
     oracle = FunctionOracle(lambda t: jnp.sum((t - 1) ** 4))
-    point = oracle.at(jnp.ones(2))
-    end = conclude(oracle, point, jnp.asarray(int(Status.CONVERGED)), jnp.asarray(1e-8), dense=True)
+    state = Newton().init(oracle, jnp.ones(2))
+    converged = jnp.asarray(int(Status.CONVERGED))
+    end = conclude(oracle, Newton(), state, converged, jnp.asarray(1e-8), how=Look.HESSIAN)
     assert end.status == Status.NOT_UNIQUE
     assert end.rank == 0

@@ -1,0 +1,209 @@
+"""Many fits of one shape at once: resamples, folds, strengths, label sets."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
+from jax_logreg.fitting import driver, inputs, settings, values
+from jax_logreg.fitting.fit import fit
+from jax_logreg.fitting.result import FitResult, Status
+from jax_logreg.fitting.train import assemble
+from jax_logreg.fitting.verdict import Look
+from jax_logreg.objective.objective import make_objective
+from jax_logreg.objective.penalties import L2
+from jax_logreg.solvers.newton import Newton
+
+# Fits that share a loop; one that is done waits for the slowest of these.
+_LANES = 32
+
+
+class _Lane(NamedTuple):
+    """What may differ from fit to fit; in ``axes``, 0 where it does and None elsewhere."""
+
+    X: Any
+    y: Any
+    penalty: Any
+    sample_weight: Any
+    offset: Any
+
+
+def fit_many(
+    X: Any,
+    y: ArrayLike,
+    *,
+    penalty: L2 | None = None,
+    sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+    fit_intercept: bool = True,
+    num_classes: int | None = None,
+    tol: ArrayLike | None = None,
+    max_steps: int = 100,
+) -> FitResult:
+    """Fit B problems of one shape, each with its own verdict.
+
+    Each argument is either shared by all fits or has a leading axis of length B. The
+    answers are those of ``fit``: Newton runs over blocks of fits, and the few that a
+    block leaves open (separated, singular, not converged) are looked at one by one.
+
+    Args:
+        X: (n, p), or (B, n, p).
+        y: as in ``fit``, (n,) or (n, K); or (B, n), or (B, n, K).
+        penalty: ``L2(strength)`` with a strength () or (B,).
+        sample_weight: (n,) or (B, n): bootstrap counts, folds as zeros and ones.
+        offset: of the shape of the logits, or (B, …).
+        fit_intercept: whether to fit an unpenalised intercept.
+        num_classes: K where y holds class numbers and softmax is wanted.
+        tol: bound on the largest absolute entry of each ∇F.
+        max_steps: for each fit.
+
+    Returns:
+        One result whose arrays have a leading axis of length B; ``status`` is one a fit.
+
+    Raises:
+        ValueError: for bad input, before anything is computed.
+
+    >>> X, y = jnp.arange(6.0).reshape(-1, 1), jnp.array([0, 0, 1, 0, 1, 1])
+    >>> counts = jnp.array([[1, 1, 1, 1, 1, 1], [2, 0, 1, 1, 2, 0]])
+    >>> fit_many(X, y, sample_weight=counts).status.tolist()
+    [0, 0]
+    """
+    fit_intercept = settings.check_flag("fit_intercept", fit_intercept)
+    max_steps = settings.check_count("max_steps", max_steps)
+    lane, axes, size = _check(X, y, penalty, sample_weight, offset, num_classes)
+    tol = settings.check_tol(tol, lane.X.dtype)
+    options: dict[str, Any] = {"fit_intercept": fit_intercept, "max_steps": max_steps}
+    many = _fit_regular(lane, tol, axes=axes, size=size, **options)
+    careful = jax.jit(partial(_fit_carefully, **options))
+    for i in np.flatnonzero(np.asarray(many.status) != Status.CONVERGED):
+        one = careful(_take(lane, axes, int(i)), tol)
+        many = _put(many, int(i), one)
+    return many
+
+
+def _put(many: FitResult, i: int, one: FitResult) -> FitResult:
+    leaves = zip(jax.tree.leaves(many), jax.tree.leaves(one), strict=True)
+    return jax.tree.unflatten(jax.tree.structure(many), [a.at[i].set(b) for a, b in leaves])
+
+
+@partial(jax.jit, static_argnames=("axes", "size", "fit_intercept", "max_steps"))
+def _fit_regular(
+    lane: _Lane, tol: jax.Array, *, axes: _Lane, size: int, fit_intercept: bool, max_steps: int
+) -> FitResult:
+    """All fits by Newton, in blocks; what is singular or separated stays open."""
+
+    def one(i: jax.Array) -> FitResult:
+        mine = _take(lane, axes, i)
+        X, y, *rest = mine
+        F = make_objective(X, y, *rest[:1], sample_weight=rest[1], offset=rest[2],
+                           fit_intercept=fit_intercept)  # fmt: skip
+        oracle, solver = AnalyticOracle(F), Newton(singular=False)
+        theta = jnp.zeros(F.num_parameters, F.X.dtype)
+        run = driver.start(oracle, solver, theta, tol, max_steps)
+        run = driver.advance(oracle, solver, run, tol, jnp.asarray(max_steps))
+        return assemble(oracle, solver, run, tol, Look.REGULAR)
+
+    return jax.lax.map(one, jnp.arange(size), batch_size=min(_LANES, size))
+
+
+def _fit_carefully(lane: _Lane, tol: jax.Array, **options: Any) -> FitResult:
+    """One fit, as ``fit`` does it where it may not raise."""
+    X, y, penalty, weight, offset = lane
+    return fit(
+        X, y, penalty=penalty, sample_weight=weight, offset=offset, tol=tol,
+        solver=Newton(), **options,
+    )  # fmt: skip
+
+
+def _check(
+    X: Any, y: Any, penalty: Any, weight: Any, offset: Any, num_classes: Any
+) -> tuple[_Lane, _Lane, int]:
+    """Everything in the dtype of X, which of it has an axis of fits, and their number."""
+    X = values.as_floats("X", X)
+    if X.ndim not in (2, 3) or 0 in X.shape:
+        raise ValueError(f"X must have shape (n, p) or (B, n, p), but its shape is {X.shape}.")
+    n = X.shape[-2]
+    y, y_axis = _check_labels(y, n, num_classes)
+    parts = {
+        "sample_weight": (weight, (n,)),
+        "offset": (offset, (n, *y.shape[1 + (y_axis == 0) :])),
+    }
+    (weight, weight_axis), (offset, offset_axis) = (
+        _check_shape(name, part, shape) for name, (part, shape) in parts.items()
+    )
+    if weight is not None:
+        weight = values.require(
+            weight, values.not_negative, lambda at: f"sample_weight[{at}] must not be negative."
+        )
+    penalty, penalty_axis = _check_penalty(penalty, X)
+    axes = _Lane(0 if X.ndim == 3 else None, y_axis, penalty_axis, weight_axis, offset_axis)
+    sizes = {
+        name: len(jax.tree.leaves(part)[0])
+        for name, part, axis in zip(
+            _Lane._fields, (X, y, penalty, weight, offset), axes, strict=True
+        )
+        if axis == 0
+    }
+    if len(set(sizes.values())) != 1:
+        raise ValueError(
+            "some argument must have a leading axis, one entry a fit, and all such axes one "
+            f"length; here they are {sizes or 'absent'}."
+        )
+    cast = [part if part is None else part.astype(X.dtype) for part in (y, weight, offset)]
+    return _Lane(X, cast[0], penalty, cast[1], cast[2]), axes, sizes.popitem()[1]
+
+
+def _check_labels(y: Any, n: int, num_classes: int | None) -> tuple[jax.Array, int | None]:
+    """Labels (n,), (n, K), (B, n) or (B, n, K), and whether they have an axis of fits."""
+    y = values.as_floats("y", y)
+    if y.ndim in (1, 2) and y.shape[0] == n:
+        return inputs.check_labels(y, n, num_classes), None
+    if y.ndim in (2, 3) and y.shape[1] == n:
+        flat = y.reshape(-1, *y.shape[2:])
+        flat = inputs.check_labels(flat, len(flat), num_classes)
+        return flat.reshape(-1, n, *flat.shape[1:]), 0
+    raise ValueError(f"y must have {n} labels to match X, but its shape is {y.shape}.")
+
+
+def _check_shape(
+    name: str, part: Any, shape: tuple[int, ...]
+) -> tuple[jax.Array | None, int | None]:
+    if part is None:
+        return None, None
+    part = values.as_floats(name, part)
+    if part.shape == shape:
+        return part, None
+    if part.shape[1:] == shape:
+        return part, 0
+    wanted = ", ".join(map(str, shape))
+    raise ValueError(
+        f"{name} must have shape ({wanted}) or (B, {wanted}), but its shape is {part.shape}."
+    )
+
+
+def _check_penalty(penalty: L2 | None, X: jax.Array) -> tuple[L2, int | None]:
+    table = X if X.ndim == 2 else X[0]
+    if isinstance(penalty, L2) and np.ndim(penalty.strength) == 1:
+        # One strength is checked with the factor, the others like it.
+        one = settings.check_penalty(
+            L2(jnp.max(jnp.asarray(penalty.strength)), penalty.factor), table
+        )
+        return L2(settings.nonnegative("penalty strength", penalty.strength, table), one.factor), 0
+    return settings.check_penalty(penalty, table), None
+
+
+def _take(lane: _Lane, axes: _Lane, i: Any) -> _Lane:
+    """The arguments of fit i."""
+    parts = []
+    for part, axis in zip(lane, axes, strict=True):
+        if axis is None:
+            parts.append(part)
+        elif isinstance(part, L2):
+            parts.append(L2(jnp.asarray(part.strength)[i], part.factor))
+        else:
+            parts.append(part[i])
+    return _Lane(*parts)

@@ -1,0 +1,149 @@
+"""The compiled programs of a fit, and running them one after the other."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from jax_logreg.derivatives.oracle import ModelOracle
+from jax_logreg.fitting import driver, verdict
+from jax_logreg.fitting.choose import CHEAP_HESSIAN, NEWTON_LIMIT
+from jax_logreg.fitting.result import FitResult, Status
+from jax_logreg.fitting.values import is_known
+from jax_logreg.fitting.verdict import RUNNING, Look
+from jax_logreg.solvers.base import Solver, State
+from jax_logreg.solvers.newton import Newton
+
+# A progress report is due about this often, in seconds.
+_REPORT_EVERY = 0.5
+# What a solver gets where another one stands by.
+_FIRST_STEPS = 200
+
+# (steps taken, loss, gradient norm), called between runs of the compiled loop
+Progress = Callable[[int, float, float], None]
+
+
+_start = jax.jit(driver.start, static_argnames="max_steps")
+_advance = jax.jit(driver.advance)
+
+
+@partial(jax.jit, static_argnames="max_steps")
+def _run_whole(
+    oracle: ModelOracle, solver: Solver, theta: jax.Array, tol: jax.Array, max_steps: int
+) -> driver.Run:
+    """The whole loop of one solver in one program."""
+    run = driver.start(oracle, solver, theta, tol, max_steps)
+    return driver.advance(oracle, solver, run, tol, jnp.asarray(max_steps))
+
+
+def train(
+    oracle: ModelOracle,
+    solvers: list[Solver],
+    theta: jax.Array,
+    tol: jax.Array,
+    max_steps: int | None,
+    progress: Progress | None,
+) -> tuple[driver.Run, Solver]:
+    """Run one solver after the other until one arrives; the whole run, and the last solver.
+
+    Args:
+        oracle: the problem.
+        solvers: all but the last get a limited number of steps.
+        theta: the start.
+        tol: bound on the gradient norm.
+        max_steps: of all together; the solvers' own limits if absent.
+        progress: see ``fit``.
+    """
+    for solver in solvers:
+        driver.refuse_unmet_needs(oracle, solver, theta.size)
+    *firsts, last = solvers
+    for solver in firsts:
+        limit = _FIRST_STEPS if max_steps is None else min(_FIRST_STEPS, max_steps)
+        run = _run(oracle, solver, theta, tol, limit, progress)
+        taken = int(run.num_steps)
+        if int(run.status) not in (RUNNING, Status.STALLED) or taken == max_steps:
+            return run, solver
+        theta = run.state.point.theta
+        max_steps = None if max_steps is None else max_steps - taken
+        report = progress and _counting_from(taken, progress)
+        rest, last = train(oracle, solvers[1:], theta, tol, max_steps, report)
+        return _joined(run, rest), last
+    limit = last.default_max_steps if max_steps is None else max_steps
+    return _run(oracle, last, theta, tol, limit, progress), last
+
+
+def result_of(oracle: ModelOracle, solver: Solver, run: driver.Run, tol: jax.Array) -> FitResult:
+    """The end of a run, judged: by a Hessian where that is cheap, or was used anyway."""
+    P = oracle.num_parameters()
+    how = Look.EITHER if P <= NEWTON_LIMIT else Look.PRODUCTS
+    name, state = repr(solver), run.state
+    if isinstance(solver, Newton) or oracle.num_rows() * P**2 <= CHEAP_HESSIAN:
+        # Nothing of the solver's is used: one program for all.
+        how, solver, state = Look.HESSIAN, Newton(), State(state.point, state.stalled)
+    run = run._replace(state=state)
+    return replace(_assemble(oracle, solver, run, tol, how), solver=name)
+
+
+def assemble(
+    oracle: ModelOracle, solver: Solver, run: driver.Run, tol: jax.Array, how: Look
+) -> FitResult:
+    """The judged result, in one program."""
+    end = verdict.conclude(oracle, solver, run.state, run.status, tol, how=how)
+    coef, intercept = oracle.objective.split(end.point.theta)
+    return FitResult(
+        coef=coef,
+        intercept=intercept,
+        status=end.status,
+        num_steps=run.num_steps,
+        objective=end.point.value,
+        gradient_norm=verdict.gradient_norm(end.point),
+        newton_decrement=end.newton_decrement,
+        rank=end.rank,
+        history=run.history,
+    )
+
+
+_assemble = jax.jit(assemble, static_argnames="how")
+
+
+def _run(
+    oracle: ModelOracle,
+    solver: Solver,
+    theta: jax.Array,
+    tol: jax.Array,
+    max_steps: int,
+    progress: Progress | None,
+) -> driver.Run:
+    """The whole loop at once, or left now and then for a report."""
+    if progress is None:
+        return _run_whole(oracle, solver, theta, tol, max_steps)
+    if not all(map(is_known, jax.tree.leaves((oracle, solver, theta, tol)))):
+        raise ValueError("progress works outside jit and vmap only: leave it out inside them.")
+    run = _start(oracle, solver, theta, tol, max_steps)
+    stride = 1
+    while True:
+        began = time.perf_counter()
+        until = min(int(run.num_steps) + stride, max_steps)
+        run = jax.block_until_ready(_advance(oracle, solver, run, tol, jnp.asarray(until)))
+        point = run.state.point
+        progress(int(run.num_steps), float(point.value), float(verdict.gradient_norm(point)))
+        if int(run.status) != RUNNING or int(run.num_steps) >= max_steps:
+            return run
+        if time.perf_counter() - began < _REPORT_EVERY:
+            stride *= 2
+
+
+def _counting_from(taken: int, progress: Progress) -> Progress:
+    return lambda steps, loss, norm: progress(taken + steps, loss, norm)
+
+
+def _joined(first: driver.Run, second: driver.Run) -> driver.Run:
+    """The second run, counted and recorded as the continuation of the first."""
+    taken = int(first.num_steps)
+    history = jax.tree.map(
+        lambda a, b: jnp.concatenate([a[: taken + 1], b[1:]]), first.history, second.history
+    )
+    return second._replace(num_steps=second.num_steps + taken, history=history)

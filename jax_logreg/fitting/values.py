@@ -1,0 +1,133 @@
+"""Looking at values: what is known, what is legal, what is a number.
+
+Inside ``jit`` and ``vmap`` an illegal value becomes NaN, which ends in
+``Status.NOT_FINITE``; elsewhere it is refused with its place.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def is_known(x: Any) -> bool:
+    """Whether the values of x can be looked at, not only its shape."""
+    return not isinstance(x, jax.core.Tracer)
+
+
+def at_once(*arrays: Any) -> AbstractContextManager[Any]:
+    """Where all values are known, compute now, also when a program is being traced."""
+    known = all(map(is_known, arrays))
+    return jax.ensure_compile_time_eval() if known else nullcontext()
+
+
+Legal = Callable[..., jax.Array]
+
+
+def require(x: jax.Array, legal: Legal, complaint: Callable[[Any], str], *args: Any) -> jax.Array:
+    """x, if all its entries are legal; NaN for those that are not and cannot be told.
+
+    Args:
+        x: any shape.
+        legal: (x, *args) ↦ booleans; a function of a module, so that it compiles once.
+        complaint: index of the first illegal entry ↦ the message.
+        args: what ``legal`` needs besides.
+
+    Raises:
+        ValueError: with the complaint.
+    """
+    with at_once(x):
+        if not is_known(x):
+            return jnp.where(legal(x, *args), x, jnp.nan)
+        if not bool(_all(legal, x, *args)):
+            first = np.argwhere(~np.asarray(legal(x, *args)))[0]
+            raise ValueError(complaint(tuple(int(i) for i in first)))
+    return x
+
+
+@partial(jax.jit, static_argnums=0)
+def _all(legal: Legal, x: jax.Array, *args: Any) -> jax.Array:
+    """Whether all of x is legal, in one pass that keeps nothing of the size of x."""
+    return jnp.all(legal(x, *args))
+
+
+def not_negative(x: jax.Array) -> jax.Array:
+    """x ≥ 0."""
+    return x >= 0
+
+
+def is_zero(x: jax.Array) -> jax.Array:
+    """x = 0."""
+    return x == 0
+
+
+def as_floats(name: str, x: Any) -> jax.Array:
+    """x as finite floating numbers of at least 32 bits, in JAX's default float if whole.
+
+    NumPy's float64 follows the x64 setting, as everywhere in JAX.
+    """
+    with at_once(x):
+        if not isinstance(x, jax.Array):
+            x = _numpy_floats(name, x)
+        if jnp.issubdtype(x.dtype, jnp.complexfloating):
+            raise ValueError(f"{name} must be real, but its dtype is {x.dtype}.")
+        with np.errstate(over="ignore"):  # what overflows is told below
+            array = jnp.asarray(x)
+        whole = not jnp.issubdtype(array.dtype, jnp.floating)
+        wanted = jnp.result_type(float) if whole else jnp.promote_types(array.dtype, jnp.float32)
+        array = array.astype(wanted)
+    return require(array, jnp.isfinite, lambda index: _not_finite(name, x, index))
+
+
+def _numpy_floats(name: str, x: Any) -> np.ndarray:
+    """Numbers in NumPy, from lists, frames and whatever else NumPy reads."""
+    if is_sparse(x):
+        raise ValueError(f"{name} is sparse; X alone may be. Give {name} as a dense array.")
+    try:
+        x = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{name} is no rectangular table of numbers: {error}.") from None
+    if x.dtype.kind == "O":
+        x = _object_floats(name, x)
+    if x.dtype.kind not in "buifc":
+        raise ValueError(
+            f"{name} must hold numbers, but its dtype is {x.dtype}. Encode text as "
+            "numbers first (labels as 0, 1, … K-1)."
+        )
+    # Whole numbers too: NumPy's double holds more of them than JAX's default integer.
+    return x.astype(float) if x.dtype.kind in "bui" or x.dtype == np.longdouble else x
+
+
+def _object_floats(name: str, x: np.ndarray) -> np.ndarray:
+    """Mixed columns as floats; the cell that is no number is named."""
+    floats = np.empty(x.shape)
+    for index, cell in np.ndenumerate(x):
+        try:
+            floats[index] = cell
+        except (TypeError, ValueError):
+            place = ", ".join(map(str, index))
+            raise ValueError(
+                f"{name} must hold numbers, but {name}[{place}] is {cell!r}. Encode text "
+                "as numbers; drop or impute rows with gaps."
+            ) from None
+    return floats
+
+
+def _not_finite(name: str, given: Any, index: tuple[int, ...]) -> str:
+    value, place = np.asarray(given)[index], ", ".join(map(str, index))
+    what = f"{name}[{place}]" if index else name
+    if np.isfinite(value):
+        return (
+            f"{what} is {value}, which overflows JAX's default float32. Rescale it, or fit "
+            "inside `with jax.enable_x64(True):`."
+        )
+    return f"{name} must be finite, but {what} is {value}. Drop or impute it."
+
+
+def is_sparse(x: Any) -> bool:
+    """Whether x is a sparse matrix of SciPy's or JAX's."""
+    return hasattr(x, "tocsr") or hasattr(x, "todense")

@@ -1,0 +1,150 @@
+r"""L-BFGS over a preconditioner: one forward and one backward product a step.
+
+Source: Nocedal & Wright, *Numerical Optimization*, section 7.2, with the two-loop
+recursion started from :math:`M^{-1}` in place of a multiple of the identity, and a line
+search that nearly finds the lowest point of the line: along a line of a generalised
+linear model a trial costs O(n), so the passes over X are what is worth saving.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jax_logreg.derivatives.oracle import Oracle, Point
+from jax_logreg.derivatives.preconditioners import Preconditioner
+from jax_logreg.solvers.base import State
+from jax_logreg.solvers.line_search import search
+from jax_logreg.solvers.newton import count_idle
+from jax_logreg.solvers.preconditioned import Preconditioned, check_count
+
+# Near the optimum F is level, and a quasi-Newton step may leave most of the gradient.
+_IDLE_MOVES = 10
+# How far a search may end from the lowest point of the line, in shares of the first slope.
+_SLOPE_LEFT = 0.2
+
+
+class Pairs(NamedTuple):
+    """The last steps and the changes of the gradient over them, the oldest first.
+
+    Attributes:
+        steps: (memory, P).
+        changes: (memory, P).
+        inverse_curvature: 1 / (step · change), (memory,); zero where there is no pair.
+        scale: of the preconditioner, so that it fits the newest pair.
+    """
+
+    steps: jax.Array
+    changes: jax.Array
+    inverse_curvature: jax.Array
+    scale: jax.Array
+
+
+class Memory(NamedTuple):
+    """What L-BFGS carries: its pairs, the preconditioner, and moves in a row for nothing."""
+
+    pairs: Pairs
+    preconditioner: Preconditioner
+    idle: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LBFGS(Preconditioned):
+    """L-BFGS with a preconditioner.
+
+    Attributes:
+        preconditioner: "diagonal", "gram", "hessian" or "none"; see ``Preconditioned``.
+        sample: rows that the preconditioner is made from; 0 takes all.
+        memory: how many steps are remembered.
+
+    >>> from jax_logreg import fit, L2
+    >>> X, y = jnp.arange(8.0).reshape(-1, 1), jnp.array([0, 0, 1, 0, 1, 0, 1, 1])
+    >>> bool(fit(X, y, penalty=L2(0.1), solver=LBFGS("gram")).converged)
+    True
+    """
+
+    memory: int = field(default=20, metadata={"static": True})
+
+    default_max_steps = 1_000
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could use."""
+        super().__post_init__()
+        check_count("memory", self.memory, least=1)
+
+    def init(self, oracle: Oracle, theta: jax.Array) -> State:
+        theta, preconditioner = self.begin(oracle, theta)
+        memory = Memory(_no_pairs(self.memory, theta), preconditioner, jnp.zeros((), jnp.int32))
+        return State(oracle.at(theta), jnp.asarray(False), memory)
+
+    def step(self, oracle: Oracle, state: State) -> State:
+        point, memory = state.point, state.memory
+        direction = -inverse_hessian(memory, point.gradient)
+        slope = jnp.vdot(point.gradient, direction)
+        line = oracle.along(point, direction)
+        found = search(
+            line.at, point.value, slope, jnp.ones_like(slope),
+            curvature=_SLOPE_LEFT, overshoot=_SLOPE_LEFT,
+        )  # fmt: skip
+        moved = line.point(found.step)
+        idle = count_idle(memory.idle, found, point, moved)
+        # A search that fails with old pairs may succeed without them.
+        fresh = jnp.all(memory.pairs.inverse_curvature == 0)
+        pairs = _remember(memory, point, moved, found.found)
+        stalled = (~found.found & fresh) | (idle >= _IDLE_MOVES)
+        return State(moved, stalled, Memory(pairs, memory.preconditioner, idle))
+
+    def divide_by_hessian(self, oracle: Oracle, state: State, vector: jax.Array) -> jax.Array:
+        return inverse_hessian(state.memory, vector)
+
+
+def inverse_hessian(memory: Memory, vector: jax.Array) -> jax.Array:
+    """The two-loop recursion: an estimate of H⁻¹ · vector."""
+    pairs = memory.pairs
+
+    def back(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        vector, shares = carry
+        i = len(shares) - 1 - i
+        share = pairs.inverse_curvature[i] * jnp.vdot(pairs.steps[i], vector)
+        return vector - share * pairs.changes[i], shares.at[i].set(share)
+
+    def forth(i: jax.Array, vector: jax.Array) -> jax.Array:
+        share = pairs.inverse_curvature[i] * jnp.vdot(pairs.changes[i], vector)
+        return vector + (shares[i] - share) * pairs.steps[i]
+
+    count = len(pairs.inverse_curvature)
+    none = jnp.zeros_like(pairs.inverse_curvature)
+    vector, shares = jax.lax.fori_loop(0, count, back, (vector, none))
+    solved = pairs.scale * memory.preconditioner.solve(vector)
+    return jax.lax.fori_loop(0, count, forth, solved)
+
+
+def _no_pairs(count: int, theta: jax.Array) -> Pairs:
+    table = jnp.zeros((count, theta.size), theta.dtype)
+    return Pairs(table, table, jnp.zeros(count, theta.dtype), jnp.ones((), theta.dtype))
+
+
+def _remember(memory: Memory, before: Point, after: Point, found: jax.Array) -> Pairs:
+    """The pairs with the newest one added; none at all where no step was found."""
+    pairs = memory.pairs
+    step, change = after.theta - before.theta, after.gradient - before.gradient
+    curvature = jnp.vdot(step, change)
+    eps = jnp.finfo(step.dtype).eps
+    curved = curvature > eps * jnp.linalg.norm(step) * jnp.linalg.norm(change)
+    inverse = jnp.where(curved, 1 / jnp.where(curved, curvature, 1), 0)
+    fit = curvature / jnp.vdot(change, memory.preconditioner.solve(change))
+    new = Pairs(
+        _push(pairs.steps, step),
+        _push(pairs.changes, change),
+        _push(pairs.inverse_curvature, inverse),
+        jnp.where(curved & jnp.isfinite(fit), fit, pairs.scale),
+    )
+    forgotten = pairs._replace(inverse_curvature=jnp.zeros_like(pairs.inverse_curvature))
+    kept = jax.tree.map(lambda a, b: jnp.where(curved, a, b), new, pairs)
+    return jax.tree.map(lambda a, b: jnp.where(found, a, b), kept, forgotten)
+
+
+def _push(table: jax.Array, row: jax.Array) -> jax.Array:
+    return jnp.concatenate([table[1:], row[None]])

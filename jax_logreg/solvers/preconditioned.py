@@ -1,0 +1,85 @@
+"""What the solvers that divide by a stand-in for the Hessian share: how it is chosen."""
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+
+from jax_logreg.derivatives.oracle import Oracle
+from jax_logreg.derivatives.preconditioners import Diagonal, Preconditioner
+from jax_logreg.solvers.base import Solver, State
+from jax_logreg.solvers.newton import newton_direction, newton_move
+
+_KINDS = ("none", "diagonal", "gram", "hessian")
+_SAMPLE_STEPS = 6
+# Far below what a sample's answer differs from that of all rows.
+_SAMPLE_GRADIENT = 1e-3
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Preconditioned(Solver):
+    """A solver with a preconditioner.
+
+    Attributes:
+        preconditioner: "gram" (Böhning's bound, one p × p matrix for all classes; dense
+            X), "diagonal" (the diagonal of the bound; sparse X too), "hessian" (the one
+            at the start; P × P), or "none".
+        sample: make the preconditioner from about so many rows; 0 takes all. With
+            "hessian" the fit then begins at Newton's answer to those rows.
+    """
+
+    preconditioner: str = field(default="diagonal", metadata={"static": True})
+    sample: int = field(default=0, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could use."""
+        if self.preconditioner not in _KINDS:
+            raise ValueError(
+                f"preconditioner must be one of {_KINDS}, but it is {self.preconditioner!r}."
+            )
+        check_count("sample", self.sample, least=0)
+
+    @property
+    def needs(self) -> frozenset[str]:  # type: ignore[override]
+        needs = {"gradient", "along"}
+        needs |= {"preconditioner"} if self.preconditioner != "none" else set()
+        needs |= {"hessian"} if self.preconditioner == "hessian" else set()
+        return frozenset(needs | ({"rows"} if self.sample else set()))
+
+    def begin(self, oracle: Oracle, theta: jax.Array) -> tuple[jax.Array, Preconditioner]:
+        """Where to start, and what to divide by."""
+        if self.preconditioner == "none":
+            return theta, Diagonal(jnp.ones_like(theta))
+        part = oracle.sample(self.sample) if self.sample else oracle
+        if self.preconditioner != "hessian":
+            return theta, part.preconditioner(self.preconditioner)
+        state = State(part.at(theta), jnp.asarray(False), jnp.zeros((), jnp.int32))
+        if self.sample:
+            state = _solve_roughly(part, state)
+        return state.point.theta, part.inverted_hessian(state.point)
+
+
+def check_count(name: str, count: int, *, least: int) -> None:
+    """Refuse what is no whole number, or too small."""
+    if not isinstance(count, int) or count < least:
+        raise ValueError(f"{name} must be a whole number ≥ {least}, but it is {count!r}.")
+
+
+def _solve_roughly(oracle: Oracle, state: State) -> State:
+    """Newton to a few digits: a sample's answer has no more.
+
+    A few steps at most: rows that are separated, as few rows may be, lead no further than
+    logits of a few units.
+    """
+
+    def unfinished(state: State) -> jax.Array:
+        left = jnp.max(jnp.abs(state.point.gradient))
+        return (state.memory < _SAMPLE_STEPS) & (left > _SAMPLE_GRADIENT) & ~state.stalled
+
+    def step(state: State) -> State:
+        direction = newton_direction(oracle, state.point).step
+        moved = newton_move(oracle, state._replace(memory=jnp.zeros((), jnp.int32)), direction)
+        return moved._replace(memory=state.memory + 1)
+
+    return jax.lax.while_loop(unfinished, step, state)

@@ -1,0 +1,42 @@
+"""One exponential says what the plain formulas say, at any logit."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from jax_logreg.derivatives import analytic
+from jax_logreg.derivatives.rows import curvature, curve, loss_and_residual
+from jax_logreg.objective.losses import cross_entropy
+from tests.problems import K
+
+EXTREME = np.array([0.0, -0.0, 1e-9, 1.0, -3.0, 30.0, -40.0, 700.0, -800.0, 1e4, -1e20])
+
+
+def logits(model, dtype):
+    if model == "sigmoid":
+        return jnp.asarray(EXTREME, dtype)
+    return jnp.asarray(np.random.default_rng(0).permuted(np.tile(EXTREME, (K, 1)), axis=1).T, dtype)
+
+
+def labels(model, dtype, n):
+    rng = np.random.default_rng(1)
+    y = rng.uniform(size=n) if model == "sigmoid" else rng.dirichlet(np.ones(K), size=n)
+    return [jnp.asarray(y, dtype), jnp.asarray(np.round(y), dtype)]
+
+
+def test_loss_residual_and_curvature_are_the_plain_ones(model, dtype):
+    eta = logits(model, dtype)
+    eps = 8 * float(jnp.finfo(dtype).eps)
+    for y in labels(model, dtype, len(eta)):
+        rows = loss_and_residual(eta, y)
+        np.testing.assert_allclose(rows.loss, cross_entropy(eta, y), rtol=eps, atol=eps)
+        np.testing.assert_allclose(rows.residual, analytic.loss_wrt_logits(eta, y), atol=eps)
+    z = jnp.ones_like(eta) + jnp.arange(eta[0].size, dtype=dtype)
+    jacobian = analytic.prediction_wrt_logits(eta)
+    plain = jacobian * z if model == "sigmoid" else jnp.einsum("nkm,nm->nk", jacobian, z)
+    np.testing.assert_allclose(curve(curvature(eta), z), plain, rtol=eps, atol=4 * eps)
+
+
+def test_a_small_loss_keeps_its_digits(x64):
+    """softplus(η) − yη would be zero here."""
+    loss = loss_and_residual(jnp.array([40.0]), jnp.array([1.0])).loss
+    np.testing.assert_allclose(loss, np.exp(-40.0), rtol=1e-12)

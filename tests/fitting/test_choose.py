@@ -1,0 +1,100 @@
+"""The rule of ``solver="auto"``, and that its answers are Newton's."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse
+
+from jax_logreg import L2, LBFGS, Newton, fit, make_objective, sparse_features
+from jax_logreg.fitting import choose as module
+from jax_logreg.fitting.choose import choose
+from jax_logreg.solvers.row_space import RowSpace
+
+
+def objective(n, p, K=None, strength=0.0):
+    """A problem of which only the shape is there."""
+    labels = (n,) if K is None else (n, K)
+    F = make_objective(np.zeros((1, p)), np.zeros((1, *labels[1:])), L2(jnp.asarray(strength)))
+    X = jax.ShapeDtypeStruct((n, p), F.X.dtype)
+    return F.__class__(**{**vars(F), "X": X, "y": jax.ShapeDtypeStruct(labels, F.X.dtype)})
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((569, 30), [Newton()]),
+        ((1_000_000, 20), [LBFGS("hessian", sample=31_250), Newton()]),
+        ((100_000, 100), [LBFGS("hessian", sample=64 * 101), Newton()]),
+        ((20_000, 1000), [LBFGS("gram"), Newton()]),
+        ((1_000_000, 1000), [LBFGS("gram", sample=64_000), Newton()]),
+        ((20_000, 200, 10), [LBFGS("gram"), Newton()]),
+        ((60_000, 784, 20), [LBFGS("gram")]),  # too many parameters for a Hessian
+        ((1000, 5000), [LBFGS("diagonal"), Newton()]),
+        ((200_000, 20_000), [LBFGS("diagonal")]),
+    ],
+)
+def test_the_rule_by_shape(shape, expected):
+    assert choose(objective(*shape), warm=False) == expected
+
+
+def test_wide_and_penalised_is_finished_where_the_rows_live():
+    assert choose(objective(1000, 5000, strength=0.1), warm=False)[1] == RowSpace()
+
+
+def test_a_given_start_is_not_thrown_away():
+    first, _ = choose(objective(100_000, 100), warm=True)
+    assert first == LBFGS("gram", sample=6400)
+
+
+def test_sparse_features_take_their_diagonal():
+    X = sparse_features(scipy.sparse.csr_array(np.eye(5)))
+    assert choose(make_objective(X, np.zeros(5)), warm=False) == [LBFGS("diagonal")]
+
+
+def test_inside_jit_one_method_must_see_it_through():
+    seen = []
+
+    def look(X):
+        seen.append(choose(make_objective(X, jnp.zeros(len(X))), warm=False))
+        return X
+
+    jax.eval_shape(look, jax.ShapeDtypeStruct((10_000, 400), float))
+    assert seen == [[Newton()]]
+
+
+@pytest.mark.parametrize("case", ["sampled", "gram", "wide", "sparse"])
+def test_every_branch_ends_where_newton_ends(case, model, monkeypatch, x64):
+    """The limits are lowered, so that problems of a few rows take the branches of large ones."""
+    monkeypatch.setattr(module, "CHEAP_HESSIAN", 0)
+    monkeypatch.setattr(module, "_ROWS_A_PARAMETER", 4 if case == "sampled" else 10**9)
+    n, p = (10, 20) if case == "wide" else (120, 4)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, p))
+    y = np.arange(n) % (2 if model == "sigmoid" else 3)
+    given = scipy.sparse.csr_array(X) if case == "sparse" else X
+    auto = fit(given, y, penalty=L2(0.05)).raise_if_failed()
+    newton = fit(X, y, penalty=L2(0.05), solver="newton").raise_if_failed()
+    assert auto.solver.startswith("LBFGS")
+    np.testing.assert_allclose(auto.coef, newton.coef, atol=1e-7)
+    np.testing.assert_allclose(auto.objective, newton.objective, rtol=1e-13)
+
+
+def test_what_lbfgs_leaves_short_newton_finishes(monkeypatch, x64):
+    """One step is not enough; the second method goes on from there, and the history with it."""
+    from jax_logreg.fitting import train
+
+    monkeypatch.setattr(module, "CHEAP_HESSIAN", 0)
+    monkeypatch.setattr(train, "_FIRST_STEPS", 1)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), np.arange(60) % 2
+    seen = []
+    result = fit(X, y, penalty=L2(0.05), progress=lambda *told: seen.append(told[0]))
+    assert result.converged
+    assert result.solver == repr(Newton())
+    curve = np.asarray(result.history.objective)[: int(result.num_steps) + 1]
+    assert np.all(np.isfinite(curve))
+    assert np.all(np.diff(curve) <= 1e-15)
+    assert seen == sorted(seen)
+    assert seen[-1] == result.num_steps
+    assert fit(X, y, penalty=L2(0.05), max_steps=1).num_steps == 1

@@ -1,0 +1,76 @@
+"""Every form of a product says what the plain one says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse
+from jax.experimental import sparse as jax_sparse
+
+from jax_logreg import SparseFeatures, sparse_features
+from jax_logreg.objective import products
+
+
+def table(kind, rng):
+    """Sparse tables of every awkward kind."""
+    if kind == "empty":
+        return scipy.sparse.csr_array((5, 3))
+    X = scipy.sparse.random(700, 40, 0.05, random_state=rng).tolil()
+    if kind == "heavy":  # a full column, longer than one piece; a full row; an empty one
+        X[:, 3], X[5], X[7] = 1.0, 2.0, 0.0
+    return X.tocsr()
+
+
+@pytest.mark.parametrize("kind", ["empty", "plain", "heavy"])
+def test_sparse_products_are_the_dense_ones(kind, x64):
+    rng = np.random.default_rng(0)
+    given = table(kind, rng)
+    X, D = sparse_features(given), given.toarray()
+    n, p = D.shape
+    for shape in ((), (3,)):
+        beta, r = rng.normal(size=(p, *shape)), rng.normal(size=(n, *shape))
+        np.testing.assert_allclose(products.times(X, beta), D @ beta, atol=1e-12)
+        np.testing.assert_allclose(products.transposed_times(X, r), D.T @ r, atol=1e-12)
+        np.testing.assert_allclose(products.column_squares(X, r), (D**2).T @ r, atol=1e-12)
+    np.testing.assert_allclose(products.row_squares(X), (D**2).sum(axis=1), atol=1e-12)
+
+
+def test_repeated_entries_are_summed_and_the_given_matrix_is_left_alone(x64):
+    given = scipy.sparse.coo_array(([1.0, 2.0, 4.0], ([0, 0, 1], [1, 1, 0])), shape=(2, 2)).tocsr()
+    X = sparse_features(given)
+    np.testing.assert_array_equal(X.times(jnp.eye(2)), [[0, 3], [4, 0]])
+    assert given.nnz == 3 or given.has_canonical_format
+
+
+@pytest.mark.parametrize("make", [jax_sparse.BCOO.fromdense, jax_sparse.BCSR.fromdense])
+def test_the_sparse_arrays_of_jax_are_read(make, x64):
+    D = np.array([[0.0, 2, 0], [1, 0, 3]])
+    X = sparse_features(make(jnp.asarray(D)))
+    assert isinstance(X, SparseFeatures)
+    np.testing.assert_array_equal(X.times(jnp.eye(3)), D)
+
+
+@pytest.mark.parametrize(("n", "p"), [(30, 4), (9000, 3), (9001, 70), (8192, 70)])
+def test_a_gram_matrix_by_blocks_is_the_plain_one(n, p, x64):
+    rng = np.random.default_rng(0)
+    X, w = rng.normal(size=(n, p)), rng.normal(size=n)
+    plain = (X * w[:, None]).T @ X
+    size = np.abs(X.T) @ np.abs(w[:, None] * X)
+    exact, rough = products.gram(X, w), products.gram(X, w, jnp.float32)
+    assert np.all(np.abs(exact - plain) <= n * 1e-16 * size)
+    assert rough.dtype == jnp.float32
+    assert np.all(np.abs(rough - plain) <= n * 6e-8 * size)
+
+
+@pytest.mark.parametrize("n", [8192, 8209])  # the second is prime
+def test_a_backward_product_by_blocks_is_the_plain_one(n, x64):
+    rng = np.random.default_rng(0)
+    X, r = rng.normal(size=(n, 3)), rng.normal(size=n)
+    np.testing.assert_allclose(products.transposed_times(X, r), X.T @ r, atol=1e-10)
+
+
+def test_products_of_sparse_features_are_differentiable(x64):
+    D = np.array([[0.0, 2, 0], [1, 0, 3]])
+    X = sparse_features(scipy.sparse.csr_array(D))
+    np.testing.assert_allclose(jax.jacobian(X.times)(jnp.ones(3)), D)
+    np.testing.assert_allclose(jax.jacfwd(X.transposed_times)(jnp.ones(2)), D.T)

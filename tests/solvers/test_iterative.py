@@ -1,0 +1,74 @@
+"""L-BFGS and Newton-CG on functions that are no logistic regression, and what they refuse."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax_logreg import LBFGS, NewtonCG
+from jax_logreg.derivatives.oracle import FunctionOracle
+from jax_logreg.fitting import driver
+from jax_logreg.solvers.lbfgs import inverse_hessian
+from jax_logreg.solvers.newton_cg import conjugate_gradients
+
+
+def rosenbrock(t):
+    return 100 * (t[1] - t[0] ** 2) ** 2 + (1 - t[0]) ** 2
+
+
+@pytest.mark.parametrize("solver", [LBFGS("none"), NewtonCG("none")], ids=["lbfgs", "newton-cg"])
+def test_rosenbrocks_valley_is_followed(solver, x64):
+    oracle, tol = FunctionOracle(rosenbrock), jnp.asarray(1e-9)
+    run = driver.start(oracle, solver, jnp.array([-1.2, 1.0]), tol, 200)
+    run = driver.advance(oracle, solver, run, tol, jnp.asarray(200))
+    np.testing.assert_allclose(run.state.point.theta, 1, atol=1e-8)
+
+
+def bowl(size):
+    A = np.random.default_rng(0).normal(size=(size, size))
+    return jnp.asarray(A @ A.T + np.eye(size))
+
+
+def test_on_a_quadratic_lbfgs_learns_the_inverse(x64):
+    """With as many pairs as dimensions the recursion is the inverse Hessian."""
+    A = bowl(4)
+    oracle = FunctionOracle(lambda t, A: 0.5 * t @ A @ t, (A,))
+    solver = LBFGS("none", memory=8)
+    state = solver.init(oracle, jnp.ones(4))
+    for _ in range(8):
+        state = solver.step(oracle, state)
+    v = jnp.arange(1.0, 5.0)
+    np.testing.assert_allclose(inverse_hessian(state.memory, v), jnp.linalg.solve(A, v), rtol=0.05)
+
+
+def test_conjugate_gradients_solve_in_as_many_steps_as_dimensions(x64):
+    A, b = bowl(5), jnp.arange(1.0, 6.0)
+    products = []
+
+    def product(v):
+        jax.debug.callback(lambda: products.append(1))
+        return A @ v
+
+    x = conjugate_gradients(product, b, lambda v: v / jnp.diag(A), 1e-9)
+    np.testing.assert_allclose(A @ x, b, rtol=1e-6)
+    jax.effects_barrier()
+    assert len(products) <= 7
+
+
+def test_without_curvature_the_direction_is_still_downhill(x64):
+    x = conjugate_gradients(lambda v: 0 * v, jnp.ones(2), lambda v: v, 0.1)
+    np.testing.assert_array_equal(x, 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: LBFGS("cholesky"), "preconditioner.*'cholesky'"),
+        (lambda: LBFGS(sample=-1), "sample.*-1"),
+        (lambda: LBFGS(memory=0), "memory.*0"),
+        (lambda: NewtonCG(sample=0.5), "sample.*0.5"),
+    ],
+)
+def test_bad_settings_are_refused_by_name(make, named):
+    with pytest.raises(ValueError, match=named):
+        make()
