@@ -83,7 +83,7 @@ def _wanted(rows: list[str]) -> list[str]:
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    repeats, patience = (3, 2.0) if options.quick else (5, 60.0)
+    repeats, patience = (2, 1.0) if options.quick else (5, 60.0)
     return Plan(
         dtype=options.dtype,
         target=options.target,
@@ -130,11 +130,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--write", action="store_true", help="keep and report what would not be: --quick, --only")
     add("--dtype", choices=["float64", "float32"], default="float64", help="default %(default)s")
     add("--target", type=float, help="relative suboptimality (1e-9; 1e-5 in float32)")
-    add("--repeats", type=int, help="interleaved pairs (5; 3 with --quick)")
+    add("--repeats", type=int, help="interleaved pairs (5; 2 with --quick)")
     add(
         "--patience", type=float,
         help="seconds for one fit of a rival, to find its tolerance, and to time it "
-        "(60; 2 with --quick)",
+        "(60; 1 with --quick)",
     )  # fmt: skip
     add("--only", action="append", metavar="TEXT", help="contestants whose name contains this")
     add("--scale", type=float, default=1.0, help=argparse.SUPPRESS)

@@ -120,7 +120,7 @@ def _tight_answer(problem: Problem, entrants: list[Entrant]) -> Answer | None:
 
 def calibrate(entrant: Entrant, reference: Reference, rules: Rules) -> Calibration:
     """Halve the range of tolerances until the loosest that does is known, or patience ends."""
-    low, high = 0, len(TOLERANCES) if entrant.contestant.has_tol else 1
+    low, high = 0, len(TOLERANCES)
     best: Calibration | None = None
     began = time.perf_counter()
     while low < high and (best is None or time.perf_counter() - began < rules.patience):

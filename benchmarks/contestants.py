@@ -32,8 +32,7 @@ class Contestant:
         kinds: of problems that it can do.
         ours: it is no rival.
         penalises_intercept: it solves that problem, and is judged by its minimum.
-        has_tol: whether a tolerance can be given.
-        quick: whether it takes part in a quick run.
+            quick: whether it takes part in a quick run.
     needs_gpu: whether it takes part only where JAX has one too.
     """
 
@@ -43,7 +42,6 @@ class Contestant:
     kinds: frozenset[str]
     ours: bool = False
     penalises_intercept: bool = False
-    has_tol: bool = True
     quick: bool = False
     needs_gpu: bool = False
 
@@ -68,7 +66,7 @@ def _liblinear(*, dual: bool) -> Contestant:
 
 def _statsmodels(method: str) -> Contestant:
     prepare = partial(rivals.statsmodels, method=method)
-    return Contestant(f"statsmodels {method}", "statsmodels", prepare, _BINARY, has_tol=False)
+    return Contestant(f"statsmodels {method}", "statsmodels", prepare, _BINARY)
 
 
 CONTESTANTS = [

@@ -32,7 +32,7 @@ class Timing:
         short: its name in the summary.
         ours: it is no rival.
         penalises_intercept: it was judged on the problem that it solves.
-        tol: the tolerance it ran at; None where it has none, or gave no answer.
+        tol: the tolerance it ran at; None where it gave no answer.
         suboptimality: what it reached; None where it gave no answer.
         reached: whether that is within the target.
         settled: whether the tolerance is known to be the loosest that does.
@@ -147,7 +147,7 @@ def _judged(entrant: Entrant) -> Timing:
         short=contestant.short,
         ours=contestant.ours,
         penalises_intercept=contestant.penalises_intercept,
-        tol=calibration.tol if contestant.has_tol else None,
+        tol=calibration.tol,
         suboptimality=calibration.suboptimality if finite else None,
         reached=calibration.reached,
         settled=calibration.settled,

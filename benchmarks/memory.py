@@ -11,8 +11,8 @@ import re
 import resource
 import subprocess
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 
@@ -27,7 +27,8 @@ ROOT = Path(__file__).parent.parent
 _STATUS = Path("/proc/self/status")
 
 
-class Memory(NamedTuple):
+@dataclass(frozen=True)
+class Memory:
     """Peak memory beyond what was in place before, in bytes of the data.
 
     Attributes:
@@ -47,7 +48,7 @@ def measure_apart(name: str, options: list[str]) -> Memory:
     child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if child.returncode:
         raise RuntimeError(child.stderr.strip().splitlines()[-1])
-    return Memory(*json.loads(child.stdout.splitlines()[-1]))
+    return Memory(**json.loads(child.stdout.splitlines()[-1]))
 
 
 def measure(problem: Problem, tol: float) -> Memory:
@@ -115,7 +116,7 @@ def main() -> int:
     options = parser.parse_args()
     with jax.enable_x64(True):
         problem = ROWS[options.row].problem(options.dtype, quick=options.quick, scale=options.scale)
-        print(json.dumps(measure(problem, options.tol)))
+        print(json.dumps(asdict(measure(problem, options.tol))))
     return 0
 
 

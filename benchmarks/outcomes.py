@@ -75,16 +75,16 @@ class Outcome:
 
     def misses(self) -> list[str]:
         """Each goal of the row that is not met, with the numbers."""
-        if self.row not in ROWS:
+        if self.row not in ROWS or not any(timing.ours for timing in self.timings):
             return []
         row = ROWS[self.row]
         if self.ours is None:
             return ["ours did not reach the accuracy"]
         missed = []
         if self.ratio is not None and self.ratio > row.ratio_goal:
-            missed.append(f"{self.ratio:.2f} of the best rival's time, goal {row.ratio_goal:g}")
+            missed.append(f"{self.ratio:.3g} of the best rival's time, goal {row.ratio_goal:g}")
         if row.floor_goal and self.floors is not None and self.floors > row.floor_goal:
-            missed.append(f"{self.floors:.1f} times the floor, goal {row.floor_goal:g}")
+            missed.append(f"{self.floors:.3g} times the floor, goal {row.floor_goal:g}")
         return missed
 
 

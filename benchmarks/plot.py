@@ -41,6 +41,8 @@ def _draw_growth(axes: Axes, outcomes: list[Outcome]) -> None:
             label = f"{_label(outcome)}: {growth.axis}^{growth.exponent:.2f}"
             axes.plot(shares, growth.seconds, "o-", label=label)
     axes.set(xscale="log", yscale="log", xlabel="share of n or p", ylabel="seconds")
+    axes.set_xticks([0.25, 0.5, 1], labels=["¼", "½", "1"], minor=False)
+    axes.set_xticks([], minor=True)
     if outcomes:
         axes.legend(loc="best")
 

@@ -1,5 +1,6 @@
 """RESULTS.md: what was kept goes between two marks, and the rest of the file stays."""
 
+import textwrap
 from itertools import groupby
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def markdown(outcomes: list[Outcome]) -> str:
 
 def _section(machine: str, dtype: str, outcomes: list[Outcome]) -> str:
     tables = "\n\n".join(_fenced(details(outcome)) for outcome in outcomes)
-    return f"## {dtype}\n\n{machine}\n\n{_fenced(summary(outcomes))}\n\n{tables}"
+    return f"## {dtype}\n\n{textwrap.fill(machine, 90)}\n\n{_fenced(summary(outcomes))}\n\n{tables}"
 
 
 def _fenced(text: str) -> str:

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.answers import Answer, Fit
@@ -69,15 +70,20 @@ def glum(problem: Problem) -> Fit:
 def statsmodels(problem: Problem, method: str) -> Fit:
     """GLM's ridge, the one penalised fit of statsmodels that leaves the intercept free.
 
-    Its tolerance is that of SciPy's ``method`` and cannot be given.
+    It hands ``opt_method`` to SciPy, which also takes a function: by that way it gets a
+    tolerance and a step limit, for which it has no arguments.
     """
     api = import_module("statsmodels.api")
     design = api.add_constant(problem.X, has_constant="add")
     strengths = np.r_[0.0, np.full(problem.X.shape[1], problem.strength)]
 
     def run(tol: float, max_steps: int) -> Answer:
+        def solve(value: Any, start: np.ndarray, jac: Any = None, **_: Any) -> Any:
+            options = {"maxiter": max_steps}
+            return minimize(value, start, jac=jac, method=method, tol=tol, options=options)
+
         model = api.GLM(problem.y, design, family=api.families.Binomial())
-        result = quiet(lambda: model.fit_regularized(L1_wt=0, alpha=strengths, opt_method=method))
+        result = quiet(lambda: model.fit_regularized(L1_wt=0, alpha=strengths, opt_method=solve))
         return Answer(result.params[1:], result.params[0])
 
     return run

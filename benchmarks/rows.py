@@ -76,16 +76,16 @@ def _bootstrap(n: int, p: int, dtype: str) -> Problem:
 
 
 ROWS: dict[str, Row] = {
-    "tall": Row(_random("tall", 2, 1e-6), (1_000_000, 20), (100_000, 20), floor_goal=3),
-    "medium": Row(_random("medium", 2, 1e-5), (100_000, 100), (20_000, 50), floor_goal=3),
-    "square": Row(_random("square", 2, 1e-4), (20_000, 1_000), (4_000, 200), floor_goal=3),
-    "wide": Row(_random("wide", 2, 1e-2), (1_000, 5_000), (200, 500)),
-    "softmax": Row(_random("softmax", 10, 1e-4), (20_000, 200), (4_000, 20)),
-    "softmax-large": Row(_random("softmax-large", 10, 1e-4), (60_000, 784), (2_000, 40)),
-    "badly-scaled": Row(_random("badly-scaled", 2, 1e-6, spread=3), (100_000, 50), (10_000, 20)),
+    "tall": Row(_random("tall", 2, 1e-6), (1_000_000, 20), (50_000, 20), floor_goal=3),
+    "medium": Row(_random("medium", 2, 1e-5), (100_000, 100), (10_000, 50), floor_goal=3),
+    "square": Row(_random("square", 2, 1e-4), (20_000, 1_000), (2_000, 150), floor_goal=3),
+    "wide": Row(_random("wide", 2, 1e-2), (1_000, 5_000), (150, 300)),
+    "softmax": Row(_random("softmax", 10, 1e-4), (20_000, 200), (2_000, 10)),
+    "softmax-large": Row(_random("softmax-large", 10, 1e-4), (60_000, 784), (1_500, 30)),
+    "badly-scaled": Row(_random("badly-scaled", 2, 1e-6, spread=3), (100_000, 50), (5_000, 20)),
     "small": Row(_embedded("breast-cancer", 1e-3), (569, 30), (569, 30)),
     "sparse": Row(_sparse, (100_000, 50_000), (10_000, 5_000)),
-    "bootstrap": Row(_bootstrap, (1_000, 10), (200, 10), ratio_goal=0.1),
+    "bootstrap": Row(_bootstrap, (1_000, 10), (150, 10), ratio_goal=0.1),
     "cold": Row(_embedded("breast-cancer", 1e-3), (569, 30), (569, 30)),
     "gpu": Row(
         _random("gpu", 2, 1e-6),

@@ -78,10 +78,12 @@ def _measure_more(outcome: Outcome, problem: Problem, plan: Plan, tell: Tell) ->
     tell("measuring the floor")
     measured = {**vars(outcome), "floor": floor(problem)}
     tol = outcome.ours.tol or 0.0
-    if not plan.quick or outcome.row == "tall":
+    # A quick run shows the two in one row only: each compiles anew.
+    more = not plan.quick or outcome.row == "tall"
+    if more:
         tell("measuring memory")
         measured["memory"] = _memory(outcome, plan, tol)
-    if outcome.row in AXES:
+    if more and outcome.row in AXES:
         tell("measuring growth")
         measured["growth"] = _growth(outcome, plan, tol)
     return Outcome(**measured)

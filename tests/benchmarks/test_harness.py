@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from benchmarks import outcomes, report
+from benchmarks import outcomes, plot, report
 from benchmarks.answers import Answer
 from benchmarks.calibration import Rules
 from benchmarks.contestants import Contestant
+from benchmarks.floor import Floor
+from benchmarks.growth import Growth
 from benchmarks.harness import race
+from benchmarks.memory import Memory
 from benchmarks.outcomes import Outcome
 from benchmarks.problems import random, random_sparse
 from benchmarks.reference import Reference, polish
@@ -52,6 +55,8 @@ def outcome_of(problem):
     return Outcome(
         row="small", shape=(80, 3, 2), fits=1, strength=1e-2, dtype="float64", target=1e-9,
         platform="cpu", machine="a machine", busy_cores=0.0, timings=timings_of(problem),
+        floor=Floor(1e-3, 1e10, 1e11), memory=Memory(1.5, None, 1000),
+        growth=Growth("n", [20, 40, 80], [1.0, 2.0, 4.0], 1.0), stages={"ours": {"import": 0.5}},
     )  # fmt: skip
 
 
@@ -114,6 +119,8 @@ def test_the_report_replaces_only_what_is_between_the_marks(problem, tmp_path):
     outcomes.keep(outcome_of(problem), kept)
     outcomes.keep(outcome_of(problem), kept)
     (again,) = outcomes.kept_outcomes(kept)
+    plot.draw([again], tmp_path / "results.png")
+    assert (tmp_path / "results.png").stat().st_size > 1000
     report.write([again], path)
     first = path.read_text(encoding="utf-8")
     report.write([again], path)
