@@ -133,8 +133,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--repeats", type=int, help="interleaved pairs (5; 2 with --quick)")
     add(
         "--patience", type=float,
-        help="seconds for one fit of a rival, to find its tolerance, and to time it "
-        "(60; 1 with --quick)",
+        help="seconds to find a contestant's tolerance, and to time it (60; 1 with --quick)",
     )  # fmt: skip
     add("--only", action="append", metavar="TEXT", help="contestants whose name contains this")
     add("--scale", type=float, default=1.0, help=argparse.SUPPRESS)

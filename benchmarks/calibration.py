@@ -21,6 +21,9 @@ TOLERANCES = [10.0**-k for k in range(1, 13)]
 _TIGHTEST = {np.dtype(np.float64): 1e-11, np.dtype(np.float32): 1e-6}
 # No method is stopped by a count of steps unless it would outlast our patience.
 MOST_STEPS = 100_000
+# A fit is stopped after about this many times the patience: the forecast is a rough one,
+# and nobody shall lose by it who would have arrived.
+_ALLOWANCE = 3
 # A turn of a short fit is the median of as many calls as fit into this many seconds, so
 # that threads which the one before left spinning spoil none but the first.
 _TURN = 0.05
@@ -35,8 +38,8 @@ class Rules:
     Attributes:
         target: the relative suboptimality that all must reach.
         repeats: interleaved pairs a contestant.
-        patience: seconds that one fit may take, that are spent on finding a tolerance
-            (a fit begun is finished), and again on timing.
+        patience: seconds to spend on finding a tolerance, and again on timing. A fit that
+            was begun is finished, unless it takes some times as long by itself.
     """
 
     target: float
@@ -86,17 +89,17 @@ def warm_up(problem: Problem, contestant: Contestant, patience: float) -> Entran
 
 
 def _affordable(fit: Fit, first: float, patience: float) -> int:
-    """Steps within the patience, by the time that 8, 64, 512 … take."""
+    """Steps within some times the patience, by the time that 8, 64, 512 … take."""
     # A library may load much of itself in its very first call.
     one = _clock(fit, TOLERANCES[-1], 1) if first < max(patience, 10) else first
-    if one > patience / 3:
-        return max(1, int(patience / one))
+    if one > patience:
+        return max(1, int(_ALLOWANCE * patience / one))
     steps, seconds = 1, one
     while steps == 1 or (seconds < patience / 32 and steps < MOST_STEPS):
         steps *= 8
         seconds = _clock(fit, TOLERANCES[-1], steps)
     step = max((seconds - one) / (steps - 1), 1e-9)
-    return int(np.clip((patience - one) / step, 8, MOST_STEPS))
+    return int(np.clip(_ALLOWANCE * patience / step, 8, MOST_STEPS))
 
 
 def references_for(

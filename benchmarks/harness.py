@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
 
-import jax
-
 from benchmarks.calibration import (
     Entrant,
     Rules,
@@ -69,7 +67,6 @@ def race(problem: Problem, contestants: list[Contestant], rules: Rules, tell: Te
     """
     if not contestants:
         return []
-    jax.clear_caches()  # so that the first call pays for every compilation of its own
     field = _Field([], [])
     for contestant in contestants:
         tell(f"warming up {contestant.name}")

@@ -1,6 +1,6 @@
 """One row from data to outcome."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 
@@ -48,9 +48,11 @@ def run_row(name: str, plan: Plan, tell: Tell) -> Outcome:
     tell("drawing the data")
     problem = row.problem(dtype, quick=plan.quick, scale=plan.scale)
     busy = busy_cores()
+    jax.clear_caches()  # so that the first call pays for every compilation of its own
     stages: dict[str, dict[str, float]] = {}
     if name == "cold":
-        timings, stages = race_cold(problem, rules, tell)
+        once = replace(rules, repeats=1) if plan.quick else rules
+        timings, stages = race_cold(problem, once, tell)
     else:
         contestants = contestants_for(problem, plan.only, quick=plan.quick)
         timings = race(problem, contestants, rules, tell)
