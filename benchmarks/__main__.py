@@ -1,108 +1,142 @@
-"""The command: ``python -m benchmarks [PROBLEM ...]``."""
+"""The command: ``python -m benchmarks [ROW ...]``."""
 
 import argparse
 import os
-import platform
 import sys
+import textwrap
+import time
+import traceback
+
+# Other libraries, and the processes that measure memory and cold starts, need room on a GPU.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
-import sklearn
 
+from benchmarks import outcomes, plot, report
 from benchmarks.contestants import CONTESTANTS
-from benchmarks.harness import Timing, race
-from benchmarks.problems import PROBLEMS, Problem
+from benchmarks.machine import machine, on_gpu
+from benchmarks.outcomes import Outcome
+from benchmarks.rows import EXTRAS, ROWS
+from benchmarks.run import Plan, run_row
+from benchmarks.tables import WIDTH, details, summary
 
 _EXAMPLES = """\
 examples:
-  python -m benchmarks                         every problem, every contestant
-  python -m benchmarks softmax --repeats 9     one problem, more pairs
-  python -m benchmarks --only jax_logreg --only lbfgs
+  python -m benchmarks                         every row; writes RESULTS.md
+  python -m benchmarks --quick                 smaller rows, under three minutes
+  python -m benchmarks tall medium             some rows; keeps them for --report
+  python -m benchmarks --report                RESULTS.md from all rows kept so far
+  python -m benchmarks softmax --repeats 9 --only jax_logreg --only lbfgs
+  python -m benchmarks --dtype float32         at an accuracy of 1e-5
+  python -m benchmarks.memory tall             the peak memory of our fit alone
 """
 
 
 def main() -> int:
     options = _parser().parse_args()
-    chosen = {
-        name: make
-        for name, make in CONTESTANTS.items()
-        if not options.only or any(word in name for word in options.only)
-    }
-    if not chosen:
-        print(f"--only {options.only}: no contestant of that name", file=sys.stderr)
+    if options.report:
+        return _report()
+    unknown = [w for w in options.only or [] if not any(w in c.name for c in CONTESTANTS)]
+    if unknown:
+        print(f"--only {unknown}: no contestant of that name", file=sys.stderr)
         return 2
-    print(_machine())
-    print(f"target: relative suboptimality {options.target:g}; float64; warm; one process")
-    with jax.enable_x64(True):
-        for name in options.problems or PROBLEMS:
-            problem = PROBLEMS[name]()
-            print(f"\n{problem.describe()}")
-            binary_only = problem.num_classes > 2
-            contestants = {
-                label: make(problem)
-                for label, make in chosen.items()
-                if not (binary_only and "binary only" in label)
-            }
-            timings = race(
-                problem,
-                contestants,
-                target=options.target,
-                repeats=options.repeats,
-                patience=options.patience,
-                tell=lambda text: print(f"  … {text}", file=sys.stderr, flush=True),
-            )
-            print(_table(problem, timings), flush=True)
-    return 0
+    plan = _plan(options)
+    complete = not (options.quick or options.only or options.scale != 1)
+    print(textwrap.fill(machine(), WIDTH))
+    finished, broken = [], []
+    for name in _wanted(options.rows):
+        outcome = _run(name, plan)
+        if outcome is None:
+            broken.append(name)
+            continue
+        print(f"\n{details(outcome)}", flush=True)
+        finished.append(outcome)
+        if name in ROWS and (complete or options.write):
+            outcomes.keep(outcome)
+    print(f"\n{summary(finished)}")
+    if broken:
+        print(f"broke off: {', '.join(broken)}", file=sys.stderr)
+    if options.write or (complete and not options.rows):
+        _report()
+    return 1 if broken else 0
 
 
-def _machine() -> str:
-    return (
-        f"{os.cpu_count()} cores, {platform.machine()}, {jax.devices()[0].platform}; "
-        f"Python {platform.python_version()}, jax {jax.__version__}, "
-        f"scikit-learn {sklearn.__version__}"
+def _run(name: str, plan: Plan) -> Outcome | None:
+    """The outcome; None, with the traceback, where the row broke off: the others go on."""
+    began = time.perf_counter()
+
+    def tell(text: str) -> None:
+        elapsed = time.perf_counter() - began
+        print(f"  {name} {elapsed:4.0f} s: {text}", file=sys.stderr, flush=True)
+
+    try:
+        with jax.enable_x64(True):
+            return run_row(name, plan, tell)
+    except Exception:
+        traceback.print_exc()
+        return None
+
+
+def _wanted(rows: list[str]) -> list[str]:
+    """The rows named, or all that this machine can run."""
+    return rows or [name for name, row in ROWS.items() if on_gpu() or not row.needs_gpu]
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    repeats, patience = (2, 1.0) if options.quick else (5, 60.0)
+    return Plan(
+        dtype=options.dtype,
+        target=options.target,
+        repeats=options.repeats or repeats,
+        patience=options.patience or patience,
+        quick=options.quick,
+        scale=options.scale,
+        only=options.only,
     )
 
 
-def _table(problem: Problem, timings: list[Timing]) -> str:
-    """Ratios above 1 mean slower than the first row; 'first' is the very first call."""
-    width = max(len(t.contestant) for t in timings)
-    head = f"{'':{width}}  median ms  ratio    spread       tol  subopt.  first s"
-    rows = [head]
-    for t in timings:
-        mark = " " if t.calibration.reached else "!"
-        low, high = t.spread
-        rows.append(
-            f"{t.contestant:{width}} {1e3 * t.seconds:10.1f} {t.ratio:6.2f} "
-            f"{low:5.2f}-{high:<5.2f} {t.calibration.tol:7.0e} "
-            f"{t.calibration.suboptimality:8.0e}{mark} {t.calibration.first_seconds:6.2f}"
-        )
-    if not all(t.calibration.reached for t in timings):
-        rows.append("! fell short of the target at every tolerance tried in the time allowed")
-    if any("liblinear" in t.contestant for t in timings):
-        rows.append("  (liblinear penalises the intercept: its minimum is another one)")
-    return "\n".join(rows)
+def _report() -> int:
+    kept = outcomes.kept_outcomes()
+    if not kept:
+        print(f"{outcomes.PATH.name} holds no rows: run some first", file=sys.stderr)
+        return 2
+    plot.draw(kept)
+    report.write(kept)
+    print(f"wrote {report.RESULTS.name} and {plot.PATH.name} from {len(kept)} rows")
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
+    names = [*ROWS, *EXTRAS]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Time fits against scikit-learn at equal accuracy.",
+        description="Time fits against other libraries at equal accuracy.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "problems", nargs="*", metavar="PROBLEM", choices=[*PROBLEMS, []],
-        help=f"any of {', '.join(PROBLEMS)} (default: all)",
+        "rows", nargs="*", metavar="ROW", choices=[*names, []],
+        help=f"any of {', '.join(names)} (default: all but the last {len(EXTRAS)}; "
+        "gpu only where there is one)",
     )  # fmt: skip
-    parser.add_argument("--target", type=float, default=1e-9, help="default %(default)g")
-    parser.add_argument("--repeats", type=int, default=5, help="pairs (default %(default)s)")
-    parser.add_argument(
-        "--patience", type=float, default=30.0,
-        help="seconds to find a contestant's tolerance, and to time it (default %(default)g)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--only", action="append", metavar="TEXT", help="contestants whose name contains this"
-    )
+    _add_options(parser)
     return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--quick", action="store_true", help="smaller rows, fewer contestants, nothing kept")
+    add("--report", action="store_true", help="write RESULTS.md from the rows kept, and stop")
+    add("--write", action="store_true", help="keep and report what would not be: --quick, --only")
+    add("--dtype", choices=["float64", "float32"], default="float64", help="default %(default)s")
+    add("--target", type=float, help="relative suboptimality (1e-9; 1e-5 in float32)")
+    add("--repeats", type=int, help="interleaved pairs (5; 2 with --quick)")
+    add(
+        "--patience", type=float,
+        help="seconds to find a contestant's tolerance, and to time it (60; 1 with --quick)",
+    )  # fmt: skip
+    add("--only", action="append", metavar="TEXT", help="contestants whose name contains this")
+    add("--scale", type=float, default=1.0, help=argparse.SUPPRESS)
 
 
 if __name__ == "__main__":

@@ -1,79 +1,129 @@
-"""Who is timed. A contestant turns a problem and a tolerance into a fit to be called.
+"""Who takes part.
 
-To add a library: write a function (problem) -> ((tol) -> Run) and name it in
-``CONTESTANTS``. The harness does the rest: warming up, finding the tolerance,
-interleaving, checking the answer.
+To add a library: write a function (problem) -> Fit beside those of ``rivals`` and name it
+here. The harness does the rest: warming up, finding the tolerance, interleaving,
+checking the answer.
 """
 
-import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-
+from benchmarks import ours, rival_loops, rivals
+from benchmarks.answers import Fit
+from benchmarks.machine import on_gpu
 from benchmarks.problems import Problem
-from jax_logreg import L2, fit
 
-# A method that has not arrived after this many steps is told as falling short.
-MAX_STEPS = 1_000
-
-
-class Answer(NamedTuple):
-    """Coefficients as (p,) or (p, K) and intercepts to match, in NumPy."""
-
-    coef: np.ndarray
-    intercept: np.ndarray
+_BINARY = frozenset({"binary"})
+_DENSE = frozenset({"binary", "softmax"})
+_ANY = frozenset({"binary", "softmax", "sparse"})
+_TWO_CLASSES = frozenset({"binary", "sparse"})
+_BOOTSTRAP = frozenset({"bootstrap"})
 
 
-Fit = Callable[[float], Answer]
+@dataclass(frozen=True)
+class Contestant:
+    """A method and how its answers are to be read.
+
+    Attributes:
+        name: in full.
+        short: 12 characters at most, for the summary.
+        prepare: problem ↦ fit; what it does is not timed.
+        kinds: of problems that it can do.
+        ours: it is no rival.
+        penalises_intercept: it solves that problem, and is judged by its minimum.
+            quick: whether it takes part in a quick run.
+    needs_gpu: whether it takes part only where JAX has one too.
+    """
+
+    name: str
+    short: str
+    prepare: Callable[[Problem], Fit]
+    kinds: frozenset[str]
+    ours: bool = False
+    penalises_intercept: bool = False
+    quick: bool = False
+    needs_gpu: bool = False
 
 
-def jax_logreg(solver: Any, problem: Problem) -> Fit:
-    """Our own ``fit`` in float64, from arrays in memory to NumPy coefficients."""
-    X, y = jnp.asarray(problem.X), jnp.asarray(problem.y)
-    penalty = L2(jnp.asarray(problem.strength))
-    K = problem.num_classes if problem.num_classes > 2 else None
+def _scikit_learn(solver: str, kinds: frozenset[str], *, quick: bool = False) -> Contestant:
+    short = {"newton-cholesky": "newton-ch"}.get(solver, solver)
+    prepare = partial(rivals.scikit_learn, solver=solver)
+    return Contestant(f"scikit-learn {solver}", f"sk {short}", prepare, kinds, quick=quick)
 
-    def run(tol: float) -> Answer:
-        result = fit(
-            X, y, penalty=penalty, solver=solver, num_classes=K, tol=tol, max_steps=MAX_STEPS
+
+def _liblinear(*, dual: bool) -> Contestant:
+    """It cannot leave the intercept alone, so it is judged on the problem that it solves."""
+    return Contestant(
+        f"scikit-learn liblinear{' dual' if dual else ''}",
+        "sk lib. dual" if dual else "sk liblinear",
+        partial(rivals.scikit_learn, solver="liblinear", dual=dual),
+        _TWO_CLASSES,
+        penalises_intercept=True,
+        quick=not dual,
+    )
+
+
+def _statsmodels(method: str) -> Contestant:
+    prepare = partial(rivals.statsmodels, method=method)
+    return Contestant(f"statsmodels {method}", "statsmodels", prepare, _BINARY)
+
+
+CONTESTANTS = [
+    Contestant("jax_logreg", "ours", ours.jax_logreg, _ANY, ours=True, quick=True),
+    Contestant(
+        "jax_logreg newton",
+        "our newton",
+        partial(ours.jax_logreg, solver="newton"),
+        _DENSE,
+        ours=True,
+    ),
+    Contestant("jax_logreg", "ours", ours.jax_logreg_many, _BOOTSTRAP, ours=True, quick=True),
+    _scikit_learn("lbfgs", _ANY, quick=True),
+    # Its dense Hessian of 50 000 columns would take 20 GB: not on the sparse problem.
+    _scikit_learn("newton-cholesky", _DENSE, quick=True),
+    _scikit_learn("newton-cg", _ANY, quick=True),
+    _scikit_learn("sag", _ANY),
+    _scikit_learn("saga", _ANY),
+    _liblinear(dual=False),
+    _liblinear(dual=True),
+    Contestant("glum", "glum", rivals.glum, _BINARY, quick=True),
+    _statsmodels("newton-cg"),
+    _statsmodels("l-bfgs-b"),
+    Contestant(
+        "PyTorch L-BFGS", "torch", partial(rivals.pytorch, device="cpu"), _DENSE, quick=True
+    ),
+    Contestant(
+        "PyTorch L-BFGS cuda",
+        "torch cuda",
+        partial(rivals.pytorch, device="cuda"),
+        _DENSE,
+        quick=True,
+        needs_gpu=True,
+    ),
+    *[
+        Contestant(
+            f"sklearn {label} {solver}",
+            f"{label} {short}",
+            partial(run, solver=solver),
+            _BOOTSTRAP,
+            quick=True,
         )
-        jax.block_until_ready(result)
-        return Answer(np.asarray(result.coef), np.asarray(result.intercept))
-
-    return run
-
-
-def scikit_learn(solver: str, problem: Problem) -> Fit:
-    """One solver of ``LogisticRegression``; liblinear penalises the intercept."""
-    X, y = problem.X, problem.y
-
-    def run(tol: float) -> Answer:
-        model = LogisticRegression(
-            C=1 / (problem.strength * len(y)), solver=solver, tol=tol, max_iter=MAX_STEPS
-        )
-        with warnings.catch_warnings():
-            # The harness judges the answer itself.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(X, y)
-        if problem.num_classes == 2:
-            return Answer(model.coef_[0], model.intercept_[0])
-        return Answer(model.coef_.T, model.intercept_)
-
-    return run
+        for label, run in (("loop", rival_loops.loop), ("joblib", rival_loops.parallel))
+        for solver, short in (("newton-cholesky", "nchol"), ("lbfgs", "lbfgs"))
+    ],
+]
 
 
-CONTESTANTS: dict[str, Callable[[Problem], Fit]] = {
-    "jax_logreg newton": partial(jax_logreg, "newton"),
-    "jax_logreg lbfgs (Optax)": partial(jax_logreg, "lbfgs"),
-    **{
-        f"scikit-learn {solver}": partial(scikit_learn, solver)
-        for solver in ("lbfgs", "newton-cholesky", "newton-cg", "sag", "saga")
-    },
-    "scikit-learn liblinear (binary only)": partial(scikit_learn, "liblinear"),
-}
+def contestants_for(
+    problem: Problem, only: list[str] | None = None, *, quick: bool = False
+) -> list[Contestant]:
+    """Those that can do the problem and whose name contains one of the words."""
+    return [
+        contestant
+        for contestant in CONTESTANTS
+        if problem.kind in contestant.kinds
+        and (contestant.quick or not quick)
+        and (on_gpu() or not contestant.needs_gpu)
+        and (not only or any(word in contestant.name for word in only))
+    ]

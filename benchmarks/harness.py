@@ -1,153 +1,174 @@
-"""Honest timing: equal accuracy first, then warm runs in interleaved pairs.
-
-Accuracy is the relative suboptimality (F − F*) / F*, with F evaluated by us in float64
-at the coefficients that a contestant returned, and F* from Newton at a gradient of
-1e-11. Each contestant runs at the loosest power of ten of its own tolerance that
-reaches the target.
-"""
+"""Honest timing: warm runs in interleaved pairs, at equal accuracy (see ``calibration``)."""
 
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import inf
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from benchmarks.contestants import Answer, Fit
+from benchmarks.calibration import (
+    Entrant,
+    Rules,
+    Tell,
+    calibrate,
+    judge_again,
+    references_for,
+    turn,
+    warm_up,
+)
+from benchmarks.contestants import Contestant
 from benchmarks.problems import Problem
-from jax_logreg import L2, fit, make_objective
-
-TOLERANCES = [10.0**-k for k in range(1, 13)]
-
-
-class Calibration(NamedTuple):
-    """The loosest tolerance that reached the target, or the best that was seen."""
-
-    tol: float
-    suboptimality: float
-    reached: bool
-    first_seconds: float
-
-
-class Reference:
-    """The objective and its minimum, against which every answer is held."""
-
-    def __init__(self, problem: Problem) -> None:
-        labels = problem.y if problem.num_classes == 2 else np.eye(problem.num_classes)[problem.y]
-        self._objective = make_objective(problem.X, labels, L2(problem.strength))
-        self._value = jax.jit(self._objective.value)
-        best = fit(problem.X, labels, penalty=L2(problem.strength), tol=1e-11)
-        self.minimum = float(best.raise_if_failed().objective)
-
-    def suboptimality(self, answer: Answer) -> float:
-        """(F − F*) / F*; a negative value within round-off counts as zero."""
-        theta = self._objective.join(jnp.asarray(answer.coef), jnp.asarray(answer.intercept))
-        found = float(self._value(theta)) / self.minimum - 1
-        if found < -1e-12:
-            raise RuntimeError(f"the reference is no minimum: an answer lies {-found:.1e} below")
-        return max(0.0, found)
-
-
-def calibrate(run: Fit, reference: Reference, target: float, patience: float) -> Calibration:
-    """Tighten the tolerance until the answer is good enough or patience runs out."""
-    best: Calibration | None = None
-    jax.clear_caches()  # so that the first call pays for every compilation of its own
-    first_seconds = began = 0.0
-    for tol in TOLERANCES:
-        start = time.perf_counter()
-        reached = reference.suboptimality(run(tol))
-        if not first_seconds:
-            first_seconds = time.perf_counter() - start
-            began = time.perf_counter()  # compiling is not what patience is for
-        if best is None or reached < best.suboptimality:
-            best = Calibration(tol, reached, reached <= target, first_seconds)
-        if reached <= target or time.perf_counter() - began > patience:
-            break
-    assert best is not None
-    return best
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One contestant on one problem; the ratio is to our own run beside it."""
+    """One contestant on one problem; the ratio is to our own run beside it.
+
+    Attributes:
+        contestant: its name.
+        short: its name in the summary.
+        ours: it is no rival.
+        penalises_intercept: it was judged on the problem that it solves.
+        tol: the tolerance it ran at; None where it gave no answer.
+        suboptimality: what it reached; None where it gave no answer.
+        reached: whether that is within the target.
+        settled: whether the tolerance is known to be the loosest that does.
+        first_seconds: the very first call, with all that it compiles.
+        seconds: the median of the warm ones.
+        ratio: of its seconds to ours, the median over the pairs.
+        spread: the smallest and the largest of these ratios.
+        note: why there is no answer.
+    """
 
     contestant: str
-    calibration: Calibration
-    seconds: float
-    ratio: float
-    spread: tuple[float, float]
+    short: str
+    ours: bool
+    penalises_intercept: bool = False
+    tol: float | None = None
+    suboptimality: float | None = None
+    reached: bool = False
+    settled: bool = True
+    first_seconds: float | None = None
+    seconds: float | None = None
+    ratio: float | None = None
+    spread: tuple[float, float] | None = None
+    note: str = ""
 
 
-def _clock(run: Callable[[float], object], tol: float) -> float:
-    start = time.perf_counter()
-    run(tol)
-    return time.perf_counter() - start
-
-
-def _interleave(
-    one: tuple[Fit, float], other: tuple[Fit, float], repeats: int, patience: float
-) -> list[tuple[float, float]]:
-    """Seconds of the two in turn, the order changing; fewer pairs of what is very slow."""
-    for run, tol in (one, other):  # the calibration of others dropped what was compiled
-        run(tol)
-    pairs: list[tuple[float, float]] = []
-    began = time.perf_counter()
-    while len(pairs) < repeats and time.perf_counter() - began < patience:
-        if len(pairs) % 2:
-            first = _clock(*one)
-            pairs.append((first, _clock(*other)))
-        else:
-            second = _clock(*other)
-            pairs.append((_clock(*one), second))
-    return pairs
-
-
-def race(
-    problem: Problem,
-    contestants: dict[str, Fit],
-    *,
-    target: float,
-    repeats: int,
-    patience: float,
-    tell: Callable[[str], None],
-) -> list[Timing]:
-    """Time every contestant against the first, in turn, ``repeats`` times each.
+def race(problem: Problem, contestants: list[Contestant], rules: Rules, tell: Tell) -> list[Timing]:
+    """Time every contestant in turn with the first.
 
     Args:
         problem: the data.
-        contestants: name ↦ fit; the first is the yardstick.
-        target: the relative suboptimality that all must reach.
-        repeats: interleaved pairs a contestant.
-        patience: seconds to spend on finding a tolerance, and again on timing.
+        contestants: ours first.
+        rules: what they must keep to.
         tell: called with what is going on.
     """
+    if not contestants:
+        return []
+    field = _Field([], [])
+    for contestant in contestants:
+        tell(f"warming up {contestant.name}")
+        with field.dropping(contestant):
+            field.entrants.append(warm_up(problem, contestant, rules.patience))
     tell("finding the optimum")
-    reference = Reference(problem)
-    calibrations = {}
-    for name, run in contestants.items():
-        tell(f"calibrating {name}")
-        calibrations[name] = calibrate(run, reference, target, patience)
-    yardstick, *_ = contestants
-    timings = []
-    for name, run in contestants.items():
-        tell(f"timing {name}")
-        pairs = _interleave(
-            (run, calibrations[name].tol),
-            (contestants[yardstick], calibrations[yardstick].tol),
-            repeats,
-            patience,
-        )
-        ratios = sorted(theirs / ours for theirs, ours in pairs)
-        timings.append(
-            Timing(
-                contestant=name,
-                calibration=calibrations[name],
-                seconds=statistics.median(theirs for theirs, _ in pairs),
-                ratio=statistics.median(ratios),
-                spread=(ratios[0], ratios[-1]),
+    references = references_for(problem, field.entrants, rules.target)
+    for entrant in list(field.entrants):
+        tell(f"calibrating {entrant.contestant.name}")
+        reference = references[entrant.contestant.penalises_intercept]
+        with field.dropping(entrant.contestant):
+            entrant.calibration = calibrate(entrant, reference, rules)
+    field.entrants = [entrant for entrant in field.entrants if entrant.calibration]
+    judge_again(field.entrants, references, rules.target)
+    timings = [*_time_all(field.entrants, contestants[0], rules, tell), *field.dropped]
+    return sorted(
+        timings, key=lambda timing: [c.name for c in contestants].index(timing.contestant)
+    )
+
+
+@dataclass
+class _Field:
+    """Who is still in the race, and who dropped out."""
+
+    entrants: list[Entrant]
+    dropped: list[Timing]
+
+    @contextmanager
+    def dropping(self, contestant: Contestant) -> Iterator[None]:
+        """One that cannot do the problem is told with its reason, and the others go on."""
+        try:
+            yield
+        except Exception as error:
+            note = f"{type(error).__name__}: {error}"
+            self.dropped.append(
+                Timing(contestant.name, contestant.short, contestant.ours, note=note)
             )
-        )
+
+
+def _time_all(entrants: list[Entrant], first: Contestant, rules: Rules, tell: Tell) -> list[Timing]:
+    """All against the first, if that is ours and was accurate enough; else each by itself."""
+    yardstick = next((e for e in entrants if e.contestant is first and first.ours), None)
+    if yardstick and not _judged(yardstick).reached:
+        yardstick = None
+    timings = []
+    for entrant in entrants:
+        tell(f"timing {entrant.contestant.name}")
+        timings.append(_time(entrant, yardstick, rules))
     return timings
+
+
+def _time(entrant: Entrant, yardstick: Entrant | None, rules: Rules) -> Timing:
+    """In pairs with the yardstick; one that fell short keeps the time it took to do so."""
+    timing = _judged(entrant)
+    if not timing.reached:
+        return timing
+    if yardstick is None:
+        return replace(timing, seconds=_turn(entrant))
+    pairs = _interleave(entrant, yardstick, rules)
+    ratios = sorted(theirs / ours for theirs, ours in pairs)
+    return replace(
+        timing,
+        seconds=statistics.median(theirs for theirs, _ in pairs),
+        ratio=statistics.median(ratios),
+        spread=(ratios[0], ratios[-1]),
+    )
+
+
+def _judged(entrant: Entrant) -> Timing:
+    contestant, calibration = entrant.contestant, entrant.calibration
+    assert calibration is not None
+    finite = calibration.suboptimality < inf
+    return Timing(
+        contestant=contestant.name,
+        short=contestant.short,
+        ours=contestant.ours,
+        penalises_intercept=contestant.penalises_intercept,
+        tol=calibration.tol,
+        suboptimality=calibration.suboptimality if finite else None,
+        reached=calibration.reached,
+        settled=calibration.settled,
+        first_seconds=entrant.first_seconds,
+        seconds=calibration.seconds,
+        note="" if finite else "diverged",
+    )
+
+
+def _interleave(one: Entrant, other: Entrant, rules: Rules) -> list[tuple[float, float]]:
+    """Seconds of the two in turn, the order changing; fewer pairs of what is very slow."""
+    pairs: list[tuple[float, float]] = []
+    began = time.perf_counter()
+    while len(pairs) < rules.repeats and time.perf_counter() - began < rules.patience:
+        if len(pairs) % 2:
+            first = _turn(one)
+            pairs.append((first, _turn(other)))
+        else:
+            second = _turn(other)
+            pairs.append((_turn(one), second))
+    return pairs
+
+
+def _turn(entrant: Entrant) -> float:
+    """Seconds of one warm fit."""
+    assert entrant.calibration is not None
+    return turn(entrant.fit, entrant.calibration.tol, entrant.max_steps)

@@ -1,0 +1,55 @@
+"""Our own contestants: from arrays in memory to NumPy coefficients."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from benchmarks.answers import Answer, Fit
+from benchmarks.problems import Problem
+from jax_logreg import L2, fit
+from jax_logreg.fitting.result import FitResult
+
+
+def jax_logreg(problem: Problem, **solver: Any) -> Fit:
+    """One ``fit``; without a solver, as a user who names none would call it."""
+    X, y = problem.on_device, jnp.asarray(problem.y)
+    penalty = _penalty(problem)
+    K = problem.num_classes if problem.num_classes > 2 else None
+
+    def run(tol: float, max_steps: int) -> Answer:
+        return _answer(fit(X, y, penalty=penalty, num_classes=K, tol=tol, **solver))
+
+    return run
+
+
+def jax_logreg_many(problem: Problem) -> Fit:
+    """All resamples at once."""
+    X, y = problem.on_device, jnp.asarray(problem.y)
+    weights = jnp.asarray(problem.resamples)
+    penalty = _penalty(problem)
+
+    def run(tol: float, max_steps: int) -> Answer:
+        return _answer(_fit_resamples(X, y, weights, penalty, tol))
+
+    return run
+
+
+@jax.jit
+def _fit_resamples(
+    X: jax.Array, y: jax.Array, weights: jax.Array, penalty: L2, tol: ArrayLike
+) -> FitResult:
+    """The one place that changes once there is a function for many fits of one table."""
+    return jax.vmap(lambda w: fit(X, y, sample_weight=w, penalty=penalty, tol=tol))(weights)
+
+
+def _penalty(problem: Problem) -> L2:
+    """The strength as an array: a new number then needs no new program."""
+    return L2(jnp.asarray(problem.strength, problem.X.dtype))
+
+
+def _answer(result: FitResult) -> Answer:
+    jax.block_until_ready(result)
+    return Answer(np.asarray(result.coef), np.asarray(result.intercept))
