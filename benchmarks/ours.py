@@ -5,11 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from benchmarks.answers import Answer, Fit
 from benchmarks.problems import Problem
-from jax_logreg import L2, fit
+from jax_logreg import L2, fit, fit_many
 from jax_logreg.fitting.result import FitResult
 
 
@@ -32,17 +31,9 @@ def jax_logreg_many(problem: Problem) -> Fit:
     penalty = _penalty(problem)
 
     def run(tol: float, max_steps: int) -> Answer:
-        return _answer(_fit_resamples(X, y, weights, penalty, tol))
+        return _answer(fit_many(X, y, sample_weight=weights, penalty=penalty, tol=tol))
 
     return run
-
-
-@jax.jit
-def _fit_resamples(
-    X: jax.Array, y: jax.Array, weights: jax.Array, penalty: L2, tol: ArrayLike
-) -> FitResult:
-    """The one place that changes once there is a function for many fits of one table."""
-    return jax.vmap(lambda w: fit(X, y, sample_weight=w, penalty=penalty, tol=tol))(weights)
 
 
 def _penalty(problem: Problem) -> L2:

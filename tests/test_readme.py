@@ -24,7 +24,8 @@ def names():
     return {
         "X": X, "y": y, "w": problem.sample_weight, "theta": jnp.ones(4), "jax": jax,
         "lr": lr, "optax": optax, "f": np.ones(3), "o": problem.offset, "strengths": np.ones(2),
-        "schedule": 0.1, "counts": np.ones((2, 24)), "S": scipy.sparse.csr_array(X), "K": 2, "result": lr.fit(X, y),
+        "schedule": 0.1,
+        "counts": np.ones((2, 24)), "S": scipy.sparse.csr_array(X), "K": 2, "result": lr.fit(X, y),
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jax_logreg.fitting import inputs, settings
@@ -82,7 +83,7 @@ def fit(
     penalty = settings.check_penalty(penalty, X)
     method = settings.check_solver(solver)
     make_oracle = settings.check_derivatives(derivatives)
-    coef, intercept = settings.check_init(init, X, y, fit_intercept)
+    start = settings.check_init(init, X, y, fit_intercept)
     tol = settings.check_tol(tol, X.dtype)
     if max_steps is not None:
         max_steps = settings.check_count("max_steps", max_steps)
@@ -94,7 +95,7 @@ def fit(
         sample_weight=rows.weight, offset=rows.offset, fit_intercept=fit_intercept,
     )  # fmt: skip
     oracle = make_oracle(F)
-    theta = oracle.objective.join(coef, intercept)
+    theta = jnp.zeros(F.num_parameters, X.dtype) if start is None else F.join(*start)
     solvers = [method] if method else choose(oracle.objective, warm=init is not None)
     run, method = train(oracle, solvers, theta, tol, max_steps, progress)
     return result_of(oracle, method, run, tol)

@@ -124,11 +124,11 @@ def check_tol(tol: Any, dtype: Any) -> jax.Array:
 
 def check_init(
     init: Any, X: Features, y: jax.Array, fit_intercept: bool
-) -> tuple[jax.Array, jax.Array]:
-    """The starting (coef, intercept): zeros, a pair, or an earlier result."""
+) -> tuple[jax.Array, jax.Array] | None:
+    """The starting (coef, intercept) from a pair or an earlier result; None for zeros."""
     coef_shape, intercept_shape = X.shape[1:] + y.shape[1:], y.shape[1:]
     if init is None:
-        return jnp.zeros(coef_shape, X.dtype), jnp.zeros(intercept_shape, X.dtype)
+        return None
     pair = (init.coef, init.intercept) if hasattr(init, "coef") else init
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise ValueError("init must be a pair (coef, intercept) or an earlier FitResult.")

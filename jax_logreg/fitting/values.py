@@ -25,7 +25,10 @@ def at_once(*arrays: Any) -> AbstractContextManager[Any]:
     return jax.ensure_compile_time_eval() if known else nullcontext()
 
 
-Legal = Callable[..., jax.Array]
+Legal = Callable[..., Any]
+
+# NumPy looks at so many values before a compiled program has begun.
+_FEW = 2**18
 
 
 def require(x: jax.Array, legal: Legal, complaint: Callable[[Any], str], *args: Any) -> jax.Array:
@@ -33,7 +36,8 @@ def require(x: jax.Array, legal: Legal, complaint: Callable[[Any], str], *args: 
 
     Args:
         x: any shape.
-        legal: (x, *args) ↦ booleans; a function of a module, so that it compiles once.
+        legal: (x, *args) ↦ booleans, for NumPy's arrays and JAX's; a function of a module,
+            so that it compiles once.
         complaint: index of the first illegal entry ↦ the message.
         args: what ``legal`` needs besides.
 
@@ -43,10 +47,16 @@ def require(x: jax.Array, legal: Legal, complaint: Callable[[Any], str], *args: 
     with at_once(x):
         if not is_known(x):
             return jnp.where(legal(x, *args), x, jnp.nan)
-        if not bool(_all(legal, x, *args)):
+        if not _all_are(legal, x, *args):
             first = np.argwhere(~np.asarray(legal(x, *args)))[0]
             raise ValueError(complaint(tuple(int(i) for i in first)))
     return x
+
+
+def _all_are(legal: Legal, x: jax.Array, *args: Any) -> bool:
+    if x.size <= _FEW and x.is_fully_addressable:
+        return bool(np.all(legal(np.asarray(x), *args)))
+    return bool(_all(legal, x, *args))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -55,12 +65,17 @@ def _all(legal: Legal, x: jax.Array, *args: Any) -> jax.Array:
     return jnp.all(legal(x, *args))
 
 
-def not_negative(x: jax.Array) -> jax.Array:
+def is_finite(x: Any) -> Any:
+    """x is neither infinite nor NaN."""
+    return x.__array_namespace__().isfinite(x)
+
+
+def not_negative(x: Any) -> Any:
     """x ≥ 0."""
     return x >= 0
 
 
-def is_zero(x: jax.Array) -> jax.Array:
+def is_zero(x: Any) -> Any:
     """x = 0."""
     return x == 0
 
@@ -80,7 +95,7 @@ def as_floats(name: str, x: Any) -> jax.Array:
         whole = not jnp.issubdtype(array.dtype, jnp.floating)
         wanted = jnp.result_type(float) if whole else jnp.promote_types(array.dtype, jnp.float32)
         array = array.astype(wanted)
-    return require(array, jnp.isfinite, lambda index: _not_finite(name, x, index))
+    return require(array, is_finite, lambda index: _not_finite(name, x, index))
 
 
 def _numpy_floats(name: str, x: Any) -> np.ndarray:

@@ -144,12 +144,7 @@ def make_objective(
     X = X if isinstance(X, SparseFeatures) else as_inexact(X)
     row_weight = jnp.asarray(1 / X.shape[0], X.dtype)
     if sample_weight is not None:
-        weight = jnp.asarray(sample_weight, X.dtype)
-        # Neither the sum of huge weights may overflow nor the reciprocal of their size
-        # underflow: XLA divides by multiplying.
-        root = jnp.sqrt(jnp.max(weight))
-        weight = weight / root / root
-        row_weight = weight / jnp.sum(weight)
+        row_weight = _shares(jnp.asarray(sample_weight, X.dtype))
     return Objective(
         X=X,
         y=jnp.asarray(y, X.dtype),
@@ -158,3 +153,13 @@ def make_objective(
         penalty=L2(0.0) if penalty is None else penalty,
         fit_intercept=fit_intercept,
     )
+
+
+@jax.jit
+def _shares(weight: jax.Array) -> jax.Array:
+    """w / Σw."""
+    # Neither the sum of huge weights may overflow nor the reciprocal of their size
+    # underflow: XLA divides by multiplying.
+    root = jnp.sqrt(jnp.max(weight))
+    weight = weight / root / root
+    return weight / jnp.sum(weight)

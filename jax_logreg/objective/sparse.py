@@ -91,11 +91,11 @@ class SparseFeatures:
 
     def times(self, beta: jax.Array) -> jax.Array:
         """Xβ, (n,) or (n, K)."""
-        return self.by_rows.times(beta)
+        return self.by_rows.times(jnp.asarray(beta))
 
     def transposed_times(self, residual: jax.Array) -> jax.Array:
         """Xᵀr, (p,) or (p, K)."""
-        return self.by_columns.times(residual)
+        return self.by_columns.times(jnp.asarray(residual))
 
     def map_values(self, change: Any) -> "SparseFeatures":
         """The table with ``change`` applied to every entry; it must keep zero."""
