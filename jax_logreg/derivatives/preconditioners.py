@@ -21,7 +21,7 @@ from jax.typing import DTypeLike
 
 from jax_logreg.derivatives.assembly import bordered_gram, penalty_curvature
 from jax_logreg.objective.objective import Objective
-from jax_logreg.objective.products import PRECISION, column_squares
+from jax_logreg.objective.products import column_squares, precision
 
 # From this size on an inverse is worth halving the digits for.
 _ROUGH_FROM = 256
@@ -65,7 +65,7 @@ class Dense(Preconditioner):
     def solve(self, vector: jax.Array) -> jax.Array:
         """M⁻¹ times a vector (P,), one block a class."""
         table = vector.reshape(len(self.scale), -1) * self.scale[:, None]
-        solved = jnp.matmul(self.inverse, table.astype(self.inverse.dtype), precision=PRECISION)
+        solved = jnp.matmul(self.inverse, table.astype(self.inverse.dtype), precision=precision())
         return (solved.astype(vector.dtype) * self.scale[:, None]).reshape(-1)
 
 

@@ -78,9 +78,8 @@ def fit_many(
     tol = settings.check_tol(tol, lane.X.dtype)
     options: dict[str, Any] = {"fit_intercept": fit_intercept, "max_steps": max_steps}
     many = _fit_regular(lane, tol, axes=axes, size=size, **options)
-    careful = jax.jit(partial(_fit_carefully, **options))
     for i in np.flatnonzero(np.asarray(many.status) != Status.CONVERGED):
-        one = careful(_take(lane, axes, int(i)), tol)
+        one = _fit_carefully(_take(lane, axes, int(i)), tol, **options)
         many = _put(many, int(i), one)
     return many
 
@@ -97,10 +96,10 @@ def _fit_regular(
     """All fits by Newton, in blocks; what is singular or separated stays open."""
 
     def one(i: jax.Array) -> FitResult:
-        mine = _take(lane, axes, i)
-        X, y, *rest = mine
-        F = make_objective(X, y, *rest[:1], sample_weight=rest[1], offset=rest[2],
-                           fit_intercept=fit_intercept)  # fmt: skip
+        X, y, penalty, weight, offset = _take(lane, axes, i)
+        F = make_objective(
+            X, y, penalty, sample_weight=weight, offset=offset, fit_intercept=fit_intercept
+        )
         oracle, solver = AnalyticOracle(F), Newton(singular=False)
         theta = jnp.zeros(F.num_parameters, F.X.dtype)
         run = driver.start(oracle, solver, theta, tol, max_steps)
@@ -110,12 +109,15 @@ def _fit_regular(
     return jax.lax.map(one, jnp.arange(size), batch_size=min(_LANES, size))
 
 
-def _fit_carefully(lane: _Lane, tol: jax.Array, **options: Any) -> FitResult:
+@partial(jax.jit, static_argnames=("fit_intercept", "max_steps"))
+def _fit_carefully(
+    lane: _Lane, tol: jax.Array, *, fit_intercept: bool, max_steps: int
+) -> FitResult:
     """One fit, as ``fit`` does it where it may not raise."""
     X, y, penalty, weight, offset = lane
     return fit(
         X, y, penalty=penalty, sample_weight=weight, offset=offset, tol=tol,
-        solver=Newton(), **options,
+        solver=Newton(), fit_intercept=fit_intercept, max_steps=max_steps,
     )  # fmt: skip
 
 

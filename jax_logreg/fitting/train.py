@@ -26,6 +26,7 @@ _FIRST_STEPS = 200
 Progress = Callable[[int, float, float], None]
 
 
+_can_recede = jax.jit(lambda oracle: oracle.can_recede())
 _start = jax.jit(driver.start, static_argnames="max_steps")
 _advance = jax.jit(driver.advance)
 
@@ -77,14 +78,22 @@ def train(
 
 def result_of(oracle: ModelOracle, solver: Solver, run: driver.Run, tol: jax.Array) -> FitResult:
     """The end of a run, judged: by a Hessian where that is cheap, or was used anyway."""
-    P = oracle.num_parameters()
-    how = Look.EITHER if P <= NEWTON_LIMIT else Look.PRODUCTS
-    name, state = repr(solver), run.state
-    if isinstance(solver, Newton) or oracle.num_rows() * P**2 <= CHEAP_HESSIAN:
-        # Nothing of the solver's is used: one program for all.
-        how, solver, state = Look.HESSIAN, Newton(), State(state.point, state.stalled)
-    run = run._replace(state=state)
+    name, how = repr(solver), _how_to_look(oracle, solver)
+    if how is Look.HESSIAN:  # nothing of the solver's is used: one program for all
+        solver, run = Newton(), run._replace(state=State(run.state.point, run.state.stalled))
     return replace(_assemble(oracle, solver, run, tol, how), solver=name)
+
+
+def _how_to_look(oracle: ModelOracle, solver: Solver) -> Look:
+    P = oracle.num_parameters()
+    if isinstance(solver, Newton) or oracle.num_rows() * P**2 <= CHEAP_HESSIAN:
+        return Look.HESSIAN
+    if P > NEWTON_LIMIT:
+        return Look.PRODUCTS
+    if not all(map(is_known, jax.tree.leaves(oracle))):
+        return Look.EITHER
+    # One of the two need not be compiled.
+    return Look.HESSIAN if bool(_can_recede(oracle)) else Look.PRODUCTS
 
 
 def assemble(

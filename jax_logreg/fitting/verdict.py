@@ -66,11 +66,10 @@ class Look(Enum):
     fit open (``LOOSE``) where it is singular or does not settle the question.
     """
 
-    REGULAR = "regular"
-
     HESSIAN = "hessian"
     PRODUCTS = "products"
     EITHER = "either"
+    REGULAR = "regular"
 
 
 def conclude(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jax_logreg.objective.objective import Objective
-from jax_logreg.objective.products import PRECISION, Features, column_squares, times
+from jax_logreg.objective.products import Features, column_squares, precision, times
 from jax_logreg.objective.sparse import SparseFeatures, dense
 
 _ROUND_OFF_UNITS = 100
@@ -145,4 +145,4 @@ def _weighted_gram(objective: Objective) -> jax.Array:
     if objective.fit_intercept:
         Z = jnp.concatenate([Z, root], axis=1)
     axis = 0 if Z.shape[0] > Z.shape[1] else 1
-    return jnp.tensordot(Z, Z, axes=(axis, axis), precision=PRECISION)
+    return jnp.tensordot(Z, Z, axes=(axis, axis), precision=precision())

@@ -10,9 +10,6 @@ from jax import lax
 
 from jax_logreg.objective.sparse import SparseFeatures
 
-# On a GPU the default float32 product keeps about three digits (TF32).
-PRECISION = lax.Precision.HIGHEST
-
 Features = jax.Array | SparseFeatures
 
 # Entries of a row block: about what a core's second cache holds.
@@ -22,11 +19,22 @@ _FEWEST_ROWS = 1024
 _COPY_FROM = 64
 
 
+def precision() -> lax.Precision | None:
+    """Of products: full, unless the user asked JAX for another.
+
+    On a GPU JAX's own default for float32 keeps about three digits (TF32). Who wants that
+    speed for a first look says ``with jax.default_matmul_precision("tensorfloat32"):``;
+    the gradient that is then verified has those digits too.
+    """
+    asked = getattr(jax.config, "jax_default_matmul_precision", None)
+    return lax.Precision.HIGHEST if asked is None else None
+
+
 def times(X: Features, beta: jax.Array) -> jax.Array:
     """Xβ, (n,) or (n, K), for coefficients (p,) or (p, K)."""
     if isinstance(X, SparseFeatures):
         return X.times(beta)
-    return jnp.matmul(X, beta, precision=PRECISION)
+    return jnp.matmul(X, beta, precision=precision())
 
 
 def transposed_times(X: Features, residual: jax.Array) -> jax.Array:
@@ -40,8 +48,8 @@ def transposed_times(X: Features, residual: jax.Array) -> jax.Array:
     blocks = _number_of_blocks(X.shape[0])
     if residual.ndim == 1 and blocks > 1:
         parts = residual.reshape(blocks, -1), X.reshape(blocks, -1, X.shape[1])
-        return jnp.sum(jnp.einsum("bn,bnp->bp", *parts, precision=PRECISION), axis=0)
-    return jnp.tensordot(residual, X, axes=(0, 0), precision=PRECISION).T
+        return jnp.sum(jnp.einsum("bn,bnp->bp", *parts, precision=precision()), axis=0)
+    return jnp.tensordot(residual, X, axes=(0, 0), precision=precision()).T
 
 
 def _number_of_blocks(n: int) -> int:
@@ -53,7 +61,7 @@ def column_squares(X: Features, weight: jax.Array) -> jax.Array:
     """The diagonal of Xᵀ diag(weight) X, (p,) or (p, K), for weights (n,) or (n, K)."""
     if isinstance(X, SparseFeatures):
         return X.squared().transposed_times(weight)
-    return jnp.einsum("ij,ij,i...->j...", X, X, weight, precision=PRECISION)
+    return jnp.einsum("ij,ij,i...->j...", X, X, weight, precision=precision())
 
 
 def row_squares(X: Features) -> jax.Array:
@@ -105,5 +113,5 @@ def _block_gram(X: jax.Array, weight: jax.Array, dtype: jnp.dtype) -> jax.Array:
     right = X.astype(dtype)
     if dtype == jnp.float64 and X.shape[1] >= _COPY_FROM:
         # XLA multiplies by a transposed float64 operand at half speed; a copy is cheap.
-        return jnp.matmul(lax.optimization_barrier(left.T), right, precision=PRECISION)
-    return jnp.tensordot(left, right, axes=(0, 0), precision=PRECISION)
+        return jnp.matmul(lax.optimization_barrier(left.T), right, precision=precision())
+    return jnp.tensordot(left, right, axes=(0, 0), precision=precision())

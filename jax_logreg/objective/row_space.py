@@ -16,7 +16,7 @@ from jax.scipy.linalg import solve_triangular
 
 from jax_logreg.objective.objective import Objective
 from jax_logreg.objective.penalties import L2
-from jax_logreg.objective.products import PRECISION, transposed_times
+from jax_logreg.objective.products import precision, transposed_times
 from jax_logreg.objective.sparse import dense
 
 
@@ -43,7 +43,7 @@ def carry_over(objective: Objective) -> RowSpaceProblem:
     """The same problem over the span of its rows; every coefficient must be penalised."""
     X = dense(objective.X)
     curvature = objective.penalty.curvature(jnp.zeros(X.shape[1], X.dtype))
-    K = jnp.matmul(X / curvature, X.T, precision=PRECISION)
+    K = jnp.matmul(X / curvature, X.T, precision=precision())
     # Rows that repeat make K singular: a lift by round-off costs digits, not the answer.
     lift = len(K) * jnp.finfo(X.dtype).eps * jnp.max(jnp.diag(K))
     L = jnp.linalg.cholesky(K + lift * jnp.eye(len(K), dtype=X.dtype))

@@ -23,6 +23,7 @@ from jax_logreg.solvers.preconditioned import Preconditioned, check_count
 _IDLE_MOVES = 10
 # How far a search may end from the lowest point of the line, in shares of the first slope.
 _SLOPE_LEFT = 0.2
+_TRIALS = 25
 
 
 class Pairs(NamedTuple):
@@ -86,7 +87,7 @@ class LBFGS(Preconditioned):
         line = oracle.along(point, direction)
         found = search(
             line.at, point.value, slope, jnp.ones_like(slope),
-            curvature=_SLOPE_LEFT, overshoot=_SLOPE_LEFT,
+            curvature=_SLOPE_LEFT, overshoot=_SLOPE_LEFT, max_trials=_TRIALS,
         )  # fmt: skip
         moved = line.point(found.step)
         idle = count_idle(memory.idle, found, point, moved)

@@ -74,3 +74,14 @@ def test_products_of_sparse_features_are_differentiable(x64):
     X = sparse_features(scipy.sparse.csr_array(D))
     np.testing.assert_allclose(jax.jacobian(X.times)(jnp.ones(3)), D)
     np.testing.assert_allclose(jax.jacfwd(X.transposed_times)(jnp.ones(2)), D.T)
+
+
+def test_products_are_in_full_precision_unless_the_user_asks_otherwise():
+    """On a GPU the default keeps three digits; JAX's own switch turns ours."""
+
+    def program():
+        return str(jax.make_jaxpr(lambda X, b: products.times(X, b))(jnp.ones((3, 2)), jnp.ones(2)))
+
+    assert "HIGHEST" in program()
+    with jax.default_matmul_precision("tensorfloat32"):
+        assert "HIGHEST" not in program()
