@@ -40,7 +40,7 @@ def pad(rows: Rows) -> Rows:
     Only where that costs nothing: small dense data, on one device, with known values.
     """
     X = rows.X
-    movable = all(map(_is_movable, jax.tree.leaves(rows)))
+    movable = isinstance(X, jax.Array) and all(map(_is_movable, jax.tree.leaves(rows)))
     if not movable or X.shape[0] * X.shape[1] > _SMALL:
         return rows
     extra = bucket(X.shape[0]) - X.shape[0]

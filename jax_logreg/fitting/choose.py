@@ -3,7 +3,8 @@ r"""``solver="auto"``: which method, from the shape of the problem alone.
 The costs that decide, in units of one pass over X (a product forward and one backward):
 a Hessian of P parameters is worth about P/50 passes, its factor P/150 · P²/n more. So
 
-1. where a Hessian costs less than a call, exact Newton: it takes the fewest steps;
+1. where a Hessian costs less than a call, exact Newton: it takes the fewest steps. What
+   singular Hessians need is compiled only where one turns up;
 2. with 64 rows or more for each of at most 200 parameters, the rows are far more than
    their Hessian needs: Newton on a sample of them, then steps on all rows divided by that
    Hessian;
@@ -15,10 +16,9 @@ a Hessian of P parameters is worth about P/50 passes, its factor P/150 · P²/n 
 
 2 to 4 are L-BFGS, one pass a step. Inside ``jit`` and ``vmap`` nothing can be looked at and
 a method must see the fit through alone: Newton up to 500 parameters. Elsewhere a fit that
-L-BFGS leaves short is finished by Newton, if the Hessian can be formed.
+the first method leaves short is finished by Newton, if the Hessian can be formed.
 """
 
-import jax
 import jax.numpy as jnp
 
 from jax_logreg.derivatives.oracle import HESSIAN_LIMIT
@@ -39,16 +39,18 @@ _GRAM_LIMIT = 3000
 _ROW_LIMIT = 5000
 
 
-def choose(objective: Objective, *, warm: bool) -> list[Solver]:
+def choose(objective: Objective, *, warm: bool, known: bool) -> list[Solver]:
     """The solvers to run in turn until one arrives.
 
     Args:
         objective: the problem.
         warm: whether a start was given, which a sample's answer would throw away.
+        known: whether how a fit ends can be looked at, as it cannot inside ``jit``.
     """
-    known = not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(objective))
     first = _first(objective, warm=warm, known=known)
-    second = _second(objective) if known and not isinstance(first, Newton) else None
+    if not known:
+        return [first]
+    second = _second(objective)
     return [first] if second is None else [first, second]
 
 
@@ -56,10 +58,12 @@ def _first(objective: Objective, *, warm: bool, known: bool) -> Solver:
     P, (n, p) = objective.num_parameters, objective.X.shape
     if isinstance(objective.X, SparseFeatures):
         return LBFGS("diagonal")
-    if n * P**2 <= CHEAP_HESSIAN or (P <= NEWTON_LIMIT and not known):
+    if n * P**2 <= CHEAP_HESSIAN and known:
+        return Newton(singular=False)
+    if P <= NEWTON_LIMIT and not known:
         return Newton()
     if n >= _ROWS_A_PARAMETER * P and P <= _SAMPLE_LIMIT and not warm:
-        return LBFGS("hessian", sample=max(_ROWS_A_PARAMETER * P, n // 32))
+        return LBFGS("hessian", sample=max(_ROWS_A_PARAMETER * P, n // 16))
     if p <= _GRAM_LIMIT and p < n:
         rows = _ROWS_A_PARAMETER * p
         return LBFGS("gram", sample=rows if n >= 2 * rows else 0)
@@ -67,10 +71,12 @@ def _first(objective: Objective, *, warm: bool, known: bool) -> Solver:
 
 
 def _second(objective: Objective) -> Solver | None:
-    """What can finish a fit that L-BFGS leaves short."""
+    """What can finish a fit that the first method leaves short."""
     if isinstance(objective.X, SparseFeatures):
         return None
     n, p = objective.X.shape
+    if n * objective.num_parameters**2 <= CHEAP_HESSIAN:
+        return Newton()
     penalty = objective.penalty.curvature(jnp.zeros(p, objective.X.dtype))
     if p > n and n <= _ROW_LIMIT and bool(jnp.min(penalty) > 0):
         return RowSpace()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
@@ -10,6 +11,7 @@ from jax_logreg.fitting.buckets import Rows, pad
 from jax_logreg.fitting.choose import choose
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.fitting.train import Progress, result_of, train
+from jax_logreg.fitting.values import is_known
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import L2
 
@@ -96,6 +98,7 @@ def fit(
     )  # fmt: skip
     oracle = make_oracle(F)
     theta = jnp.zeros(F.num_parameters, X.dtype) if start is None else F.join(*start)
-    solvers = [method] if method else choose(oracle.objective, warm=init is not None)
+    known = all(map(is_known, jax.tree.leaves((oracle, theta, tol))))
+    solvers = [method] if method else choose(F, warm=init is not None, known=known)
     run, method = train(oracle, solvers, theta, tol, max_steps, progress)
     return result_of(oracle, method, run, tol)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_logreg.fitting.values import as_floats, at_once, is_known, is_sparse, not_negative, require
+from jax_logreg.objective.geometry import class_shares
 from jax_logreg.objective.products import Features
 from jax_logreg.objective.sparse import SparseFeatures, sparse_features
 
@@ -32,10 +33,14 @@ def check_features(X: Any) -> Features:
 
 def _check_sparse(X: Any) -> SparseFeatures:
     """The entries of a sparse X as finite floats, in the layout that multiplies fast."""
+    if not (hasattr(X, "tocsr") or hasattr(X, "tree_flatten")):
+        raise ValueError(
+            f"X is sparse, of a kind unknown here ({type(X).__name__}): give a SciPy matrix, "
+            "or X.toarray()."
+        )
     if len(X.shape) != 2 or 0 in X.shape:
         raise ValueError(f"X must have shape (n, p), n and p ≥ 1, but its shape is {X.shape}.")
-    data = X.data if hasattr(X, "data") else None
-    if not (hasattr(X, "tocsr") or is_known(data)):
+    if not all(map(is_known, jax.tree.leaves(X))):
         raise ValueError(
             "a sparse X must be known: inside jit pass what sparse_features(X) returned."
         )
@@ -149,7 +154,7 @@ def check_classes(y: jax.Array, weight: jax.Array | None) -> None:
     if not is_known(y) or (weight is not None and not is_known(weight)):
         return
     with at_once(y, weight):
-        mass = np.asarray(_largest_share(y, weight))
+        mass = np.asarray(_class_shares(y, 1.0 if weight is None else weight))
         absent = int(np.argmin(mass))
         if not mass[absent] > 0:
             raise ValueError(
@@ -159,13 +164,7 @@ def check_classes(y: jax.Array, weight: jax.Array | None) -> None:
             )
 
 
-@jax.jit
-def _largest_share(y: jax.Array, weight: jax.Array | None) -> jax.Array:
-    """The largest weighted label of every class, (2,) or (K,)."""
-    w = jnp.ones(()) if weight is None else weight
-    if y.ndim == 1:
-        return jnp.stack([jnp.max((1 - y) * w), jnp.max(y * w)])
-    return jnp.max(y * jnp.broadcast_to(w, y.shape[:1])[:, None], axis=0)
+_class_shares = jax.jit(class_shares)
 
 
 def check_offset(offset: Any, X: Features, y: jax.Array) -> jax.Array | None:

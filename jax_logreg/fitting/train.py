@@ -62,7 +62,8 @@ def train(
         driver.refuse_unmet_needs(oracle, solver, theta.size)
     *firsts, last = solvers
     for solver in firsts:
-        limit = _FIRST_STEPS if max_steps is None else min(_FIRST_STEPS, max_steps)
+        limit = min(_FIRST_STEPS, solver.default_max_steps)
+        limit = limit if max_steps is None else min(limit, max_steps)
         run = _run(oracle, solver, theta, tol, limit, progress)
         taken = int(run.num_steps)
         if int(run.status) not in (RUNNING, Status.STALLED) or taken == max_steps:
@@ -81,6 +82,11 @@ def result_of(oracle: ModelOracle, solver: Solver, run: driver.Run, tol: jax.Arr
     name, how = repr(solver), _how_to_look(oracle, solver)
     if how is Look.HESSIAN:  # nothing of the solver's is used: one program for all
         solver, run = Newton(), run._replace(state=State(run.state.point, run.state.stalled))
+        if all(map(is_known, jax.tree.leaves((oracle, run, tol)))):
+            # Most fits need no more than this, and it compiles in a third of the time.
+            result = _assemble(oracle, solver, run, tol, Look.REGULAR)
+            if int(result.status) == Status.CONVERGED:
+                return replace(result, solver=name)
     return replace(_assemble(oracle, solver, run, tol, how), solver=name)
 
 

@@ -145,4 +145,4 @@ def _not_finite(name: str, given: Any, index: tuple[int, ...]) -> str:
 
 def is_sparse(x: Any) -> bool:
     """Whether x is a sparse matrix of SciPy's or JAX's."""
-    return hasattr(x, "tocsr") or hasattr(x, "todense")
+    return hasattr(x, "toarray") or hasattr(x, "todense")

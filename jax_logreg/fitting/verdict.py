@@ -157,7 +157,7 @@ def _look_with_products(oracle: Oracle, solver: Solver, state: State) -> _Look:
 def _look_at_regular(oracle: Oracle, point: Point) -> _Look:
     """The exact direction of a Hessian that is not singular."""
     direction = newton_direction(oracle, point, singular=False)
-    settled = ~oracle.moves(direction.step, _SETTLED_LOGIT)  # False on NaN
+    settled = (direction.rank >= 0) & ~oracle.moves(direction.step, _SETTLED_LOGIT)
     return _Look(direction, settled, jnp.asarray(False))
 
 

@@ -102,10 +102,16 @@ def recedes(objective: Objective, direction: jax.Array, rtol: float = 0.0) -> ja
 def is_bounded_by_design(objective: Objective) -> jax.Array:
     """Whether every coefficient is penalised and every class occurs: a minimum exists."""
     coef, _ = objective.split(jnp.zeros(objective.num_parameters, objective.X.dtype))
-    columns = objective.y if objective.class_shape else jnp.stack([1 - objective.y, objective.y], 1)
-    occurs = jnp.max(columns * objective.row_weights()[:, None], axis=0) > 0
-    held = jnp.all(occurs) if objective.fit_intercept else jnp.asarray(True)
+    held = jnp.all(class_shares(objective.y, objective.row_weight) > 0)
+    held = held if objective.fit_intercept else jnp.asarray(True)
     return held & jnp.all(objective.penalty.curvature(coef) > 0)
+
+
+def class_shares(y: jax.Array, weight: jax.Array) -> jax.Array:
+    """The largest weighted label of every class, (2,) or (K,): zero where one never occurs."""
+    if y.ndim == 1:
+        return jnp.stack([jnp.max((1 - y) * weight), jnp.max(y * weight)])
+    return jnp.max(y * jnp.broadcast_to(weight, y.shape[:1])[:, None], axis=0)
 
 
 def separates(objective: Objective, theta: jax.Array, value: jax.Array) -> jax.Array:

@@ -159,7 +159,7 @@ def make_objective(
 def _shares(weight: jax.Array) -> jax.Array:
     """w / Σw."""
     # Neither the sum of huge weights may overflow nor the reciprocal of their size
-    # underflow: XLA divides by multiplying.
+    # underflow: XLA divides by multiplying, and joins two divisions where it may.
     root = jnp.sqrt(jnp.max(weight))
-    weight = weight / root / root
+    weight = jax.lax.optimization_barrier(weight / root) / root
     return weight / jnp.sum(weight)

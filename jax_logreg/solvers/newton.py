@@ -42,10 +42,10 @@ class Newton(Solver):
 
     Attributes:
         singular: whether to go on where H is singular, by its eigenvalues; without it the
-            method stalls there, and a batch of fits costs half.
+            method stalls there, compiles in half the time, and a batch costs half.
     """
 
-    singular: bool = field(default=True, metadata={"static": True})
+    singular: bool = field(default=True, repr=False, metadata={"static": True})
 
     needs = frozenset({"gradient", "hessian", "along"})
     default_max_steps = 100
@@ -55,7 +55,8 @@ class Newton(Solver):
 
     def step(self, oracle: Oracle, state: State) -> State:
         direction = newton_direction(oracle, state.point, singular=self.singular)
-        return newton_move(oracle, state, direction.step)
+        moved = newton_move(oracle, state, direction.step)
+        return moved._replace(stalled=moved.stalled | (direction.rank < 0))
 
 
 def newton_move(oracle: Oracle, state: State, direction: jax.Array) -> State:
@@ -124,9 +125,9 @@ def _round_off(H: jax.Array) -> float:
 
 
 def regular_solve(H: jax.Array, b: jax.Array) -> Direction:
-    """The x that solves Hx = b by Cholesky alone; where H is singular NaN, and rank −1."""
+    """The x that solves Hx = b by Cholesky alone; where H is singular zero, and rank −1."""
     system = _scaled(H, b)
-    x = jnp.where(system.sound, system.solve(), jnp.nan)
+    x = jnp.where(system.sound, system.solve(), 0)
     return Direction(x, jnp.where(system.sound, H.shape[0], -1), jnp.zeros_like(x))
 
 

@@ -191,12 +191,11 @@ def test_whole_numbers_and_small_floats_become_floats_that_can_be_trained():
 
 
 def test_labels_choose_the_model():
-    features = jnp.asarray(X)
-    assert check_labels(Y, features, None).shape == (4,)
-    assert check_labels(Y.astype(bool), features, None).shape == (4,)
-    assert check_labels(np.array([0, 1, 2, 1]), features, None).shape == (4, 3)
-    assert check_labels(Y, features, 2).shape == (4, 2)
-    assert check_labels(K3, features, None).shape == (4, 3)
+    assert check_labels(Y, 4, None).shape == (4,)
+    assert check_labels(Y.astype(bool), 4, None).shape == (4,)
+    assert check_labels(np.array([0, 1, 2, 1]), 4, None).shape == (4, 3)
+    assert check_labels(Y, 4, 2).shape == (4, 2)
+    assert check_labels(K3, 4, None).shape == (4, 3)
 
 
 def test_a_solver_of_ones_own_is_accepted():
