@@ -1,15 +1,33 @@
 """Both precisions for whoever asks: x64 off and on, scoped, never global."""
 
+import itertools
 import os
+from pathlib import Path
 
 # Two devices, so that "the device of the data" is a choice. Read when JAX first computes.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+
 
 import jax
 import jax.numpy as jnp
 import pytest
 
 from tests.problems import MODELS, make_problem
+
+_MAPS = Path("/proc/self/maps")
+_LOOK_EVERY = 25
+_MANY_MAPS = 30_000
+_tests = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def few_programs():
+    """Every compiled program holds some memory maps, and Linux gives a process 65530: in a
+    long run the compiler would crash for want of one."""
+    yield
+    due = next(_tests) % _LOOK_EVERY == 0 and _MAPS.exists()
+    if due and _MAPS.read_bytes().count(b"\n") > _MANY_MAPS:
+        jax.clear_caches()
 
 
 @pytest.fixture(params=["float32", "float64"])
