@@ -33,7 +33,7 @@ class AnalyticOracle(ModelOracle):
     def _from_logits(self, theta: jax.Array, eta: jax.Array) -> Point:
         F = self.objective
         rows = loss_and_residual(eta, F.y)
-        value = F.mean(rows.loss) + F.penalty.value(F.split(theta)[0])
+        value = F.value_from_losses(rows.loss, F.split(theta)[0])
         return Point(theta, value, gradient_from_residual(F, theta, rows.residual), eta)
 
     def value(self, theta: jax.Array) -> jax.Array:
@@ -54,7 +54,7 @@ class AnalyticOracle(ModelOracle):
         def at(t: jax.Array) -> tuple[jax.Array, jax.Array]:
             theta = point.theta + t * direction
             rows = loss_and_residual(point.logits + t * z, F.y)
-            value = F.mean(rows.loss) + F.penalty.value(F.split(theta)[0])
+            value = F.value_from_losses(rows.loss, F.split(theta)[0])
             along = rows.residual * z if z.ndim == 1 else jnp.sum(rows.residual * z, axis=1)
             return value, F.mean(along) + jnp.sum(penalty * theta * direction)
 

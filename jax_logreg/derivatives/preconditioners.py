@@ -69,12 +69,17 @@ class Dense(Preconditioner):
         return (solved.astype(vector.dtype) * self.scale[:, None]).reshape(-1)
 
 
+def unit_scale(M: jax.Array) -> jax.Array:
+    """The diagonal of S for which SMS has a unit diagonal, (q,): then the units of a column
+    decide nothing about rank."""
+    diagonal = jnp.abs(jnp.diag(M))
+    return jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 1)
+
+
 def invert(M: jax.Array) -> Dense:
     """A positive definite M, (q, q), inverted; what is singular to round-off is lifted."""
-    diagonal = jnp.diag(M)
-    scale = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 1)
-    rough = scale.astype(M.dtype)
-    scaled = M * rough[:, None] * rough[None, :]
+    scale = unit_scale(M)
+    scaled = M * scale[:, None] * scale[None, :]
     identity = jnp.eye(len(scale), dtype=M.dtype)
     lift = len(scale) * jnp.finfo(M.dtype).eps
     inverse = cho_solve((jnp.linalg.cholesky(scaled + lift * identity), True), identity)
@@ -84,7 +89,7 @@ def invert(M: jax.Array) -> Dense:
 
 
 def bound_gram(objective: Objective) -> Dense:
-    """Böhning's bound one inverse for all classes."""
+    """Böhning's bound, one inverse for all classes."""
     weight = _bound_constant(objective) * objective.row_weights()
     q = objective.X.shape[1] + objective.fit_intercept
     M = bordered_gram(objective, weight, rough_dtype(q, objective.X.dtype))

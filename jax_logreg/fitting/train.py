@@ -58,23 +58,21 @@ def train(
         max_steps: of all together; the solvers' own limits if absent.
         progress: see ``fit``.
     """
-    for solver in solvers:
-        driver.refuse_unmet_needs(oracle, solver, theta.size)
-    *firsts, last = solvers
-    for solver in firsts:
-        limit = min(_FIRST_STEPS, solver.default_max_steps)
-        limit = limit if max_steps is None else min(limit, max_steps)
-        run = _run(oracle, solver, theta, tol, limit, progress)
-        taken = int(run.num_steps)
-        if int(run.status) not in (RUNNING, Status.STALLED) or taken == max_steps:
-            return run, solver
-        theta = run.state.point.theta
-        max_steps = None if max_steps is None else max_steps - taken
-        report = progress and _counting_from(taken, progress)
-        rest, last = train(oracle, solvers[1:], theta, tol, max_steps, report)
-        return _joined(run, rest), last
-    limit = last.default_max_steps if max_steps is None else max_steps
-    return _run(oracle, last, theta, tol, limit, progress), last
+    solver, *others = solvers
+    driver.refuse_unmet_needs(oracle, solver, theta.size)
+    if not others:
+        limit = solver.default_max_steps if max_steps is None else max_steps
+        return _run(oracle, solver, theta, tol, limit, progress), solver
+    limit = min(_FIRST_STEPS, solver.default_max_steps)
+    limit = limit if max_steps is None else min(limit, max_steps)
+    run = _run(oracle, solver, theta, tol, limit, progress)
+    taken = int(run.num_steps)
+    if int(run.status) not in (RUNNING, Status.STALLED) or taken == max_steps:
+        return run, solver
+    max_steps = None if max_steps is None else max_steps - taken
+    report = progress and _counting_from(taken, progress)
+    rest, last = train(oracle, others, run.state.point.theta, tol, max_steps, report)
+    return _joined(run, rest), last
 
 
 def result_of(oracle: ModelOracle, solver: Solver, run: driver.Run, tol: jax.Array) -> FitResult:

@@ -100,7 +100,11 @@ class Objective:
 
     def value_from_logits(self, eta: jax.Array, coef: jax.Array) -> jax.Array:
         """F where η is already known: no product with X."""
-        return self.mean(cross_entropy(eta, self.y)) + self.penalty.value(coef)
+        return self.value_from_losses(cross_entropy(eta, self.y), coef)
+
+    def value_from_losses(self, loss: jax.Array, coef: jax.Array) -> jax.Array:
+        """F where the loss of every row is already known, (n,)."""
+        return self.mean(loss) + self.penalty.value(coef)
 
     def value(self, theta: jax.Array) -> jax.Array:
         """F(θ), a scalar: mean nats a row, plus the penalty."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 
 from jax_logreg.derivatives.oracle import Oracle, Point
+from jax_logreg.derivatives.preconditioners import unit_scale
 from jax_logreg.solvers.base import Solver, State
 from jax_logreg.solvers.line_search import Search, search
 
@@ -112,8 +113,7 @@ class _Scaled(NamedTuple):
 
 
 def _scaled(H: jax.Array, b: jax.Array) -> _Scaled:
-    diagonal = jnp.abs(jnp.diag(H))
-    scale = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 1)
+    scale = unit_scale(H)
     matrix = H * scale[:, None] * scale[None, :]
     factor = jnp.linalg.cholesky(matrix)
     sound = jnp.min(jnp.diag(factor)) ** 2 > _TRUSTED_PIVOT * _round_off(H)  # False on NaN
