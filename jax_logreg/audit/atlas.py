@@ -10,6 +10,7 @@ from jax_logreg.audit.compare import Comparison, compare
 from jax_logreg.derivatives import analytic, autodiff
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.autodiff import AutodiffOracle
+from jax_logreg.derivatives.oracle import Oracle
 from jax_logreg.objective.model import probability
 from jax_logreg.objective.objective import Objective
 from jax_logreg.objective.products import row_squares
@@ -61,6 +62,11 @@ def _oracle_formula(name: str, ask: Callable[..., jax.Array]) -> Formula:
     return Formula(name, by_hand, by_autodiff, lambda F, theta, vector: (F, theta, vector))
 
 
+def _gradient_on_a_line(oracle: Oracle, theta: jax.Array, vector: jax.Array) -> jax.Array:
+    line, step = oracle.along(oracle.at(theta), vector), jnp.asarray(0.5, theta.dtype)
+    return line.point(step, line.at(step)).gradient
+
+
 FORMULAS = (
     _row_formula("dσ/dz", "sigmoid_derivative", lambda F, eta, coef: (eta,)),
     _row_formula("∂softmax/∂z", "softmax_jacobian", lambda F, eta, coef: (jnp.atleast_2d(eta),)),
@@ -77,14 +83,9 @@ FORMULAS = (
     _oracle_formula("solver: ∇²F · v", lambda oracle, t, v: oracle.hvp(oracle.at(t), v)),
     _oracle_formula(
         "solver: slope on a line",
-        lambda oracle, t, v: oracle.along(oracle.at(t), v).at(jnp.asarray(0.5, t.dtype))[1],
+        lambda oracle, t, v: oracle.along(oracle.at(t), v).at(jnp.asarray(0.5, t.dtype)).slope,
     ),
-    _oracle_formula(
-        "solver: ∇F on a line",
-        lambda oracle, t, v: (
-            oracle.along(oracle.at(t), v).point(jnp.asarray(0.5, t.dtype)).gradient
-        ),
-    ),
+    _oracle_formula("solver: ∇F on a line", _gradient_on_a_line),
     _oracle_formula("solver: ∇ of value", lambda oracle, t, v: jax.grad(oracle.value)(t)),
 )
 

@@ -11,11 +11,13 @@ from jax.custom_derivatives import SymbolicZero
 from jax_logreg.derivatives.assembly import (
     gradient_from_residual,
     hessian_from_logits,
+    hvp_from_changes,
     hvp_from_curvature,
     penalty_curvature,
 )
-from jax_logreg.derivatives.oracle import Line, ModelOracle, Point
+from jax_logreg.derivatives.oracle import Curved, Line, ModelOracle, Point, Trial
 from jax_logreg.derivatives.rows import curvature, loss_and_residual
+from jax_logreg.objective.geometry import furthest
 from jax_logreg.objective.objective import Objective
 
 
@@ -27,8 +29,7 @@ class AnalyticOracle(ModelOracle):
     objective: Objective
 
     def at(self, theta: jax.Array) -> Point:
-        F = self.objective
-        return self._from_logits(theta, F.add_offset(F.linear(theta)))
+        return self._from_logits(theta, self.objective.add_offset(self.objective.linear(theta)))
 
     def _from_logits(self, theta: jax.Array, eta: jax.Array) -> Point:
         F = self.objective
@@ -46,20 +47,30 @@ class AnalyticOracle(ModelOracle):
         known = curvature(point.logits)
         return lambda vector: hvp_from_curvature(self.objective, known, vector)
 
+    def at_with_curvature(self, theta: jax.Array, direction: jax.Array) -> tuple[Point, Curved]:
+        F = self.objective
+        linear, z = F.linear_of_both(theta, direction)
+        point = self._from_logits(theta, F.add_offset(linear))
+        product = hvp_from_changes(F, curvature(point.logits), direction, z)
+        return point, Curved(direction, product, furthest(z))
+
     def along(self, point: Point, direction: jax.Array) -> Line:
         F = self.objective
         z = F.linear(direction)
         penalty = penalty_curvature(F)
 
-        def at(t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def at(t: jax.Array) -> Trial:
             theta = point.theta + t * direction
             rows = loss_and_residual(point.logits + t * z, F.y)
             value = F.value_from_losses(rows.loss, F.split(theta)[0])
             along = rows.residual * z if z.ndim == 1 else jnp.sum(rows.residual * z, axis=1)
-            return value, F.mean(along) + jnp.sum(penalty * theta * direction)
+            slope = F.mean(along) + jnp.sum(penalty * theta * direction)
+            return Trial(value, slope, rows.residual)
 
-        def there(t: jax.Array) -> Point:
-            return self._from_logits(point.theta + t * direction, point.logits + t * z)
+        def there(t: jax.Array, trial: Trial) -> Point:
+            theta = point.theta + t * direction
+            slope = gradient_from_residual(F, theta, trial.rows)
+            return Point(theta, trial.value, slope, point.logits + t * z)
 
         return Line(at, there)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.derivatives.oracle import Line, ModelOracle, Point
+from jax_logreg.derivatives.oracle import Line, ModelOracle, Point, Trial
 from jax_logreg.objective.losses import cross_entropy, cross_entropy_of_probability
 from jax_logreg.objective.model import logits, sigmoid, softmax
 from jax_logreg.objective.objective import Objective
@@ -115,4 +115,5 @@ class AutodiffOracle(ModelOracle):
             coef, _ = F.split(point.theta + t * direction)
             return F.value_from_logits(point.logits + t * z, coef)
 
-        return Line(jax.value_and_grad(value), lambda t: self.at(point.theta + t * direction))
+        along = jax.value_and_grad(value)
+        return Line(lambda t: Trial(*along(t)), lambda t, _: self.at(point.theta + t * direction))

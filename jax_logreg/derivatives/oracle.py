@@ -2,12 +2,11 @@ r"""All that a solver may ask about a function, at one pass over the data a ques
 
 A solver never sees data: it asks an oracle for a :class:`Point`, for curvature at a
 point it already has, and for the function along a line. The oracles of the logistic
-objective are ``analytic.AnalyticOracle`` and ``autodiff.AutodiffOracle``; any other
-smooth function has :class:`FunctionOracle`.
+objective are ``AnalyticOracle`` and ``AutodiffOracle``; any other smooth function has
+``FunctionOracle``.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -22,6 +21,7 @@ from jax_logreg.derivatives.preconditioners import (
 from jax_logreg.objective.geometry import (
     centre_classes,
     curvature_bound,
+    furthest,
     ignores,
     is_bounded_by_design,
     pin_class_shifts,
@@ -59,16 +59,44 @@ class Point(NamedTuple):
     logits: jax.Array
 
 
+class Trial(NamedTuple):
+    """One step along a line that was looked at.
+
+    Attributes:
+        value: F there.
+        slope: along the line.
+        rows: what the point there can be made from; () where nothing is kept.
+    """
+
+    value: jax.Array
+    slope: jax.Array
+    rows: Any = ()
+
+
 class Line(NamedTuple):
     """F along a direction d from a point.
 
     Attributes:
-        at: t ↦ (F(θ + t·d), its slope in t).
-        point: t ↦ the point θ + t·d.
+        at: t ↦ the trial of θ + t·d.
+        point: t and its trial ↦ the point θ + t·d.
     """
 
-    at: Callable[[jax.Array], tuple[jax.Array, jax.Array]]
-    point: Callable[[jax.Array], Point]
+    at: Callable[[jax.Array], Trial]
+    point: Callable[[jax.Array, Trial], Point]
+
+
+class Curved(NamedTuple):
+    """The curvature at a point along a direction.
+
+    Attributes:
+        direction: v, (P,).
+        product: Hessian times v, (P,).
+        reach: how far v moves a logit at most.
+    """
+
+    direction: jax.Array
+    product: jax.Array
+    reach: jax.Array
 
 
 class Oracle:
@@ -105,6 +133,11 @@ class Oracle:
     def hvp(self, point: Point, vector: jax.Array) -> jax.Array:
         """Hessian times vector at a point, (P,)."""
         return self.products_at(point)(vector)
+
+    def at_with_curvature(self, theta: jax.Array, direction: jax.Array) -> tuple[Point, Curved]:
+        """The point θ and the curvature there along one direction."""
+        point = self.at(theta)
+        return point, Curved(direction, self.hvp(point, direction), self.reach(direction))
 
     def along(self, point: Point, direction: jax.Array) -> Line:
         """F, its slope and its points at θ + t·d for any t."""
@@ -162,9 +195,9 @@ class Oracle:
         """Whether nothing in F itself rules a direction of recession out."""
         return jnp.asarray(False)
 
-    def moves(self, direction: jax.Array, reach: float) -> jax.Array:
-        """Whether a step along a direction moves some logit by more than ``reach``."""
-        return jnp.asarray(False)
+    def reach(self, direction: jax.Array) -> jax.Array:
+        """How far a step along a direction moves a logit at most; zero where there is none."""
+        return jnp.zeros((), direction.dtype)
 
     def ignores(self, direction: jax.Array) -> jax.Array:
         """Whether a direction moves no logit at all, to the rounding of Xd."""
@@ -247,53 +280,11 @@ class ModelOracle(Oracle):
     def can_recede(self) -> jax.Array:
         return ~is_bounded_by_design(self.objective)
 
-    def moves(self, direction: jax.Array, reach: float) -> jax.Array:
-        z = self.objective.linear(direction)
-        if z.ndim == 2:
-            z = jnp.max(z, axis=1) - jnp.min(z, axis=1)
-        # NaN moves: what cannot be computed settles nothing.
-        return ~(jnp.max(jnp.abs(z)) <= reach)
+    def reach(self, direction: jax.Array) -> jax.Array:
+        return furthest(self.objective.linear(direction))
 
     def ignores(self, direction: jax.Array) -> jax.Array:
         return ignores(self.objective, direction)
 
     def at_even_odds(self, point: Point) -> Point:
         return self.at(jnp.zeros_like(point.theta))
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class FunctionOracle(Oracle):
-    """The oracle of any smooth function of a vector, by autodiff.
-
-    Attributes:
-        function: (θ, *args) ↦ scalar.
-        args: arrays that the function needs; traced, never folded into the program.
-
-    >>> bowl = FunctionOracle(lambda t, c: jnp.sum((t - c) ** 2), (jnp.ones(2),))
-    >>> bowl.at(jnp.zeros(2)).gradient.tolist()
-    [-2.0, -2.0]
-    """
-
-    function: Callable[..., jax.Array] = field(metadata={"static": True})
-    args: Any = ()
-
-    offers = frozenset({"gradient", "hessian", "hvp", "along"})
-
-    def at(self, theta: jax.Array) -> Point:
-        return Point(theta, *jax.value_and_grad(self.value)(theta), jnp.zeros(0, theta.dtype))
-
-    def value(self, theta: jax.Array) -> jax.Array:
-        return self.function(theta, *self.args)
-
-    def hessian(self, point: Point) -> jax.Array:
-        return jax.hessian(self.value)(point.theta)
-
-    def products_at(self, point: Point) -> Callable[[jax.Array], jax.Array]:
-        return lambda v: jax.jvp(jax.grad(self.value), (point.theta,), (v,))[1]
-
-    def along(self, point: Point, direction: jax.Array) -> Line:
-        return Line(
-            jax.value_and_grad(lambda t: self.value(point.theta + t * direction)),
-            lambda t: self.at(point.theta + t * direction),
-        )

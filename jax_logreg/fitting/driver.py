@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.derivatives.oracle import Oracle
+from jax_logreg.derivatives.oracle import Curved, Oracle
 from jax_logreg.fitting.result import History
 from jax_logreg.fitting.verdict import RUNNING, gradient_norm, judge
 from jax_logreg.solvers.base import Solver, State
@@ -19,12 +19,15 @@ class Run(NamedTuple):
         num_steps: taken so far.
         status: ``RUNNING``, or the reason to stop.
         history: the curve so far, NaN ahead.
+        curved: the curvature at a verified point along the next step, for the closing look;
+            None where that has no use for it.
     """
 
     state: State
     num_steps: jax.Array
     status: jax.Array
     history: History
+    curved: Curved | None = None
 
 
 def refuse_unmet_needs(oracle: Oracle, solver: Solver, num_parameters: int) -> None:
@@ -40,12 +43,22 @@ def refuse_unmet_needs(oracle: Oracle, solver: Solver, num_parameters: int) -> N
         )
 
 
-def start(oracle: Oracle, solver: Solver, theta: jax.Array, tol: jax.Array, max_steps: int) -> Run:
+def start(
+    oracle: Oracle,
+    solver: Solver,
+    theta: jax.Array,
+    tol: jax.Array,
+    max_steps: int,
+    *,
+    curved: bool = False,
+) -> Run:
     """The run before its first step, already judged: a start at the answer takes none."""
     state = jax.tree.map(_settle_dtype, solver.init(oracle, oracle.centre(theta)))
     blank = jnp.full(max_steps + 1, jnp.nan, theta.dtype)
     steps = jnp.zeros((), jnp.int32)
-    run = Run(state, steps, judge(oracle, state, tol), History(blank, blank))
+    nothing = jnp.full_like(theta, jnp.nan)
+    along = Curved(nothing, nothing, nothing[0]) if curved else None
+    run = Run(state, steps, judge(oracle, state, tol), History(blank, blank), along)
     return run._replace(history=_record(run))
 
 
@@ -56,25 +69,31 @@ def advance(oracle: Oracle, solver: Solver, run: Run, tol: jax.Array, until: jax
         return (run.status == RUNNING) & (run.num_steps < until)
 
     def leg(run: Run) -> Run:
-        return _verify(oracle, jax.lax.while_loop(unfinished, step, run), tol)
+        return _verify(oracle, solver, jax.lax.while_loop(unfinished, step, run), tol)
 
     def step(run: Run) -> Run:
         state = solver.step(oracle, run.state)
-        run = Run(state, run.num_steps + 1, judge(oracle, state, tol), run.history)
+        status = judge(oracle, state, tol)
+        run = run._replace(state=state, num_steps=run.num_steps + 1, status=status)
         return run._replace(history=_record(run))
 
     return jax.lax.while_loop(unfinished, leg, run)
 
 
-def _verify(oracle: Oracle, run: Run, tol: jax.Array) -> Run:
+def _verify(oracle: Oracle, solver: Solver, run: Run, tol: jax.Array) -> Run:
     """The run with its point made anew from θ alone, and judged again.
 
     Steps along a line renew the logits by adding to them, and classes may have drifted off
     their centre: by round-off, but what is returned is computed from θ.
     """
-    state = run.state._replace(point=oracle.at(oracle.centre(run.state.point.theta)))
-    status = judge(oracle, state, tol)
-    run = Run(state, run.num_steps, status, run.history)
+    theta, curved = oracle.centre(run.state.point.theta), None
+    if run.curved is None:
+        point = oracle.at(theta)
+    else:
+        step = -solver.divide_by_hessian(oracle, run.state, run.state.point.gradient)
+        point, curved = oracle.at_with_curvature(theta, step)
+    state = run.state._replace(point=point)
+    run = run._replace(state=state, status=judge(oracle, state, tol), curved=curved)
     return run._replace(history=_record(run))
 
 

@@ -27,16 +27,21 @@ Progress = Callable[[int, float, float], None]
 
 
 _can_recede = jax.jit(lambda oracle: oracle.can_recede())
-_start = jax.jit(driver.start, static_argnames="max_steps")
+_start = jax.jit(driver.start, static_argnames=("max_steps", "curved"))
 _advance = jax.jit(driver.advance)
 
 
-@partial(jax.jit, static_argnames="max_steps")
+@partial(jax.jit, static_argnames=("max_steps", "curved"))
 def _run_whole(
-    oracle: ModelOracle, solver: Solver, theta: jax.Array, tol: jax.Array, max_steps: int
+    oracle: ModelOracle,
+    solver: Solver,
+    theta: jax.Array,
+    tol: jax.Array,
+    max_steps: int,
+    curved: bool,
 ) -> driver.Run:
     """The whole loop of one solver in one program."""
-    run = driver.start(oracle, solver, theta, tol, max_steps)
+    run = driver.start(oracle, solver, theta, tol, max_steps, curved=curved)
     return driver.advance(oracle, solver, run, tol, jnp.asarray(max_steps))
 
 
@@ -79,7 +84,8 @@ def result_of(oracle: ModelOracle, solver: Solver, run: driver.Run, tol: jax.Arr
     """The end of a run, judged: by a Hessian where that is cheap, or was used anyway."""
     name, how = repr(solver), _how_to_look(oracle, solver)
     if how is Look.HESSIAN:  # nothing of the solver's is used: one program for all
-        solver, run = Newton(), run._replace(state=State(run.state.point, run.state.stalled))
+        bare = State(run.state.point, run.state.stalled)
+        solver, run = Newton(), run._replace(state=bare, curved=None)
         if all(map(is_known, jax.tree.leaves((oracle, run, tol)))):
             # Most fits need no more than this, and it compiles in a third of the time.
             result = _assemble(oracle, solver, run, tol, Look.REGULAR)
@@ -104,7 +110,7 @@ def assemble(
     oracle: ModelOracle, solver: Solver, run: driver.Run, tol: jax.Array, how: Look
 ) -> FitResult:
     """The judged result, in one program."""
-    end = verdict.conclude(oracle, solver, run.state, run.status, tol, how=how)
+    end = verdict.conclude(oracle, solver, run.state, run.status, tol, how=how, curved=run.curved)
     coef, intercept = oracle.objective.split(end.point.theta)
     return FitResult(
         coef=coef,
@@ -131,11 +137,12 @@ def _run(
     progress: Progress | None,
 ) -> driver.Run:
     """The whole loop at once, or left now and then for a report."""
+    curved = _how_to_look(oracle, solver) is Look.PRODUCTS and "hvp" in oracle.offers
     if progress is None:
-        return _run_whole(oracle, solver, theta, tol, max_steps)
+        return _run_whole(oracle, solver, theta, tol, max_steps, curved)
     if not all(map(is_known, jax.tree.leaves((oracle, solver, theta, tol)))):
         raise ValueError("progress works outside jit and vmap only: leave it out inside them.")
-    run = _start(oracle, solver, theta, tol, max_steps)
+    run = _start(oracle, solver, theta, tol, max_steps, curved=curved)
     stride = 1
     while True:
         began = time.perf_counter()

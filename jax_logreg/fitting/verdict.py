@@ -11,13 +11,14 @@ Zᵀ W (μ + D(Xd) − y) = g + Hd = 0, still lie strictly between 0 and 1: they
 dual problem in its interior, which rules every direction of recession out.
 """
 
+from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.derivatives.oracle import Oracle, Point
+from jax_logreg.derivatives.oracle import Curved, Oracle, Point
 from jax_logreg.fitting.result import Status
 from jax_logreg.solvers.base import Solver, State
 from jax_logreg.solvers.newton import Direction, newton_direction, newton_move
@@ -27,6 +28,8 @@ RUNNING = -1
 
 # What a Newton direction by products leaves of the gradient; the criterion has room for it.
 _CG_TOL = 0.1
+# Where a minimum exists for certain, the direction only tells how near it is.
+_ONE_PRODUCT_TOL = 0.3
 # Half of the 1 that the criterion allows, for round-off in d.
 _SETTLED_LOGIT = 0.5
 # On separated data each Newton step gains one unit of logit and sheds a factor e of what
@@ -73,7 +76,14 @@ class Look(Enum):
 
 
 def conclude(
-    oracle: Oracle, solver: Solver, state: State, stopped: jax.Array, tol: jax.Array, *, how: Look
+    oracle: Oracle,
+    solver: Solver,
+    state: State,
+    stopped: jax.Array,
+    tol: jax.Array,
+    *,
+    how: Look,
+    curved: Curved | None = None,
 ) -> Verdict:
     """After the last step: look once more, with the curvature the loop did not pay for.
 
@@ -84,11 +94,12 @@ def conclude(
         stopped: the loop's status, ``RUNNING`` at the step limit.
         tol: bound on the gradient norm.
         how: the way of looking.
+        curved: the curvature along one direction there, if it is known.
     """
     point = state.point
 
     def by_products() -> _Look:
-        return _look_with_products(oracle, solver, state)
+        return _look_with_products(oracle, solver, state, curved)
 
     def by_hessian() -> _Look:
         return _look_with_hessian(oracle, point)
@@ -132,7 +143,21 @@ def _status(point: Point, stopped: jax.Array, tol: jax.Array, look: _Look) -> ja
     return jnp.where(lost, int(Status.NOT_FINITE), status)
 
 
-def _look_with_products(oracle: Oracle, solver: Solver, state: State) -> _Look:
+def _settles(oracle: Oracle, step: jax.Array) -> jax.Array:
+    """Whether a step moves every logit by less than the criterion allows; NaN does not."""
+    return oracle.reach(step) <= _SETTLED_LOGIT
+
+
+class _Way(NamedTuple):
+    """An approximate Newton direction, and how far it moves a logit."""
+
+    step: jax.Array
+    reach: jax.Array
+
+
+def _look_with_products(
+    oracle: Oracle, solver: Solver, state: State, curved: Curved | None
+) -> _Look:
     """From Hessian-vector products alone: an approximate direction; the rank only where a
     penalty settles it."""
     point = state.point
@@ -143,10 +168,22 @@ def _look_with_products(oracle: Oracle, solver: Solver, state: State) -> _Look:
     def divide(vector: jax.Array) -> jax.Array:
         return solver.divide_by_hessian(oracle, state, vector)
 
-    products = oracle.products_at(point)
-    step = conjugate_gradients(products, -point.gradient, divide, _CG_TOL)
-    settled = ~oracle.moves(step, _SETTLED_LOGIT)
+    def by_many() -> _Way:
+        product = oracle.products_at(point)
+        step = conjugate_gradients(product, -point.gradient, divide, _CG_TOL)
+        return _Way(step, oracle.reach(step))
+
+    def by_one(curved: Curved, share: jax.Array) -> _Way:
+        return _Way(share * curved.direction, jnp.abs(share) * curved.reach)
+
     open_end = oracle.can_recede()
+    if curved is None:
+        way = by_many()
+    else:
+        share, left = _line_minimum(point.gradient, curved, divide)
+        enough = left <= jnp.where(open_end, _CG_TOL, _ONE_PRODUCT_TOL)
+        way = jax.lax.cond(enough, lambda: by_one(curved, share), by_many)
+    step, settled = way.step, way.reach <= _SETTLED_LOGIT
     separated = jax.lax.cond(
         open_end & ~settled, lambda: oracle.recedes(step), lambda: jnp.asarray(False)
     )
@@ -154,10 +191,21 @@ def _look_with_products(oracle: Oracle, solver: Solver, state: State) -> _Look:
     return _Look(Direction(step, rank, jnp.zeros_like(step)), settled, separated)
 
 
+def _line_minimum(
+    gradient: jax.Array, curved: Curved, divide: Callable[[jax.Array], jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    """The Newton step along one direction, and what it leaves of the gradient, as a share in
+    the norm of M⁻¹; NaN where there is no curvature."""
+    share = -jnp.vdot(gradient, curved.direction) / jnp.vdot(curved.direction, curved.product)
+    left = gradient + share * curved.product
+    size = jnp.vdot(gradient, divide(gradient))
+    return share, jnp.sqrt(jnp.vdot(left, divide(left)) / size)
+
+
 def _look_at_regular(oracle: Oracle, point: Point) -> _Look:
     """The exact direction of a Hessian that is not singular."""
     direction = newton_direction(oracle, point, singular=False)
-    settled = (direction.rank >= 0) & ~oracle.moves(direction.step, _SETTLED_LOGIT)
+    settled = (direction.rank >= 0) & _settles(oracle, direction.step)
     return _Look(direction, settled, jnp.asarray(False))
 
 
@@ -175,7 +223,7 @@ def _look_with_hessian(oracle: Oracle, point: Point) -> _Look:
         lambda: ~oracle.ignores(direction.null),
         lambda: jnp.asarray(False),
     )
-    settled = ~blind & ~oracle.moves(direction.step, _SETTLED_LOGIT)
+    settled = ~blind & _settles(oracle, direction.step)
     wanted = can_recede & ~settled
     begin = jax.lax.cond(blind & wanted, oracle.at_even_odds, lambda point: point, point)
     return _Look(direction, settled, _follow_newton(oracle, begin, wanted))
@@ -194,7 +242,7 @@ def _follow_newton(oracle: Oracle, begin: Point, wanted: jax.Array) -> jax.Array
     def step(probe: _Probe) -> _Probe:
         direction = newton_direction(oracle, probe.state.point).step
         separated = oracle.recedes(direction) | oracle.separates(probe.state.point)
-        is_open = ~separated & oracle.moves(direction, _SETTLED_LOGIT)
+        is_open = ~separated & ~_settles(oracle, direction)
         state = newton_move(oracle, probe.state, direction)
         return _Probe(state, is_open & ~state.stalled, separated, probe.steps + 1)
 

@@ -62,6 +62,13 @@ def _absolute(X: Features) -> Features:
     return X.map_values(jnp.abs) if isinstance(X, SparseFeatures) else jnp.abs(X)
 
 
+def furthest(z: jax.Array) -> jax.Array:
+    """The largest change of a logit, or of a difference of two logits of a row."""
+    if z.ndim == 2:
+        z = jnp.max(z, axis=1) - jnp.min(z, axis=1)
+    return jnp.max(jnp.abs(z))
+
+
 def recedes(objective: Objective, direction: jax.Array, rtol: float = 0.0) -> jax.Array:
     r"""Whether F falls for ever along ``direction``, so that it has no minimum.
 

@@ -8,6 +8,7 @@ stopping rule and the result belong to ``fitting``.
 from typing import Any, ClassVar, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jax_logreg.derivatives.oracle import Oracle, Point
 
@@ -45,6 +46,20 @@ class Solver:
     def step(self, oracle: Oracle, state: State) -> State:
         """The next state; traced once, run many times."""
         raise NotImplementedError
+
+    def run_roughly(self, oracle: Oracle, theta: jax.Array, left: float, steps: int) -> Point:
+        """Where some steps lead from θ; fewer where the gradient falls to ``left`` before."""
+
+        def unfinished(carry: tuple[State, jax.Array]) -> jax.Array:
+            state, taken = carry
+            norm = jnp.max(jnp.abs(state.point.gradient))
+            return (norm > left) & (taken < steps) & ~state.stalled
+
+        def step(carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
+            return self.step(oracle, carry[0]), carry[1] + 1
+
+        start = self.init(oracle, theta), jnp.zeros((), jnp.int32)
+        return jax.lax.while_loop(unfinished, step, start)[0].point
 
     def divide_by_hessian(self, oracle: Oracle, state: State, vector: jax.Array) -> jax.Array:
         """What is known here of H⁻¹ · vector, positive definite: by default the diagonal."""

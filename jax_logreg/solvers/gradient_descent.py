@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.oracle import Oracle
 from jax_logreg.solvers.base import Solver, State
-from jax_logreg.solvers.line_search import search
+from jax_logreg.solvers.line_search import move
 
 
 @jax.tree_util.register_dataclass
@@ -75,16 +75,8 @@ class BacktrackingGradientDescent(Solver):
 
     def step(self, oracle: Oracle, state: State) -> State:
         point, first_step = state.point, state.memory
-        direction = -point.gradient
-        line = oracle.along(point, direction)
-        found = search(
-            line.at,
-            point.value,
-            -jnp.vdot(direction, direction),
-            first_step,
-            curvature=1.0,
-            max_trials=self.max_trials,
+        moved, found = move(
+            oracle, point, -point.gradient, first_step, curvature=1.0, max_trials=self.max_trials
         )
-        moved = line.point(found.step)
         following = (self.growth * found.step).astype(first_step.dtype)
         return State(moved, ~found.found, following)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax_logreg.derivatives.oracle import Oracle, Point
 from jax_logreg.derivatives.preconditioners import Preconditioner
 from jax_logreg.solvers.base import State
-from jax_logreg.solvers.line_search import search
+from jax_logreg.solvers.line_search import move
 from jax_logreg.solvers.newton import count_idle
 from jax_logreg.solvers.preconditioned import Preconditioned, check_count
 
@@ -83,13 +83,10 @@ class LBFGS(Preconditioned):
     def step(self, oracle: Oracle, state: State) -> State:
         point, memory = state.point, state.memory
         direction = -inverse_hessian(memory, point.gradient)
-        slope = jnp.vdot(point.gradient, direction)
-        line = oracle.along(point, direction)
-        found = search(
-            line.at, point.value, slope, jnp.ones_like(slope),
+        moved, found = move(
+            oracle, point, direction, jnp.ones((), point.value.dtype),
             curvature=_SLOPE_LEFT, overshoot=_SLOPE_LEFT, max_trials=_TRIALS,
         )  # fmt: skip
-        moved = line.point(found.step)
         idle = count_idle(memory.idle, found, point, moved)
         # A search that fails with old pairs may succeed without them.
         fresh = jnp.all(memory.pairs.inverse_curvature == 0)

@@ -10,17 +10,31 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jax_logreg.derivatives.oracle import Line, Oracle, Point, Trial
+
 # Beyond the last digit of F by this many units, a difference in F is noise.
 _NOISE_UNITS = 32
 _HALVINGS = 6
 
 
 class Search(NamedTuple):
-    """The accepted step, whether one was found, and whether F changed by noise alone."""
+    """The accepted step with its trial, whether one was found, and whether F changed by
+    noise alone."""
 
     step: jax.Array
+    trial: Trial
     found: jax.Array
     level: jax.Array
+
+
+def move(
+    oracle: Oracle, point: Point, direction: jax.Array, first_step: jax.Array, **conditions: float
+) -> tuple[Point, Search]:
+    """The point that a search along a direction accepts; ``conditions`` as in ``search``."""
+    line: Line = oracle.along(point, direction)
+    slope = jnp.vdot(point.gradient, direction)
+    found = search(line.at, point.value, slope, first_step, **conditions)  # type: ignore[arg-type]
+    return line.point(found.step, found.trial), found
 
 
 class _End(NamedTuple):
@@ -37,13 +51,14 @@ class _Bracket(NamedTuple):
     low: _End
     high: _End
     step: jax.Array
+    trial: Trial
     trials: jax.Array
     found: jax.Array
     level: jax.Array
 
 
 def search(
-    line: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
+    line: Callable[[jax.Array], Trial],
     value: jax.Array,
     slope: jax.Array,
     first_step: jax.Array,
@@ -61,7 +76,7 @@ def search(
     Newton's method stalls just short of the optimum on a few fits in a hundred.
 
     Args:
-        line: t ↦ (F, slope).
+        line: t ↦ the trial there.
         value: F(0).
         slope: F′(0), negative.
         first_step: the first trial.
@@ -74,7 +89,7 @@ def search(
     Returns:
         The step, zero where none was found.
 
-    >>> bowl = lambda t: ((t - 1.0) ** 2, 2 * (t - 1.0))
+    >>> bowl = lambda t: Trial((t - 1.0) ** 2, 2 * (t - 1.0))
     >>> search(bowl, jnp.array(1.0), jnp.array(-2.0), jnp.array(8.0)).step.item()
     1.0
     """
@@ -82,7 +97,8 @@ def search(
 
     def trial(bracket: _Bracket) -> _Bracket:
         t = bracket.step
-        new_value, new_slope = line(t)
+        made = line(t)
+        new_value, new_slope = made.value, made.slope
         lower = new_value <= value + decrease * t * slope
         level = jnp.abs(new_value - value) <= noise
         flatter = jnp.abs(new_slope) <= (1 - 2 * decrease) * jnp.abs(slope)
@@ -91,17 +107,20 @@ def search(
         too_near = ~too_far & (new_slope < curvature * slope)
         done = ~(too_far | too_near)
         end, trials = _End(t, new_slope), bracket.trials + 1
+        last = bracket.trials == max_trials
         before = _choose(too_near, bracket.low, bracket.before)
         low = _choose(too_near, end, bracket.low)
         high = _choose(too_far, end, bracket.high)
         following = jnp.where(
             jnp.isfinite(high.step), _inside(low, high, trials), _beyond(before, low)
         )
-        step = jnp.where(done, t, following)
-        return _Bracket(before, low, high, step, trials, done, level)
+        # Out of trials with a lower point in hand: that point is still progress.
+        following = jnp.where(trials == max_trials, low.step, following)
+        step = jnp.where(done | last, t, following)
+        return _Bracket(before, low, high, step, made, trials, done, level)
 
     def searching(bracket: _Bracket) -> jax.Array:
-        return ~bracket.found & (bracket.trials < max_trials)
+        return ~bracket.found & (bracket.trials <= max_trials)
 
     dtype = value.dtype
     here = _End(jnp.zeros((), dtype), jnp.asarray(slope, dtype))
@@ -110,14 +129,18 @@ def search(
         low=here,
         high=_End(*[jnp.full((), jnp.inf, dtype)] * 2),
         step=jnp.asarray(first_step, dtype),
+        trial=_nothing_like(line, first_step),
         trials=jnp.zeros((), int),
         found=jnp.asarray(False),
         level=jnp.asarray(False),
     )
     end = jax.lax.while_loop(searching, trial, start)
-    # Out of trials with a lower point in hand: that point is still progress.
-    step = jnp.where(end.found, end.step, end.low.step)
-    return Search(step, end.found | (end.low.step > 0), end.level)
+    return Search(end.step, end.trial, end.found | (end.step > 0), end.level)
+
+
+def _nothing_like(line: Callable[[jax.Array], Trial], step: jax.Array) -> Trial:
+    """A trial of the right shapes, before the first."""
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(line, step))
 
 
 def _choose(condition: jax.Array, yes: _End, no: _End) -> _End:

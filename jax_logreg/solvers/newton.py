@@ -10,7 +10,7 @@ from jax.scipy.linalg import cho_solve
 from jax_logreg.derivatives.oracle import Oracle, Point
 from jax_logreg.derivatives.preconditioners import unit_scale
 from jax_logreg.solvers.base import Solver, State
-from jax_logreg.solvers.line_search import Search, search
+from jax_logreg.solvers.line_search import Search, move
 
 # A pivot this close to round-off means that Cholesky's digits cannot be trusted.
 _TRUSTED_PIVOT = 1e3
@@ -67,14 +67,7 @@ def newton_move(oracle: Oracle, state: State, direction: jax.Array) -> State:
     and it is stalled.
     """
     point = state.point
-    line = oracle.along(point, direction)
-    found = search(
-        line.at,
-        point.value,
-        jnp.vdot(point.gradient, direction),
-        jnp.ones((), point.value.dtype),
-    )
-    moved = line.point(found.step)
+    moved, found = move(oracle, point, direction, jnp.ones((), point.value.dtype))
     idle = count_idle(state.memory, found, point, moved)
     return State(moved, ~found.found | (idle >= _IDLE_MOVES), idle)
 

@@ -1,17 +1,16 @@
 """What the solvers that divide by a stand-in for the Hessian share: how it is chosen."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
 
 from jax_logreg.derivatives.oracle import Oracle
 from jax_logreg.derivatives.preconditioners import Diagonal, Preconditioner
-from jax_logreg.solvers.base import Solver, State
-from jax_logreg.solvers.newton import newton_move
+from jax_logreg.solvers.base import Solver
 
 _KINDS = ("none", "diagonal", "gram", "hessian")
-_SAMPLE_STEPS = 6
+_SAMPLE_STEPS = 10
 # Far below what a sample's answer differs from that of all rows.
 _SAMPLE_GRADIENT = 1e-3
 
@@ -54,33 +53,15 @@ class Preconditioned(Solver):
         part = oracle.sample(self.sample) if self.sample else oracle
         if self.preconditioner != "hessian":
             return theta, part.preconditioner(self.preconditioner)
-        state = State(part.at(theta), jnp.asarray(False), jnp.zeros((), jnp.int32))
-        if self.sample:
-            state = _solve_roughly(part, state)
-        return state.point.theta, part.inverted_hessian(state.point)
+        if not self.sample:
+            return theta, part.inverted_hessian(part.at(theta))
+        # The sample's answer, by this very method: few steps, for it is worth few digits, and
+        # where its rows are separated they lead no further than logits of a few units.
+        point = replace(self, sample=0).run_roughly(part, theta, _SAMPLE_GRADIENT, _SAMPLE_STEPS)
+        return point.theta, part.inverted_hessian(point)
 
 
 def check_count(name: str, count: int, *, least: int) -> None:
     """Refuse what is no whole number, or too small."""
     if not isinstance(count, int) or count < least:
         raise ValueError(f"{name} must be a whole number ≥ {least}, but it is {count!r}.")
-
-
-def _solve_roughly(oracle: Oracle, state: State) -> State:
-    """Newton to a few digits: a sample's answer has no more.
-
-    A few steps at most: rows that are separated, as few rows may be, lead no further than
-    logits of a few units.
-    """
-
-    def unfinished(state: State) -> jax.Array:
-        left = jnp.max(jnp.abs(state.point.gradient))
-        return (state.memory < _SAMPLE_STEPS) & (left > _SAMPLE_GRADIENT) & ~state.stalled
-
-    def step(state: State) -> State:
-        # A singular Hessian is lifted, not looked into: the digits would not be worth it.
-        direction = -oracle.inverted_hessian(state.point).solve(state.point.gradient)
-        moved = newton_move(oracle, state._replace(memory=jnp.zeros((), jnp.int32)), direction)
-        return moved._replace(memory=state.memory + 1)
-
-    return jax.lax.while_loop(unfinished, step, state)

@@ -29,17 +29,7 @@ class RowSpace(LBFGS):
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
         inner, lift = oracle.row_space()
-        method = NewtonCG("gram")
         small = 1e3 * float(jnp.finfo(theta.dtype).eps)
-
-        def unfinished(carry: tuple[State, jax.Array]) -> jax.Array:
-            state, steps = carry
-            left = jnp.max(jnp.abs(state.point.gradient))
-            return (left > small) & ~state.stalled & (steps < _STEPS)
-
-        def step(carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
-            return method.step(inner, carry[0]), carry[1] + 1
-
-        start = method.init(inner, jnp.zeros(inner.num_parameters(), theta.dtype))
-        end, _ = jax.lax.while_loop(unfinished, step, (start, jnp.zeros((), jnp.int32)))
-        return super().init(oracle, lift(end.point.theta))
+        begin = jnp.zeros(inner.num_parameters(), theta.dtype)
+        end = NewtonCG("gram").run_roughly(inner, begin, small, _STEPS)
+        return super().init(oracle, lift(end.theta))

@@ -7,7 +7,8 @@ import pytest
 
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.autodiff import AutodiffOracle
-from jax_logreg.derivatives.oracle import HESSIAN_LIMIT, FunctionOracle, Oracle
+from jax_logreg.derivatives.function_oracle import FunctionOracle
+from jax_logreg.derivatives.oracle import HESSIAN_LIMIT, Oracle
 from tests.problems import make_problem, random_theta
 
 ORACLES = [AnalyticOracle, AutodiffOracle]
@@ -20,10 +21,10 @@ def test_a_line_is_the_function_along_it(make, problem):
     line = oracle.along(oracle.at(theta), d)
     for t in (0.0, 0.3, -2.0):
         there = oracle.at(theta + t * d)
-        value, slope = line.at(jnp.asarray(t))
-        moved = line.point(jnp.asarray(t))
-        np.testing.assert_allclose(value, there.value, rtol=1e-12)
-        np.testing.assert_allclose(slope, there.gradient @ d, rtol=1e-9, atol=1e-12)
+        trial = line.at(jnp.asarray(t))
+        moved = line.point(jnp.asarray(t), trial)
+        np.testing.assert_allclose(trial.value, there.value, rtol=1e-12)
+        np.testing.assert_allclose(trial.slope, there.gradient @ d, rtol=1e-9, atol=1e-12)
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-11, atol=1e-13), moved, there)
 
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_logreg.derivatives import analytic
-from jax_logreg.derivatives.rows import curvature, curve, loss_and_residual
+from jax_logreg.derivatives.rows import curvature, curve, log1p_of_fraction, loss_and_residual
 from jax_logreg.objective.losses import cross_entropy
 from tests.problems import K
 
@@ -40,3 +40,11 @@ def test_a_small_loss_keeps_its_digits(x64):
     """softplus(η) − yη would be zero here."""
     loss = loss_and_residual(jnp.array([40.0]), jnp.array([1.0])).loss
     np.testing.assert_allclose(loss, np.exp(-40.0), rtol=1e-12)
+
+
+def test_the_series_of_the_logarithm_has_every_digit(dtype):
+    tiny = float(jnp.finfo(dtype).tiny)
+    a = np.concatenate([np.linspace(0, 1, 10_001), np.geomspace(4 * tiny, 1, 1_001)]).astype(dtype)
+    exact = np.log1p(a.astype(np.longdouble)).astype(dtype)
+    eps = float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(log1p_of_fraction(jnp.asarray(a)), exact, rtol=3 * eps)

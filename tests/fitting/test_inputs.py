@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from jax_logreg import L2, Minibatch, Newton, Solver, Status, fit
-from jax_logreg.derivatives.oracle import FunctionOracle
+from jax_logreg.derivatives.function_oracle import FunctionOracle
 from jax_logreg.fitting.driver import refuse_unmet_needs
 from jax_logreg.fitting.inputs import check_features, check_labels
 from jax_logreg.solvers.gradient_descent import GradientDescent

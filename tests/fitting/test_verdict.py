@@ -16,7 +16,7 @@ from jax_logreg import (
     Status,
     fit,
 )
-from jax_logreg.derivatives.oracle import FunctionOracle
+from jax_logreg.derivatives.function_oracle import FunctionOracle
 from jax_logreg.fitting.verdict import Look, conclude
 from jax_logreg.interfaces.readers import load_embedded
 

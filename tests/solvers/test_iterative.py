@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jax_logreg import LBFGS, NewtonCG
-from jax_logreg.derivatives.oracle import FunctionOracle
+from jax_logreg.derivatives.function_oracle import FunctionOracle
 from jax_logreg.fitting import driver
 from jax_logreg.solvers.lbfgs import inverse_hessian
 from jax_logreg.solvers.newton_cg import conjugate_gradients

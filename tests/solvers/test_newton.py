@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jax_logreg import Newton, Status, fit
-from jax_logreg.derivatives.oracle import FunctionOracle
+from jax_logreg.derivatives.function_oracle import FunctionOracle
 from jax_logreg.fitting import driver
 from jax_logreg.solvers.newton import minimum_norm_solve
 from tests.problems import OVERSHOOT_X, OVERSHOOT_Y

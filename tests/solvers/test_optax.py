@@ -5,7 +5,7 @@ import optax
 import pytest
 
 from jax_logreg import L2, Minibatch, Optax, Status, fit
-from jax_logreg.derivatives.oracle import FunctionOracle
+from jax_logreg.derivatives.function_oracle import FunctionOracle
 from jax_logreg.fitting import driver
 from tests.problems import N, make_problem
 
