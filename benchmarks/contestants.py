@@ -32,8 +32,8 @@ class Contestant:
         kinds: of problems that it can do.
         ours: it is no rival.
         penalises_intercept: it solves that problem, and is judged by its minimum.
-            quick: whether it takes part in a quick run.
-    needs_gpu: whether it takes part only where JAX has one too.
+        quick: whether it takes part in a quick run.
+        needs_gpu: whether it takes part only where JAX has one too.
     """
 
     name: str
@@ -71,13 +71,6 @@ def _statsmodels(method: str) -> Contestant:
 
 CONTESTANTS = [
     Contestant("jax_logreg", "ours", ours.jax_logreg, _ANY, ours=True, quick=True),
-    Contestant(
-        "jax_logreg newton",
-        "our newton",
-        partial(ours.jax_logreg, solver="newton"),
-        _DENSE,
-        ours=True,
-    ),
     Contestant("jax_logreg", "ours", ours.jax_logreg_many, _BOOTSTRAP, ours=True, quick=True),
     _scikit_learn("lbfgs", _ANY, quick=True),
     # Its dense Hessian of 50 000 columns would take 20 GB: not on the sparse problem.

@@ -1,7 +1,5 @@
 """Our own contestants: from arrays in memory to NumPy coefficients."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,14 +10,14 @@ from jax_logreg import L2, fit, fit_many
 from jax_logreg.fitting.result import FitResult
 
 
-def jax_logreg(problem: Problem, **solver: Any) -> Fit:
-    """One ``fit``; without a solver, as a user who names none would call it."""
+def jax_logreg(problem: Problem) -> Fit:
+    """One ``fit``, as a user who names no solver would call it."""
     X, y = problem.on_device, jnp.asarray(problem.y)
     penalty = _penalty(problem)
     K = problem.num_classes if problem.num_classes > 2 else None
 
     def run(tol: float, max_steps: int) -> Answer:
-        return _answer(fit(X, y, penalty=penalty, num_classes=K, tol=tol, **solver))
+        return _answer(fit(X, y, penalty=penalty, num_classes=K, tol=tol))
 
     return run
 

@@ -30,7 +30,7 @@ from jax_logreg.solvers.newton import Newton
 from jax_logreg.solvers.row_space import RowSpace
 
 # Multiply-adds of a Hessian that take no longer than a call of a compiled program.
-CHEAP_HESSIAN = 1e8
+_CHEAP_HESSIAN = 1e8
 NEWTON_LIMIT = 500
 _SAMPLE_LIMIT = 200
 _ROWS_A_PARAMETER = 64
@@ -54,11 +54,16 @@ def choose(objective: Objective, *, warm: bool, known: bool) -> list[Solver]:
     return [first] if second is None else [first, second]
 
 
+def has_cheap_hessian(num_rows: int, num_parameters: int) -> bool:
+    """Whether a Hessian costs no more than a call."""
+    return num_rows * num_parameters**2 <= _CHEAP_HESSIAN
+
+
 def _first(objective: Objective, *, warm: bool, known: bool) -> Solver:
     P, (n, p) = objective.num_parameters, objective.X.shape
     if isinstance(objective.X, SparseFeatures):
         return LBFGS("diagonal")
-    if n * P**2 <= CHEAP_HESSIAN and known:
+    if has_cheap_hessian(n, P) and known:
         return Newton(singular=False)
     if P <= NEWTON_LIMIT and not known:
         return Newton()
@@ -75,7 +80,7 @@ def _second(objective: Objective) -> Solver | None:
     if isinstance(objective.X, SparseFeatures):
         return None
     n, p = objective.X.shape
-    if n * objective.num_parameters**2 <= CHEAP_HESSIAN:
+    if has_cheap_hessian(n, objective.num_parameters):
         return Newton()
     penalty = objective.penalty.curvature(jnp.zeros(p, objective.X.dtype))
     if p > n and n <= _ROW_LIMIT and bool(jnp.min(penalty) > 0):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jax_logreg.derivatives.oracle import ModelOracle
 from jax_logreg.fitting import driver, verdict
-from jax_logreg.fitting.choose import CHEAP_HESSIAN, NEWTON_LIMIT
+from jax_logreg.fitting.choose import NEWTON_LIMIT, has_cheap_hessian
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.values import is_known
 from jax_logreg.fitting.verdict import RUNNING, Look
@@ -96,7 +96,7 @@ def result_of(oracle: ModelOracle, solver: Solver, run: driver.Run, tol: jax.Arr
 
 def _how_to_look(oracle: ModelOracle, solver: Solver) -> Look:
     P = oracle.num_parameters()
-    if isinstance(solver, Newton) or oracle.num_rows() * P**2 <= CHEAP_HESSIAN:
+    if isinstance(solver, Newton) or has_cheap_hessian(oracle.num_rows(), P):
         return Look.HESSIAN
     if P > NEWTON_LIMIT:
         return Look.PRODUCTS

@@ -60,7 +60,7 @@ def test_inside_jit_one_method_must_see_it_through():
 @pytest.mark.parametrize("case", ["sampled", "gram", "wide", "sparse"])
 def test_every_branch_ends_where_newton_ends(case, model, monkeypatch, x64):
     """The limits are lowered, so that problems of a few rows take the branches of large ones."""
-    monkeypatch.setattr(module, "CHEAP_HESSIAN", 0)
+    monkeypatch.setattr(module, "_CHEAP_HESSIAN", 0)
     monkeypatch.setattr(module, "_ROWS_A_PARAMETER", 4 if case == "sampled" else 10**9)
     n, p = (10, 20) if case == "wide" else (120, 4)
     rng = np.random.default_rng(0)
@@ -78,7 +78,7 @@ def test_what_lbfgs_leaves_short_newton_finishes(monkeypatch, x64):
     """One step is not enough; the second method goes on from there, and the history with it."""
     from jax_logreg.fitting import train
 
-    monkeypatch.setattr(module, "CHEAP_HESSIAN", 0)
+    monkeypatch.setattr(module, "_CHEAP_HESSIAN", 0)
     monkeypatch.setattr(train, "_FIRST_STEPS", 1)
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 3)), np.arange(60) % 2
