@@ -83,7 +83,7 @@ def _wanted(rows: list[str]) -> list[str]:
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    repeats, patience = (2, 1.0) if options.quick else (5, 60.0)
+    repeats, patience = (2, 1.0) if options.quick else (5, 15.0)
     return Plan(
         dtype=options.dtype,
         target=options.target,
@@ -133,7 +133,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--repeats", type=int, help="interleaved pairs (5; 2 with --quick)")
     add(
         "--patience", type=float,
-        help="seconds to find a contestant's tolerance, and to time it (60; 1 with --quick)",
+        help="seconds to find a contestant's tolerance, and to time it (15; 1 with --quick)",
     )  # fmt: skip
     add("--only", action="append", metavar="TEXT", help="contestants whose name contains this")
     add("--scale", type=float, default=1.0, help=argparse.SUPPRESS)

@@ -34,7 +34,7 @@ class Plan:
     dtype: str = "float64"
     target: float | None = None
     repeats: int = 5
-    patience: float = 60.0
+    patience: float = 15.0
     quick: bool = False
     scale: float = 1.0
     only: list[str] | None = None
