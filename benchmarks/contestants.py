@@ -34,6 +34,7 @@ class Contestant:
         penalises_intercept: it solves that problem, and is judged by its minimum.
         quick: whether it takes part in a quick run.
         needs_gpu: whether it takes part only where JAX has one too.
+        most_columns: beyond which it would take minutes.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Contestant:
     penalises_intercept: bool = False
     quick: bool = False
     needs_gpu: bool = False
+    most_columns: float = float("inf")
 
 
 def _scikit_learn(solver: str, kinds: frozenset[str], *, quick: bool = False) -> Contestant:
@@ -66,7 +68,10 @@ def _liblinear(*, dual: bool) -> Contestant:
 
 def _statsmodels(method: str) -> Contestant:
     prepare = partial(rivals.statsmodels, method=method)
-    return Contestant(f"statsmodels {method}", "statsmodels", prepare, _BINARY)
+    # Each of its inner steps makes a Hessian anew.
+    most = 200 if method == "newton-cg" else float("inf")
+    name = f"statsmodels {method}"
+    return Contestant(name, "statsmodels", prepare, _BINARY, most_columns=most)
 
 
 CONTESTANTS = [
@@ -116,6 +121,7 @@ def contestants_for(
         contestant
         for contestant in CONTESTANTS
         if problem.kind in contestant.kinds
+        and problem.X.shape[1] <= contestant.most_columns
         and (contestant.quick or not quick)
         and (on_gpu() or not contestant.needs_gpu)
         and (not only or any(word in contestant.name for word in only))
