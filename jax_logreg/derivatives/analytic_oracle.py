@@ -16,7 +16,7 @@ from jax_logreg.derivatives.assembly import (
     penalty_curvature,
 )
 from jax_logreg.derivatives.oracle import Curved, Line, ModelOracle, Point, Trial
-from jax_logreg.derivatives.rows import curvature, loss_and_residual
+from jax_logreg.derivatives.rows import curvature, keep, loss_and_residual
 from jax_logreg.objective.geometry import furthest
 from jax_logreg.objective.objective import Objective
 
@@ -27,12 +27,11 @@ class AnalyticOracle(ModelOracle):
     """The objective with the derivatives of ``analytic.py``."""
 
     objective: Objective
+    rough: Objective | None = None
 
     def at(self, theta: jax.Array) -> Point:
-        return self._from_logits(theta, self.objective.add_offset(self.objective.linear(theta)))
-
-    def _from_logits(self, theta: jax.Array, eta: jax.Array) -> Point:
         F = self.objective
+        eta = F.add_offset(F.linear(theta))
         rows = loss_and_residual(eta, F.y)
         value = F.value_from_losses(rows.loss, F.split(theta)[0])
         return Point(theta, value, gradient_from_residual(F, theta, rows.residual), eta)
@@ -48,10 +47,8 @@ class AnalyticOracle(ModelOracle):
         return lambda vector: hvp_from_curvature(self.objective, known, vector)
 
     def at_with_curvature(self, theta: jax.Array, direction: jax.Array) -> tuple[Point, Curved]:
-        F = self.objective
-        linear, z = F.linear_of_both(theta, direction)
-        point = self._from_logits(theta, F.add_offset(linear))
-        product = hvp_from_changes(F, curvature(point.logits), direction, z)
+        point, z = self.at(theta), keep(self.objective.linear(direction))
+        product = hvp_from_changes(self.objective, curvature(point.logits), direction, z)
         return point, Curved(direction, product, furthest(z))
 
     def along(self, point: Point, direction: jax.Array) -> Line:

@@ -87,6 +87,7 @@ class AutodiffOracle(ModelOracle):
     """
 
     objective: Objective
+    rough: Objective | None = None
 
     def at(self, theta: jax.Array) -> Point:
         F = self.objective

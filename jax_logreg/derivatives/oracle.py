@@ -7,10 +7,12 @@ objective are ``AnalyticOracle`` and ``AutodiffOracle``; any other smooth functi
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from functools import partial
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from jax_logreg.derivatives.preconditioners import (
     Preconditioner,
@@ -71,6 +73,21 @@ class Trial(NamedTuple):
     value: jax.Array
     slope: jax.Array
     rows: Any = ()
+
+
+T = TypeVar("T")
+
+
+def cast(tree: T, dtype: DTypeLike) -> T:
+    """A pytree with its floating numbers in another precision."""
+
+    def one(leaf: jax.Array) -> jax.Array:
+        return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(one, tree)
+
+
+_narrow = jax.jit(partial(cast, dtype=jnp.float32))
 
 
 class Line(NamedTuple):
@@ -159,6 +176,10 @@ class Oracle:
         """P, the length of θ."""
         raise NotImplementedError
 
+    def rounded(self) -> "Oracle":
+        """The same function in float32."""
+        raise NotImplementedError
+
     def sample(self, count: int) -> "Oracle":
         """The oracle of about ``count`` rows drawn evenly."""
         raise NotImplementedError
@@ -214,10 +235,13 @@ class ModelOracle(Oracle):
     offers = frozenset(
         {
             "gradient", "hessian", "hvp", "along", "curvature_bound", "rows",
-            "preconditioner", "row_space",
+            "preconditioner", "row_space", "rounded",
         }
     )  # fmt: skip
     objective: Objective
+    # Made by a program of its own: inside another XLA would convert X anew for every form
+    # in which a product reads it.
+    rough: Objective | None
 
     def lacks(self, needs: frozenset[str], num_parameters: int) -> dict[str, str]:
         missing = super().lacks(needs, num_parameters)
@@ -258,6 +282,14 @@ class ModelOracle(Oracle):
         rows = jnp.arange(count) * stride + jitter
         total = jnp.sum(self.objective.row_weights()[rows])
         return self.minibatch(rows, 1 / jnp.where(total > 0, total, 1))
+
+    def rounded(self) -> "ModelOracle":
+        rough = _narrow(self.objective) if self.rough is None else self.rough
+        return type(self)(rough)  # type: ignore[call-arg]
+
+    def with_rounded(self) -> "ModelOracle":
+        """The same oracle with its float32 copy at hand."""
+        return type(self)(self.objective, _narrow(self.objective))  # type: ignore[call-arg]
 
     def curvature_bound(self) -> jax.Array:
         return curvature_bound(self.objective)

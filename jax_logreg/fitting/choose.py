@@ -8,16 +8,22 @@ a Hessian of P parameters is worth about P/50 passes, its factor P/150 · P²/n 
 2. with 64 rows or more for each of at most 200 parameters, the rows are far more than
    their Hessian needs: Newton on a sample of them, then steps on all rows divided by that
    Hessian;
-3. with up to 3000 columns, one matrix of the columns that bounds the curvature of every
-   class and every step;
-4. else, and for sparse features, its diagonal; where columns outnumber rows and a penalty
-   holds every coefficient, a fit that this does not bring home is carried over to the n
-   dimensions that the rows span.
+3. else the diagonal of a bound on the curvature, which costs one pass. With up to 3000
+   columns the whole matrix of that bound, for every class and every step, would take fewer
+   steps and cost about p/32 passes. Which of the two is better depends on the data, so rent
+   first and buy then: the diagonal gets as many steps as the matrix costs, and loses at most
+   that;
+4. where columns outnumber rows and a penalty holds every coefficient, what the diagonal does
+   not bring home is carried over to the n dimensions that the rows span.
 
-2 to 4 are L-BFGS, one pass a step. Inside ``jit`` and ``vmap`` nothing can be looked at and
-a method must see the fit through alone: Newton up to 500 parameters. Elsewhere a fit that
-the first method leaves short is finished by Newton, if the Hessian can be formed.
+2 to 4 are L-BFGS, one pass a step, and in 3 and 4 float32 leads float64 as far as it sees.
+Inside ``jit`` and ``vmap`` nothing can be looked at and a method must see the fit through
+alone: Newton up to 500 parameters, beyond that the matrix. Elsewhere a fit that all this
+leaves short is finished by Newton, if the Hessian can be formed.
 """
+
+from dataclasses import replace
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
@@ -37,9 +43,22 @@ _ROWS_A_PARAMETER = 64
 _GRAM_LIMIT = 3000
 # An n × n problem is solved densely up to here.
 _ROW_LIMIT = 5000
+# Steps that are always worth trying before something is prepared, and columns whose matrix
+# costs a pass.
+_FEW_STEPS = 20
+_COLUMNS_A_PASS = 32
+# What a solver gets at most where another one stands by.
+_ENOUGH_STEPS = 200
 
 
-def choose(objective: Objective, *, warm: bool, known: bool) -> list[Solver]:
+class Stage(NamedTuple):
+    """A solver, and how many steps it gets; None for its own limit."""
+
+    solver: Solver
+    steps: int | None = None
+
+
+def choose(objective: Objective, *, warm: bool, known: bool) -> list[Stage]:
     """The solvers to run in turn until one arrives.
 
     Args:
@@ -47,11 +66,11 @@ def choose(objective: Objective, *, warm: bool, known: bool) -> list[Solver]:
         warm: whether a start was given, which a sample's answer would throw away.
         known: whether how a fit ends can be looked at, as it cannot inside ``jit``.
     """
-    first = _first(objective, warm=warm, known=known)
     if not known:
-        return [first]
-    second = _second(objective)
-    return [first] if second is None else [first, second]
+        return [Stage(_alone(objective))]
+    stages = _first(objective, warm=warm)
+    last = _last(objective)
+    return stages if last is None else [*stages, Stage(last)]
 
 
 def has_cheap_hessian(num_rows: int, num_parameters: int) -> bool:
@@ -59,24 +78,48 @@ def has_cheap_hessian(num_rows: int, num_parameters: int) -> bool:
     return num_rows * num_parameters**2 <= _CHEAP_HESSIAN
 
 
-def _first(objective: Objective, *, warm: bool, known: bool) -> Solver:
+def _alone(objective: Objective) -> Solver:
+    """The one that sees a fit through by itself."""
+    sparse = isinstance(objective.X, SparseFeatures)
+    if objective.num_parameters <= NEWTON_LIMIT and not sparse:
+        return Newton()
+    return _matrix(objective) if _has_matrix(objective) else LBFGS("diagonal")
+
+
+def _first(objective: Objective, *, warm: bool) -> list[Stage]:
+    """The methods of few passes."""
     P, (n, p) = objective.num_parameters, objective.X.shape
     if isinstance(objective.X, SparseFeatures):
-        return LBFGS("diagonal")
-    if has_cheap_hessian(n, P) and known:
-        return Newton(singular=False)
-    if P <= NEWTON_LIMIT and not known:
-        return Newton()
+        return [Stage(LBFGS("diagonal"))]
+    if has_cheap_hessian(n, P):
+        return [Stage(Newton(singular=False))]
     if n >= _ROWS_A_PARAMETER * P and P <= _SAMPLE_LIMIT and not warm:
-        return LBFGS("hessian", sample=max(_ROWS_A_PARAMETER * P, n // 16))
-    if p <= _GRAM_LIMIT and p < n:
-        rows = _ROWS_A_PARAMETER * p
-        return LBFGS("gram", sample=rows if n >= 2 * rows else 0)
-    return LBFGS("diagonal")
+        sampled = LBFGS("hessian", sample=max(_ROWS_A_PARAMETER * P, n // 16))
+        return [Stage(sampled, _ENOUGH_STEPS)]
+    # A given start is near: float32 would have nothing to do.
+    lead = 0 if warm else _ENOUGH_STEPS
+    if not _has_matrix(objective):
+        return [Stage(LBFGS("diagonal", lead=lead), _ENOUGH_STEPS)]
+    rent = max(_FEW_STEPS, p // _COLUMNS_A_PASS)
+    rented = Stage(LBFGS("diagonal", lead=min(rent, lead)), rent if warm else rent // 2)
+    return [rented, Stage(replace(_matrix(objective), lead=lead), _ENOUGH_STEPS)]
 
 
-def _second(objective: Objective) -> Solver | None:
-    """What can finish a fit that the first method leaves short."""
+def _has_matrix(objective: Objective) -> bool:
+    """Whether a matrix of the columns pays: one of fewer columns than rows, and of not too
+    many."""
+    n, p = objective.X.shape
+    return not isinstance(objective.X, SparseFeatures) and p <= _GRAM_LIMIT and p < n
+
+
+def _matrix(objective: Objective) -> LBFGS:
+    n, p = objective.X.shape
+    rows = _ROWS_A_PARAMETER * p
+    return LBFGS("gram", sample=rows if n >= 2 * rows else 0)
+
+
+def _last(objective: Objective) -> Solver | None:
+    """What can finish a fit that the others leave short."""
     if isinstance(objective.X, SparseFeatures):
         return None
     n, p = objective.X.shape

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from jax_logreg.fitting import inputs, settings
 from jax_logreg.fitting.buckets import Rows, pad
-from jax_logreg.fitting.choose import choose
+from jax_logreg.fitting.choose import Stage, choose
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.fitting.train import Progress, result_of, train
 from jax_logreg.fitting.values import is_known
@@ -99,6 +99,6 @@ def fit(
     oracle = make_oracle(F)
     theta = jnp.zeros(F.num_parameters, X.dtype) if start is None else F.join(*start)
     known = all(map(is_known, jax.tree.leaves((oracle, theta, tol))))
-    solvers = [method] if method else choose(F, warm=init is not None, known=known)
-    run, method = train(oracle, solvers, theta, tol, max_steps, progress)
+    stages = [Stage(method)] if method else choose(F, warm=init is not None, known=known)
+    run, method = train(oracle, stages, theta, tol, max_steps, progress)
     return result_of(oracle, method, run, tol)

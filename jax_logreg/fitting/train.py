@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jax_logreg.derivatives.oracle import ModelOracle
 from jax_logreg.fitting import driver, verdict
-from jax_logreg.fitting.choose import NEWTON_LIMIT, has_cheap_hessian
+from jax_logreg.fitting.choose import NEWTON_LIMIT, Stage, has_cheap_hessian
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.values import is_known
 from jax_logreg.fitting.verdict import RUNNING, Look
@@ -19,8 +19,6 @@ from jax_logreg.solvers.newton import Newton
 
 # A progress report is due about this often, in seconds.
 _REPORT_EVERY = 0.5
-# What a solver gets where another one stands by.
-_FIRST_STEPS = 200
 
 # (steps taken, loss, gradient norm), called between runs of the compiled loop
 Progress = Callable[[int, float, float], None]
@@ -47,7 +45,7 @@ def _run_whole(
 
 def train(
     oracle: ModelOracle,
-    solvers: list[Solver],
+    stages: list[Stage],
     theta: jax.Array,
     tol: jax.Array,
     max_steps: int | None,
@@ -57,18 +55,18 @@ def train(
 
     Args:
         oracle: the problem.
-        solvers: all but the last get a limited number of steps.
+        stages: the solvers; each begins where the one before it was left.
         theta: the start.
         tol: bound on the gradient norm.
         max_steps: of all together; the solvers' own limits if absent.
         progress: see ``fit``.
     """
-    solver, *others = solvers
+    (solver, steps), *others = stages
     driver.refuse_unmet_needs(oracle, solver, theta.size)
     if not others:
         limit = solver.default_max_steps if max_steps is None else max_steps
         return _run(oracle, solver, theta, tol, limit, progress), solver
-    limit = min(_FIRST_STEPS, solver.default_max_steps)
+    limit = solver.default_max_steps if steps is None else steps
     limit = limit if max_steps is None else min(limit, max_steps)
     run = _run(oracle, solver, theta, tol, limit, progress)
     taken = int(run.num_steps)
@@ -137,6 +135,8 @@ def _run(
     progress: Progress | None,
 ) -> driver.Run:
     """The whole loop at once, or left now and then for a report."""
+    if "rounded" in solver.needs:
+        oracle = oracle.with_rounded()
     curved = _how_to_look(oracle, solver) is Look.PRODUCTS and "hvp" in oracle.offers
     if progress is None:
         return _run_whole(oracle, solver, theta, tol, max_steps, curved)

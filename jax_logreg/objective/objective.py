@@ -32,7 +32,7 @@ from jax.typing import ArrayLike
 from jax_logreg.objective.losses import cross_entropy
 from jax_logreg.objective.model import as_inexact, logits
 from jax_logreg.objective.penalties import L2
-from jax_logreg.objective.products import Features, times
+from jax_logreg.objective.products import Features
 from jax_logreg.objective.sparse import SparseFeatures, dense
 
 
@@ -93,14 +93,6 @@ class Objective:
     def linear(self, theta: jax.Array) -> jax.Array:
         """Xβ + b, the part of η that is linear in θ: the one forward product."""
         return logits(self.X, *self.split(theta))
-
-    def linear_of_both(self, one: jax.Array, other: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """``linear`` of two parameter vectors at one read of X."""
-        table = jnp.stack([one, other], axis=1).reshape(-1, *self.class_shape, 2)
-        coef = table[: self.X.shape[1]]
-        both = times(self.X, coef.reshape(len(coef), -1)).reshape(-1, *table.shape[1:])
-        both = both + table[-1] if self.fit_intercept else both
-        return both[..., 0], both[..., 1]
 
     def add_offset(self, linear: jax.Array) -> jax.Array:
         """η from its linear part."""

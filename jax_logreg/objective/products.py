@@ -49,7 +49,10 @@ def transposed_times(X: Features, residual: jax.Array) -> jax.Array:
     if residual.ndim == 1 and blocks > 1:
         parts = residual.reshape(blocks, -1), X.reshape(blocks, -1, X.shape[1])
         return jnp.sum(jnp.einsum("bn,bnp->bp", *parts, precision=precision()), axis=0)
-    return jnp.tensordot(residual, X, axes=(0, 0), precision=precision()).T
+    if residual.ndim == 2:  # XLA multiplies by a transposed operand at half speed
+        rows = lax.optimization_barrier(residual.T)
+        return lax.optimization_barrier(jnp.matmul(rows, X, precision=precision())).T
+    return jnp.matmul(residual, X, precision=precision())
 
 
 def _number_of_blocks(n: int) -> int:

@@ -5,6 +5,7 @@ new step size does not recompile and ``jax.vmap`` runs over settings. The loop, 
 stopping rule and the result belong to ``fitting``.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -28,6 +29,11 @@ class State(NamedTuple):
     memory: Any = ()
 
 
+def steeper_than(left: float) -> Callable[[State], jax.Array]:
+    """Whether some entry of the gradient is larger."""
+    return lambda state: jnp.max(jnp.abs(state.point.gradient)) > left
+
+
 class Solver:
     """A method of minimisation, told by the questions it puts to an oracle.
 
@@ -47,19 +53,20 @@ class Solver:
         """The next state; traced once, run many times."""
         raise NotImplementedError
 
-    def run_roughly(self, oracle: Oracle, theta: jax.Array, left: float, steps: int) -> Point:
-        """Where some steps lead from θ; fewer where the gradient falls to ``left`` before."""
+    def run_roughly(
+        self, oracle: Oracle, state: State, is_open: Callable[[State], jax.Array], steps: int
+    ) -> State:
+        """Where some steps lead; fewer where the question is no longer open before."""
 
         def unfinished(carry: tuple[State, jax.Array]) -> jax.Array:
             state, taken = carry
-            norm = jnp.max(jnp.abs(state.point.gradient))
-            return (norm > left) & (taken < steps) & ~state.stalled
+            return is_open(state) & (taken < steps) & ~state.stalled
 
         def step(carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
             return self.step(oracle, carry[0]), carry[1] + 1
 
-        start = self.init(oracle, theta), jnp.zeros((), jnp.int32)
-        return jax.lax.while_loop(unfinished, step, start)[0].point
+        start = state, jnp.zeros((), jnp.int32)
+        return jax.lax.while_loop(unfinished, step, start)[0]
 
     def divide_by_hessian(self, oracle: Oracle, state: State, vector: jax.Array) -> jax.Array:
         """What is known here of H⁻¹ · vector, positive definite: by default the diagonal."""

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jax_logreg.derivatives.oracle import Oracle
 from jax_logreg.derivatives.preconditioners import Diagonal, Preconditioner
-from jax_logreg.solvers.base import Solver
+from jax_logreg.solvers.base import Solver, steeper_than
 
 _KINDS = ("none", "diagonal", "gram", "hessian")
 _SAMPLE_STEPS = 10
@@ -57,8 +57,10 @@ class Preconditioned(Solver):
             return theta, part.inverted_hessian(part.at(theta))
         # The sample's answer, by this very method: few steps, for it is worth few digits, and
         # where its rows are separated they lead no further than logits of a few units.
-        point = replace(self, sample=0).run_roughly(part, theta, _SAMPLE_GRADIENT, _SAMPLE_STEPS)
-        return point.theta, part.inverted_hessian(point)
+        whole = replace(self, sample=0)
+        is_open = steeper_than(_SAMPLE_GRADIENT)
+        end = whole.run_roughly(part, whole.init(part, theta), is_open, _SAMPLE_STEPS)
+        return end.point.theta, part.inverted_hessian(end.point)
 
 
 def check_count(name: str, count: int, *, least: int) -> None:

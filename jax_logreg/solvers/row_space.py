@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jax_logreg.derivatives.oracle import Oracle
-from jax_logreg.solvers.base import State
+from jax_logreg.solvers.base import State, steeper_than
 from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton_cg import NewtonCG
 
@@ -30,6 +30,7 @@ class RowSpace(LBFGS):
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
         inner, lift = oracle.row_space()
         small = 1e3 * float(jnp.finfo(theta.dtype).eps)
-        begin = jnp.zeros(inner.num_parameters(), theta.dtype)
-        end = NewtonCG("gram").run_roughly(inner, begin, small, _STEPS)
-        return super().init(oracle, lift(end.theta))
+        method = NewtonCG("gram")
+        begin = method.init(inner, jnp.zeros(inner.num_parameters(), theta.dtype))
+        end = method.run_roughly(inner, begin, steeper_than(small), _STEPS)
+        return super().init(oracle, lift(end.point.theta))
