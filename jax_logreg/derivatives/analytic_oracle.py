@@ -15,7 +15,8 @@ from jax_logreg.derivatives.assembly import (
     hvp_from_curvature,
     penalty_curvature,
 )
-from jax_logreg.derivatives.oracle import Curved, Line, ModelOracle, Point, Trial
+from jax_logreg.derivatives.model_oracle import ModelOracle
+from jax_logreg.derivatives.oracle import Curved, Line, Point, Trial
 from jax_logreg.derivatives.rows import curvature, keep, loss_and_residual
 from jax_logreg.objective.geometry import furthest
 from jax_logreg.objective.objective import Objective

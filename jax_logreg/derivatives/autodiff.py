@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.derivatives.oracle import Line, ModelOracle, Point, Trial
+from jax_logreg.derivatives.model_oracle import ModelOracle
+from jax_logreg.derivatives.oracle import Line, Point, Trial
 from jax_logreg.objective.losses import cross_entropy, cross_entropy_of_probability
 from jax_logreg.objective.model import logits, sigmoid, softmax
 from jax_logreg.objective.objective import Objective

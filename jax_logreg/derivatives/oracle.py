@@ -7,42 +7,16 @@ objective are ``AnalyticOracle`` and ``AutodiffOracle``; any other smooth functi
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jax_logreg.derivatives.preconditioners import (
-    Preconditioner,
-    bound_diagonal,
-    bound_gram,
-    invert,
-)
-from jax_logreg.objective.geometry import (
-    centre_classes,
-    curvature_bound,
-    furthest,
-    ignores,
-    is_bounded_by_design,
-    pin_class_shifts,
-    recedes,
-    separates,
-)
-from jax_logreg.objective.objective import Objective
-from jax_logreg.objective.row_space import carry_over
-from jax_logreg.objective.sparse import SparseFeatures
+from jax_logreg.derivatives.preconditioners import Preconditioner
 
 # A Hessian beyond this size is 800 MB in float64.
 HESSIAN_LIMIT = 10_000
-# Of sparse features it is made column by column.
-SPARSE_HESSIAN_LIMIT = 500
-
-PRECONDITIONERS: dict[str, Callable[[Objective], Preconditioner]] = {
-    "diagonal": bound_diagonal,
-    "gram": bound_gram,
-}
 
 
 class Point(NamedTuple):
@@ -75,21 +49,6 @@ class Trial(NamedTuple):
     rows: Any = ()
 
 
-T = TypeVar("T")
-
-
-def cast(tree: T, dtype: DTypeLike) -> T:
-    """A pytree with its floating numbers in another precision."""
-
-    def one(leaf: jax.Array) -> jax.Array:
-        return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-
-    return jax.tree.map(one, tree)
-
-
-_narrow = jax.jit(partial(cast, dtype=jnp.float32))
-
-
 class Line(NamedTuple):
     """F along a direction d from a point.
 
@@ -114,6 +73,22 @@ class Curved(NamedTuple):
     direction: jax.Array
     product: jax.Array
     reach: jax.Array
+
+
+T = TypeVar("T")
+
+
+def cast(tree: T, dtype: DTypeLike) -> T:
+    """A pytree with its floating numbers in another precision.
+
+    >>> cast({"x": jnp.ones(2), "n": jnp.arange(2)}, jnp.float16)["x"].dtype.name
+    'float16'
+    """
+
+    def one(leaf: jax.Array) -> jax.Array:
+        return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(one, tree)
 
 
 class Oracle:
@@ -161,7 +136,7 @@ class Oracle:
         raise NotImplementedError
 
     def preconditioner(self, kind: str) -> Preconditioner:
-        """A stand-in for the Hessian anywhere, of one of the kinds ``PRECONDITIONERS``."""
+        """A stand-in for the Hessian anywhere, "gram" or "diagonal"."""
         raise NotImplementedError
 
     def inverted_hessian(self, point: Point) -> Preconditioner:
@@ -227,96 +202,3 @@ class Oracle:
     def at_even_odds(self, point: Point) -> Point:
         """A point whose probabilities are not saturated; the same one where there are none."""
         return point
-
-
-class ModelOracle(Oracle):
-    """What both oracles of the logistic objective share: facts that need no derivative."""
-
-    offers = frozenset(
-        {
-            "gradient", "hessian", "hvp", "along", "curvature_bound", "rows",
-            "preconditioner", "row_space", "rounded",
-        }
-    )  # fmt: skip
-    objective: Objective
-    # Made by a program of its own: inside another XLA would convert X anew for every form
-    # in which a product reads it.
-    rough: Objective | None
-
-    def lacks(self, needs: frozenset[str], num_parameters: int) -> dict[str, str]:
-        missing = super().lacks(needs, num_parameters)
-        if isinstance(self.objective.X, SparseFeatures):
-            for name in {"rows", "row_space"} & needs:
-                missing[name] = "rows cannot be taken out of sparse features"
-            if "hessian" in needs and num_parameters > SPARSE_HESSIAN_LIMIT:
-                missing["hessian"] = (
-                    f"of sparse features it is formed up to {SPARSE_HESSIAN_LIMIT} "
-                    f"parameters, and here are {num_parameters}"
-                )
-        return missing
-
-    def num_rows(self) -> int:
-        return self.objective.X.shape[0]
-
-    def minibatch(self, rows: jax.Array, scale: jax.Array) -> "ModelOracle":
-        return type(self)(self.objective.take(rows, scale))  # type: ignore[call-arg]
-
-    def preconditioner(self, kind: str) -> Preconditioner:
-        return PRECONDITIONERS[kind](self.objective)
-
-    def inverted_hessian(self, point: Point) -> Preconditioner:
-        return invert(self.pin(self.hessian(point)))
-
-    def row_space(self) -> tuple["ModelOracle", Callable[[jax.Array], jax.Array]]:
-        problem = carry_over(self.objective)
-        return type(self)(problem.objective), problem.lift  # type: ignore[call-arg]
-
-    def num_parameters(self) -> int:
-        return self.objective.num_parameters
-
-    def sample(self, count: int) -> "ModelOracle":
-        n = self.num_rows()
-        stride = n // count
-        # One row of each stretch, at random: an even step could fall in with a pattern.
-        jitter = jax.random.randint(jax.random.key(0), (count,), 0, stride)
-        rows = jnp.arange(count) * stride + jitter
-        total = jnp.sum(self.objective.row_weights()[rows])
-        return self.minibatch(rows, 1 / jnp.where(total > 0, total, 1))
-
-    def rounded(self) -> "ModelOracle":
-        rough = _narrow(self.objective) if self.rough is None else self.rough
-        return type(self)(rough)  # type: ignore[call-arg]
-
-    def with_rounded(self) -> "ModelOracle":
-        """The same oracle with its float32 copy at hand."""
-        return type(self)(self.objective, _narrow(self.objective))  # type: ignore[call-arg]
-
-    def curvature_bound(self) -> jax.Array:
-        return curvature_bound(self.objective)
-
-    def centre(self, theta: jax.Array) -> jax.Array:
-        return centre_classes(self.objective, theta)
-
-    def pin(self, hessian: jax.Array) -> jax.Array:
-        return pin_class_shifts(self.objective, hessian)
-
-    def separates(self, point: Point) -> jax.Array:
-        return separates(self.objective, point.theta, point.value)
-
-    def recedes(self, direction: jax.Array) -> jax.Array:
-        # A Newton direction is exact to a few units of round-off in the rows that have
-        # curvature; two thirds of the digits leave room for their number.
-        rtol = float(jnp.finfo(self.objective.X.dtype).eps) ** (2 / 3)
-        return recedes(self.objective, direction, rtol)
-
-    def can_recede(self) -> jax.Array:
-        return ~is_bounded_by_design(self.objective)
-
-    def reach(self, direction: jax.Array) -> jax.Array:
-        return furthest(self.objective.linear(direction))
-
-    def ignores(self, direction: jax.Array) -> jax.Array:
-        return ignores(self.objective, direction)
-
-    def at_even_odds(self, point: Point) -> Point:
-        return self.at(jnp.zeros_like(point.theta))

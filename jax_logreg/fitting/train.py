@@ -8,7 +8,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.derivatives.oracle import ModelOracle
+from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.fitting import driver, verdict
 from jax_logreg.fitting.choose import NEWTON_LIMIT, Stage, has_cheap_hessian
 from jax_logreg.fitting.result import FitResult, Status

@@ -93,9 +93,7 @@ class LBFGS(Preconditioned):
             theta, memory = self._lead(oracle, theta, memory)
         return State(oracle.at(theta), jnp.asarray(False), memory)
 
-    def _lead(
-        self, oracle: Oracle, theta: jax.Array, memory: Memory
-    ) -> tuple[jax.Array, Memory]:
+    def _lead(self, oracle: Oracle, theta: jax.Array, memory: Memory) -> tuple[jax.Array, Memory]:
         """Where float32 leads, and the pairs from there; the start where it does not suffice."""
         rough, narrow = oracle.rounded(), cast((theta, memory), jnp.float32)
         start = State(rough.at(narrow[0]), jnp.asarray(False), narrow[1])

@@ -48,6 +48,15 @@ def test_a_singular_matrix_is_lifted_not_refused(x64):
     assert np.all(np.isfinite(broken))
 
 
+@pytest.mark.parametrize("size", [1, 7, 255, 256])
+def test_small_and_large_matrices_are_inverted_alike(size, x64):
+    """Sweeps up to 255, LAPACK beyond, both to what the condition allows."""
+    A = np.random.default_rng(0).normal(size=(size, 2 * size))
+    M = A @ A.T * np.outer(*[10.0 ** np.linspace(-3, 3, size)] * 2)
+    v = np.ones(size)
+    np.testing.assert_allclose(invert(jnp.asarray(M)).solve(v), np.linalg.solve(M, v), rtol=1e-8)
+
+
 def test_a_sample_is_drawn_evenly_and_weighs_one(problem):
     oracle = AnalyticOracle(problem.objective())
     part = oracle.sample(6)

@@ -20,18 +20,29 @@ def objective(n, p, K=None, strength=0.0):
     return F.__class__(**{**vars(F), "X": X, "y": jax.ShapeDtypeStruct(labels, F.X.dtype)})
 
 
+LAST = (Newton(), None)
+
+
+def rented(steps):
+    return LBFGS("diagonal", lead=steps)
+
+
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [
-        ((569, 30), [Newton(singular=False), Newton()]),
-        ((1_000_000, 20), [LBFGS("hessian", sample=62_500), Newton()]),
-        ((100_000, 100), [LBFGS("hessian", sample=64 * 101), Newton()]),
-        ((20_000, 1000), [LBFGS("gram"), Newton()]),
-        ((1_000_000, 1000), [LBFGS("gram", sample=64_000), Newton()]),
-        ((20_000, 200, 10), [LBFGS("gram"), Newton()]),
-        ((60_000, 784, 20), [LBFGS("gram")]),  # too many parameters for a Hessian
-        ((1000, 5000), [LBFGS("diagonal"), Newton()]),
-        ((200_000, 20_000), [LBFGS("diagonal")]),
+        ((569, 30), [(Newton(singular=False), None), LAST]),
+        ((1_000_000, 20), [(LBFGS("hessian", sample=62_500), 200), LAST]),
+        ((100_000, 100), [(LBFGS("hessian", sample=64 * 101), 200), LAST]),
+        ((20_000, 1000), [(rented(31), 15), (LBFGS("gram", lead=200), 200), LAST]),
+        (
+            (1_000_000, 1000),
+            [(rented(31), 15), (LBFGS("gram", sample=64_000, lead=200), 200), LAST],
+        ),
+        ((20_000, 200, 10), [(rented(20), 10), (LBFGS("gram", lead=200), 200), LAST]),
+        # too many parameters for a Hessian
+        ((60_000, 784, 20), [(rented(24), 12), (LBFGS("gram", lead=200), 200)]),
+        ((1000, 5000), [(rented(200), 200), LAST]),
+        ((200_000, 20_000), [(rented(200), 200)]),
     ],
 )
 def test_the_rule_by_shape(shape, expected):
@@ -39,47 +50,52 @@ def test_the_rule_by_shape(shape, expected):
 
 
 def test_wide_and_penalised_is_finished_where_the_rows_live():
-    assert choose(objective(1000, 5000, strength=0.1), warm=False, known=True)[1] == RowSpace()
+    last = choose(objective(1000, 5000, strength=0.1), warm=False, known=True)[-1]
+    assert last == (RowSpace(), None)
 
 
 def test_a_given_start_is_not_thrown_away():
-    first, _ = choose(objective(100_000, 100), warm=True, known=True)
-    assert first == LBFGS("gram", sample=6400)
+    first, second, _ = choose(objective(100_000, 100), warm=True, known=True)
+    assert first == (LBFGS("diagonal"), 20)
+    assert second == (LBFGS("gram", sample=6400), 200)
 
 
 def test_sparse_features_take_their_diagonal():
     X = sparse_features(scipy.sparse.csr_array(np.eye(5)))
-    assert choose(make_objective(X, np.zeros(5)), warm=False, known=True) == [LBFGS("diagonal")]
+    assert choose(make_objective(X, np.zeros(5)), warm=False, known=True) == [
+        (LBFGS("diagonal"), None)
+    ]
 
 
 def test_inside_jit_one_method_must_see_it_through():
-    assert choose(objective(10_000, 400), warm=False, known=False) == [Newton()]
-    assert choose(objective(60_000, 784), warm=False, known=False) == [LBFGS("gram")]
+    assert choose(objective(10_000, 400), warm=False, known=False) == [LAST]
+    assert choose(objective(60_000, 784), warm=False, known=False) == [(LBFGS("gram"), None)]
 
 
-@pytest.mark.parametrize("case", ["sampled", "gram", "wide", "sparse"])
+@pytest.mark.parametrize("case", ["sampled", "rented", "bought", "wide", "sparse"])
 def test_every_branch_ends_where_newton_ends(case, model, monkeypatch, x64):
     """The limits are lowered, so that problems of a few rows take the branches of large ones."""
     monkeypatch.setattr(module, "_CHEAP_HESSIAN", 0)
     monkeypatch.setattr(module, "_ROWS_A_PARAMETER", 4 if case == "sampled" else 10**9)
+    monkeypatch.setattr(module, "_FEW_STEPS", 2 if case == "bought" else 20)
     n, p = (10, 20) if case == "wide" else (120, 4)
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(n, p))
+    X = rng.normal(size=(n, p)) + (5 * rng.normal(size=(n, 1)) if case == "bought" else 0)
     y = np.arange(n) % (2 if model == "sigmoid" else 3)
     given = scipy.sparse.csr_array(X) if case == "sparse" else X
     auto = fit(given, y, penalty=L2(0.05)).raise_if_failed()
     newton = fit(X, y, penalty=L2(0.05), solver="newton").raise_if_failed()
-    assert auto.solver.startswith("LBFGS")
+    matrix = {"sampled": "hessian", "bought": "gram"}.get(case, "diagonal")
+    assert auto.solver.startswith(f"LBFGS(preconditioner='{matrix}'")
     np.testing.assert_allclose(auto.coef, newton.coef, atol=1e-7)
     np.testing.assert_allclose(auto.objective, newton.objective, rtol=1e-13)
 
 
 def test_what_lbfgs_leaves_short_newton_finishes(monkeypatch, x64):
     """One step is not enough; the second method goes on from there, and the history with it."""
-    from jax_logreg.fitting import train
-
     monkeypatch.setattr(module, "_CHEAP_HESSIAN", 0)
-    monkeypatch.setattr(train, "_FIRST_STEPS", 1)
+    monkeypatch.setattr(module, "_ENOUGH_STEPS", 1)
+    monkeypatch.setattr(module, "_ROWS_A_PARAMETER", 4)
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 3)), np.arange(60) % 2
     seen = []

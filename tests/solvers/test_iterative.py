@@ -1,15 +1,19 @@
 """L-BFGS and Newton-CG on functions that are no logistic regression, and what they refuse."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_logreg import LBFGS, NewtonCG
+from jax_logreg import LBFGS, NewtonCG, Status
+from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.function_oracle import FunctionOracle
 from jax_logreg.fitting import driver
 from jax_logreg.solvers.lbfgs import inverse_hessian
 from jax_logreg.solvers.newton_cg import conjugate_gradients
+from tests.problems import make_problem, random_theta
 
 
 def rosenbrock(t):
@@ -60,12 +64,38 @@ def test_without_curvature_the_direction_is_still_downhill(x64):
     np.testing.assert_array_equal(x, 1)
 
 
+@pytest.mark.parametrize("kind", ["diagonal", "gram", "hessian"])
+def test_float32_leads_and_float64_goes_on_with_its_pairs(kind, model, x64):
+    """The lead ends near the optimum, where few steps with its pairs do the rest."""
+    F = make_problem(model, "float64").objective()
+    oracle, solver = AnalyticOracle(F), LBFGS(kind, lead=100)
+    theta = oracle.centre(random_theta(F))
+    begin = jax.jit(solver.init)(oracle, theta)
+    assert begin.point.theta.dtype == jnp.float64
+    assert jnp.max(jnp.abs(begin.point.gradient)) < 1e-5
+    assert jnp.sum(begin.memory.pairs.inverse_curvature > 0) >= 3
+    run = driver.start(oracle, solver, theta, jnp.asarray(1e-12), 20)
+    run = driver.advance(oracle, solver, run, jnp.asarray(1e-12), jnp.asarray(20))
+    assert run.status == Status.CONVERGED
+    assert run.num_steps <= 12
+
+
+def test_where_float32_does_not_suffice_the_start_is_kept(x64):
+    """A column that overflows float32 leads nowhere; float64 begins as if it had not been tried."""
+    F = make_problem("sigmoid", "float64").objective()
+    oracle = AnalyticOracle(replace(F, X=F.X.at[:, 0].multiply(1e60)))
+    theta = jnp.zeros(F.num_parameters)
+    led, plain = (LBFGS("diagonal", lead=n).init(oracle, theta) for n in (50, 0))
+    jax.tree.map(np.testing.assert_array_equal, led, plain)
+
+
 @pytest.mark.parametrize(
     ("make", "named"),
     [
         (lambda: LBFGS("cholesky"), "preconditioner.*'cholesky'"),
         (lambda: LBFGS(sample=-1), "sample.*-1"),
         (lambda: LBFGS(memory=0), "memory.*0"),
+        (lambda: LBFGS(lead=1.5), "lead.*1.5"),
         (lambda: NewtonCG(sample=0.5), "sample.*0.5"),
     ],
 )
