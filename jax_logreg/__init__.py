@@ -8,6 +8,7 @@ The package is a staircase; a room imports only itself and the rooms above it:
     audit/        proof for anyone's slope check, report, diagnose, atlas, texts
     solvers/      one step                 Newton, L-BFGS, Newton-CG, gradient descent, Optax
     fitting/      many steps, one answer   choose, train, driver, verdict, result, fit, many
+    inference/    what the answer means    infer, covariance, delta, separation, influence
     interfaces/   doors outward            the command line, files, plots
 
 To know the whole, read in this order: objective/objective.py,
@@ -19,6 +20,14 @@ from jax_logreg.audit.report import DerivativeReport
 from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.many import fit_many
 from jax_logreg.fitting.result import FitError, FitResult, Status
+from jax_logreg.inference.calibration import calibration, roc
+from jax_logreg.inference.delta import Derived, delta, marginal_effects, predict_interval
+from jax_logreg.inference.infer import infer
+from jax_logreg.inference.inference import Inference
+from jax_logreg.inference.influence import Influence, influence
+from jax_logreg.inference.profile import profile_interval
+from jax_logreg.inference.score_test import score_test
+from jax_logreg.inference.separation import Separation, diagnose_separation
 from jax_logreg.objective.losses import (
     binary_cross_entropy,
     categorical_cross_entropy,
@@ -34,7 +43,7 @@ from jax_logreg.objective.model import (
     softmax,
 )
 from jax_logreg.objective.objective import make_objective
-from jax_logreg.objective.penalties import L2
+from jax_logreg.objective.penalties import L2, Firth
 from jax_logreg.objective.sparse import SparseFeatures, sparse_features
 from jax_logreg.solvers.base import Solver
 from jax_logreg.solvers.gradient_descent import BacktrackingGradientDescent, GradientDescent
@@ -50,29 +59,44 @@ __all__ = [
     "LBFGS",
     "BacktrackingGradientDescent",
     "DerivativeReport",
+    "Derived",
+    "Firth",
     "FitError",
     "FitResult",
     "GradientDescent",
+    "Inference",
+    "Influence",
     "Minibatch",
     "Newton",
     "NewtonCG",
     "Optax",
+    "Separation",
     "Solver",
     "SparseFeatures",
     "Status",
     "assert_derivatives",
     "binary_cross_entropy",
+    "calibration",
     "categorical_cross_entropy",
     "check_derivatives",
+    "delta",
+    "diagnose_separation",
     "fit",
     "fit_many",
+    "infer",
+    "influence",
     "log_likelihood",
     "logit",
     "logits",
     "make_objective",
+    "marginal_effects",
     "odds",
     "predict_class",
+    "predict_interval",
     "probability",
+    "profile_interval",
+    "roc",
+    "score_test",
     "sigmoid",
     "softmax",
     "sparse_features",

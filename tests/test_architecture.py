@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "jax_logreg"
-ROOMS = ["objective", "derivatives", "audit", "solvers", "fitting", "interfaces"]
+ROOMS = ["objective", "derivatives", "audit", "solvers", "fitting", "inference", "interfaces"]
 # A heavy optional dependency may be imported in these files only.
 OPTIONAL = {
     "rich": {"interfaces/console.py", "interfaces/check_console.py"},
     "matplotlib": {"interfaces/plots.py"},
 }
-CORE = {"jax", "optax", "numpy"}
+CORE = {"jax", "optax", "numpy", "scipy"}  # SciPy comes with JAX
 # The files of audit/ that hold this project's formulas: its own, and its two texts'.
 ATLAS = {"atlas.py", "texts.py", "text_entry.py", "text_formulas.py", "article_formulas.py"}
 FILES = sorted(ROOT.rglob("*.py"))

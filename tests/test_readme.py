@@ -21,16 +21,20 @@ BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 def names():
     problem = make_problem("sigmoid", "float32")
     X, y = problem.X, problem.y
+    result, smaller = lr.fit(X, y), lr.fit(X[:, :2], y)
     return {
         "X": X, "y": y, "w": problem.sample_weight, "theta": jnp.ones(4), "jax": jax,
         "lr": lr, "optax": optax, "f": np.ones(3), "o": problem.offset, "strengths": np.ones(2),
         "schedule": 0.1,
-        "counts": np.ones((2, 24)), "S": scipy.sparse.csr_array(X), "K": 2, "result": lr.fit(X, y),
+        "counts": np.ones((2, 24)), "S": scipy.sparse.csr_array(X), "K": 2, "result": result,
+        "inference": lr.infer(result, X, y), "smaller": lr.infer(smaller, X[:, :2], y),
+        "groups": np.arange(24) % 6, "more_columns": X[:, :1] ** 2, "X_new": X[:3],
+        "probability": np.linspace(0, 1, 24), "label": np.arange(24) % 2,
     }  # fmt: skip
 
 
 def test_the_blocks_run_as_they_stand():
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
     pasted = {}
     for block in BLOCKS:
         exec(block, pasted)

@@ -6,21 +6,23 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.fitting import inputs, settings
 from jax_logreg.fitting.buckets import Rows, pad
 from jax_logreg.fitting.choose import Stage, choose
+from jax_logreg.fitting.firth import fit_firth
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.fitting.train import Progress, result_of, train
 from jax_logreg.fitting.values import is_known
 from jax_logreg.objective.objective import make_objective
-from jax_logreg.objective.penalties import L2
+from jax_logreg.objective.penalties import L2, Firth
 
 
 def fit(
     X: Any,
     y: ArrayLike,
     *,
-    penalty: L2 | None = None,
+    penalty: L2 | Firth | None = None,
     solver: Any = "auto",
     derivatives: str = "analytic",
     sample_weight: ArrayLike | None = None,
@@ -46,7 +48,8 @@ def fit(
         X: features, (n, p); also sparse, of SciPy or JAX, which is never spelt out.
         y: labels, and thereby the model: (n,) in [0, 1] for the sigmoid; whole
             numbers (n,) beyond 1, or probabilities (n, K), for softmax.
-        penalty: ``L2(strength, factor)`` on the mean loss; None for none.
+        penalty: ``L2(strength, factor)`` on the mean loss; ``Firth()`` for Firth's bias
+            reduction; None for none.
         solver: "auto" chooses by the shape of the problem (the rule is in
             ``fitting/choose.py``); "newton", "newton_cg", "lbfgs", "gradient_descent", a
             solver object, or any Optax transformation.
@@ -82,7 +85,8 @@ def fit(
     if fit_intercept:
         inputs.check_classes(y, weight)
     offset = inputs.check_offset(offset, X, y)
-    penalty = settings.check_penalty(penalty, X)
+    firth = isinstance(penalty, Firth)
+    penalty = settings.check_penalty(None if firth else penalty, X)
     method = settings.check_solver(solver)
     make_oracle = settings.check_derivatives(derivatives)
     start = settings.check_init(init, X, y, fit_intercept)
@@ -96,8 +100,13 @@ def fit(
         rows.X, rows.y, penalty,
         sample_weight=rows.weight, offset=rows.offset, fit_intercept=fit_intercept,
     )  # fmt: skip
+    theta = None if start is None else F.join(*start)
+    if firth:
+        total = jnp.asarray(X.shape[0], X.dtype) if weight is None else jnp.sum(weight)
+        by_hand = make_oracle is AnalyticOracle
+        return fit_firth(F, total, by_hand, theta, method, tol, max_steps, progress)
     oracle = make_oracle(F)
-    theta = jnp.zeros(F.num_parameters, X.dtype) if start is None else F.join(*start)
+    theta = jnp.zeros(F.num_parameters, X.dtype) if theta is None else theta
     known = all(map(is_known, jax.tree.leaves((oracle, theta, tol))))
     stages = [Stage(method)] if method else choose(F, warm=init is not None, known=known)
     run, method = train(oracle, stages, theta, tol, max_steps, progress)

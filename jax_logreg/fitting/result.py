@@ -43,7 +43,8 @@ _MESSAGES = {
     ),
     Status.SEPARATED: (
         "The data are separated: the loss falls for ever along one direction, so no "
-        "finite coefficients minimise it. Add penalty=L2(strength)."
+        "finite coefficients minimise it. Add penalty=L2(strength) or penalty=Firth(); "
+        "diagnose_separation names the columns."
     ),
     Status.NOT_FINITE: (
         "The loss or its gradient became infinite or NaN. Inside jit that also means an "

@@ -37,7 +37,7 @@ def check_penalty(penalty: Any, X: Features) -> L2:
     if penalty is None:
         return L2(jnp.zeros((), X.dtype))
     if not isinstance(penalty, L2):
-        raise ValueError(f"penalty must be None or L2(strength), but it is {penalty!r}.")
+        raise ValueError(f"penalty must be None, L2(strength) or Firth(), but it is {penalty!r}.")
     strength = nonnegative("penalty strength", penalty.strength, X)
     if strength.ndim:
         raise ValueError(

@@ -8,6 +8,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from jax_logreg.derivatives.firth_oracle import FirthOracle
 from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.fitting import driver, verdict
 from jax_logreg.fitting.choose import NEWTON_LIMIT, Stage, has_cheap_hessian
@@ -20,6 +21,7 @@ from jax_logreg.solvers.newton import Newton
 # A progress report is due about this often, in seconds.
 _REPORT_EVERY = 0.5
 
+Problem = ModelOracle | FirthOracle
 # (steps taken, loss, gradient norm), called between runs of the compiled loop
 Progress = Callable[[int, float, float], None]
 
@@ -31,7 +33,7 @@ _advance = jax.jit(driver.advance)
 
 @partial(jax.jit, static_argnames=("max_steps", "curved"))
 def _run_whole(
-    oracle: ModelOracle,
+    oracle: Problem,
     solver: Solver,
     theta: jax.Array,
     tol: jax.Array,
@@ -44,7 +46,7 @@ def _run_whole(
 
 
 def train(
-    oracle: ModelOracle,
+    oracle: Problem,
     stages: list[Stage],
     theta: jax.Array,
     tol: jax.Array,
@@ -78,7 +80,7 @@ def train(
     return _joined(run, rest), last
 
 
-def result_of(oracle: ModelOracle, solver: Solver, run: driver.Run, tol: jax.Array) -> FitResult:
+def result_of(oracle: Problem, solver: Solver, run: driver.Run, tol: jax.Array) -> FitResult:
     """The end of a run, judged: by a Hessian where that is cheap, or was used anyway."""
     name, how = repr(solver), _how_to_look(oracle, solver)
     if how is Look.HESSIAN:  # nothing of the solver's is used: one program for all
@@ -92,7 +94,7 @@ def result_of(oracle: ModelOracle, solver: Solver, run: driver.Run, tol: jax.Arr
     return replace(_assemble(oracle, solver, run, tol, how), solver=name)
 
 
-def _how_to_look(oracle: ModelOracle, solver: Solver) -> Look:
+def _how_to_look(oracle: Problem, solver: Solver) -> Look:
     P = oracle.num_parameters()
     if isinstance(solver, Newton) or has_cheap_hessian(oracle.num_rows(), P):
         return Look.HESSIAN
@@ -105,7 +107,7 @@ def _how_to_look(oracle: ModelOracle, solver: Solver) -> Look:
 
 
 def assemble(
-    oracle: ModelOracle, solver: Solver, run: driver.Run, tol: jax.Array, how: Look
+    oracle: Problem, solver: Solver, run: driver.Run, tol: jax.Array, how: Look
 ) -> FitResult:
     """The judged result, in one program."""
     end = verdict.conclude(oracle, solver, run.state, run.status, tol, how=how, curved=run.curved)
@@ -127,7 +129,7 @@ _assemble = jax.jit(assemble, static_argnames="how")
 
 
 def _run(
-    oracle: ModelOracle,
+    oracle: Problem,
     solver: Solver,
     theta: jax.Array,
     tol: jax.Array,
@@ -136,6 +138,7 @@ def _run(
 ) -> driver.Run:
     """The whole loop at once, or left now and then for a report."""
     if "rounded" in solver.needs:
+        assert isinstance(oracle, ModelOracle)  # no other offers it
         oracle = oracle.with_rounded()
     curved = _how_to_look(oracle, solver) is Look.PRODUCTS and "hvp" in oracle.offers
     if progress is None:

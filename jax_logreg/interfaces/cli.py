@@ -11,10 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from jax_logreg.inference.inference import Inference
 from jax_logreg.interfaces import check_command
 from jax_logreg.interfaces.console import Progress, job_as_json, print_job, require_rich
 from jax_logreg.interfaces.main_job import Settings, run_main_job
-from jax_logreg.interfaces.plots import check_plot_path, plot_training
+from jax_logreg.interfaces.plots import check_plot_path, plot_inference, plot_training
 from jax_logreg.interfaces.readers import EMBEDDED, Table, load_embedded, read_csv
 
 _EXAMPLES = """\
@@ -23,6 +24,7 @@ examples:
   jax-logreg fit --data iris --plot iris.png   three classes, and a picture
   jax-logreg fit --l2 0                        no penalty: what separation does
   jax-logreg fit my.csv --target outcome       your own file
+  jax-logreg fit --inference                   standard errors, tests, intervals
   jax-logreg fit --json | python -m json.tool  for machines
 
 exit status: 0 when a solver converged and every derivative agrees with
@@ -75,6 +77,7 @@ def _fit(options: argparse.Namespace) -> int:
     if not options.json:
         require_rich()
     plot = None if options.plot is None else check_plot_path(options.plot)
+    second = options.inference_plot and check_plot_path(options.inference_plot)
     table = _table(options)
     settings = Settings(
         l2=options.l2,
@@ -85,6 +88,7 @@ def _fit(options: argparse.Namespace) -> int:
         tol=options.tol,
         max_steps=options.max_steps,
         seed=options.seed,
+        inference=options.inference or options.inference_plot is not None,
     )
     progress = Progress()
     with progress.shown():
@@ -97,6 +101,9 @@ def _fit(options: argparse.Namespace) -> int:
         histories = {t.solver: tuple(map(np.asarray, t.result.history)) for t in job.trainings}
         plot_training(histories, f"{table.name}, L2 strength {settings.l2:g}", plot)
         print(f"wrote {plot}", file=sys.stderr)
+    if second is not None and isinstance(job.inference, Inference):
+        plot_inference(job.inference, second)
+        print(f"wrote {second}", file=sys.stderr)
     return 0 if job.sound else 1
 
 
@@ -165,6 +172,14 @@ def _add_fit(commands: Any) -> None:
         "--seed", type=_count, default=0, metavar="N", help="of the audit's random point"
     )
     fit.add_argument("--plot", metavar="FILE.png", help="draw the training (png, pdf, svg)")
+    fit.add_argument(
+        "--inference", action="store_true", help="add standard errors, tests and intervals"
+    )
+    fit.add_argument(
+        "--inference-plot",
+        metavar="FILE.png",
+        help="draw intervals, ROC, calibration and influence as well",
+    )
     fit.add_argument("--json", action="store_true", help="print one JSON object")
 
 

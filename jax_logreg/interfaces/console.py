@@ -8,6 +8,7 @@ import numpy as np
 
 from jax_logreg.audit.compare import Comparison
 from jax_logreg.fitting.result import Status as FitStatus
+from jax_logreg.inference.inference import Inference
 from jax_logreg.interfaces.json_text import as_json
 from jax_logreg.interfaces.main_job import Job, Report, Training
 
@@ -84,6 +85,8 @@ def print_job(job: Job) -> None:
     _print_messages(console, job)
     for table in _coefficient_tables(job):
         console.print(table)
+    if job.inference is not None:
+        _print_inference(console, job)
     print_audits(console, job.audits, f"{job.audit_rows} of {len(job.table.y)} rows")
 
 
@@ -172,6 +175,15 @@ def _coefficient_table(job: Job, headings: list[str], classes: slice) -> "Table"
     return table
 
 
+def _print_inference(console: "Console", job: Job) -> None:
+    if isinstance(job.inference, Inference):
+        unit = "per standard deviation" if job.settings.standardize else "per unit"
+        console.print(f"Inference, log-odds {unit}", style="italic")
+        console.print(job.inference.summary() + "\n")
+    else:
+        console.print(f"No standard errors: {job.inference}\n", style="yellow")
+
+
 def _audit_table(audits: dict[str, list[Comparison]]) -> "Table":
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -217,6 +229,7 @@ def job_as_json(job: Job) -> str:
         "device": job.device,
         "trainings": [_training_as_dict(t) for t in job.trainings],
         "best": job.trainings[job.best].solver,
+        **({} if job.inference is None else {"inference": _inference_as_dict(job.inference)}),
         "audit": {
             "rows": job.audit_rows,
             **{dtype: [c._asdict() for c in audit] for dtype, audit in job.audits.items()},
@@ -224,6 +237,12 @@ def job_as_json(job: Job) -> str:
         "sound": job.sound,
     }
     return as_json(document)
+
+
+def _inference_as_dict(inference: Inference | str) -> dict[str, Any]:
+    if isinstance(inference, str):
+        return {"message": inference}
+    return {"parameters": inference.as_dict(), "statistics": inference.statistics()}
 
 
 def _training_as_dict(training: Training) -> dict[str, Any]:

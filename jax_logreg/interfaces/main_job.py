@@ -14,6 +14,9 @@ from jax_logreg.audit.atlas import audit_objective
 from jax_logreg.audit.compare import Comparison
 from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.result import FitResult, Status
+from jax_logreg.inference.infer import infer
+from jax_logreg.inference.inference import Inference
+from jax_logreg.inference.separation import diagnose_separation
 from jax_logreg.interfaces.readers import Table
 from jax_logreg.objective.model import logits, predict_class
 from jax_logreg.objective.objective import Objective, make_objective
@@ -50,6 +53,7 @@ class Settings:
         tol: bound on the gradient norm; the dtype's default if None.
         max_steps: the solvers' defaults if None.
         seed: of the point where derivatives are audited.
+        inference: whether to add standard errors and tests.
     """
 
     l2: float = 0.01
@@ -60,6 +64,7 @@ class Settings:
     tol: float | None = None
     max_steps: int | None = None
     seed: int = 0
+    inference: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ class Job:
         audits: dtype name ↦ comparisons.
         audit_rows: how many rows the audit used.
         device: where it ran.
+        inference: of the best training; why there is none, in words; None if not asked for.
     """
 
     table: Table
@@ -101,6 +107,7 @@ class Job:
     audits: dict[str, list[Comparison]]
     audit_rows: int
     device: str
+    inference: Inference | str | None = None
 
     @property
     def sound(self) -> bool:
@@ -128,15 +135,38 @@ def run_main_job(table: Table, settings: Settings, report: Report) -> Job:
         (not bool(t.result.converged), float(np.nan_to_num(t.result.objective, nan=np.inf)))
         for t in trainings
     ]
+    best = losses.index(min(losses))
     return Job(
         table=table,
         settings=settings,
         trainings=trainings,
-        best=losses.index(min(losses)),
+        best=best,
         scale=scale,
         audits=audit_table(X, table, settings, report),
         audit_rows=min(len(X), _AUDIT_ROWS),
         device=str(jax.devices()[0]),
+        inference=_inference(trainings[best], X, table, settings) if settings.inference else None,
+    )
+
+
+def _inference(
+    training: Training, X: np.ndarray, table: Table, settings: Settings
+) -> Inference | str:
+    """Standard errors of a training, or why there can be none."""
+    shared: dict[str, Any] = {
+        "penalty": L2(settings.l2), "fit_intercept": settings.fit_intercept
+    }  # fmt: skip
+    if not training.result.converged:
+        K = len(table.class_names)
+        found = diagnose_separation(X, table.y, num_classes=K if K > 2 else None, **shared)
+        return found.message if found else training.status.message
+    return infer(
+        training.result,
+        X,
+        table.y,
+        feature_names=table.feature_names,
+        class_names=table.class_names,
+        **shared,
     )
 
 

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 
 from jax_logreg.audit.report import Check, DerivativeReport
+from jax_logreg.inference.calibration import Calibration, Roc, calibration, roc
+from jax_logreg.inference.inference import Inference
+from jax_logreg.inference.influence import Influence, influence
 
 try:
     from matplotlib.figure import Figure
@@ -17,6 +20,8 @@ except ImportError:
 
 # Where log₁₀ of an error is drawn that is zero, or smaller.
 _FLOOR = -17.0
+
+_MOST_IN_FOREST = 30
 
 PLOT_FORMATS = (".png", ".pdf", ".svg")
 
@@ -71,6 +76,67 @@ def plot_training(
     right.legend()
     figure.suptitle(title)
     figure.savefig(path, dpi=150)
+
+
+def plot_inference(inference: Inference, path: str | Path) -> None:
+    """Draw an inference: intervals of the coefficients, and what each row weighs; for two
+    classes the ROC curve and the calibration besides.
+
+    Args:
+        inference: what ``infer`` returned.
+        path: where to write it.
+    """
+    two = inference.fit.reference is None
+    figure = Figure(figsize=(11, 8 if two else 4.2), layout="constrained")
+    axes = figure.subplots(2 if two else 1, 2).reshape(-1)
+    _draw_forest(axes[0], inference)
+    _draw_influence(axes[1], influence(inference))
+    labels = np.asarray(inference.fit.objective.y)
+    if two and np.all((labels == 0) | (labels == 1)):
+        mu = inference.fit.probability
+        _draw_roc(axes[2], roc(mu, labels, sample_weight=inference.fit.weight))
+        _draw_calibration(axes[3], calibration(mu, labels, sample_weight=inference.fit.weight))
+    figure.savefig(path, dpi=150)
+
+
+def _draw_forest(axes: Any, inference: Inference) -> None:
+    """Coefficients with their 95 % intervals, the largest first; the intercept left out."""
+    shown = [i for i, name in enumerate(inference.names) if not name.endswith("intercept")]
+    shown.sort(key=lambda i: -abs(inference.estimate[i]))
+    shown = shown[:_MOST_IN_FOREST][::-1]
+    half = inference.confidence_interval()[shown, 1] - inference.estimate[shown]
+    places = np.arange(len(shown))
+    axes.errorbar(inference.estimate[shown], places, xerr=half, fmt="o", color="0.2", capsize=2)
+    axes.axvline(0, color="0.6", linewidth=1)
+    axes.set_yticks(places, [inference.names[i] for i in shown], fontsize=8)
+    axes.set(xlabel="log-odds per unit, 95 % interval", title="Coefficients")
+
+
+def _draw_influence(axes: Any, rows: Influence) -> None:
+    axes.vlines(np.arange(len(rows.cooks_distance)), 0, rows.cooks_distance, color="0.4")
+    for i in np.argsort(-rows.cooks_distance)[:3]:
+        axes.annotate(str(i), (i, rows.cooks_distance[i]), fontsize=8)
+    axes.set(xlabel="row", ylabel="Cook's distance", title="Influence")
+    axes.set_ylim(bottom=0)
+
+
+def _draw_roc(axes: Any, curve: Roc) -> None:
+    axes.plot(curve.false_positive, curve.true_positive, color="0.1")
+    axes.plot([0, 1], [0, 1], "--", color="0.6")
+    axes.set(
+        xlabel="false positives", ylabel="true positives", title=f"ROC, area {curve.area:.3f}",
+        aspect="equal",
+    )  # fmt: skip
+
+
+def _draw_calibration(axes: Any, found: Calibration) -> None:
+    axes.plot([0, 1], [0, 1], "--", color="0.6")
+    axes.plot(found.predicted, found.observed, "o-", color="0.1")
+    p = found.hosmer_lemeshow.p_value
+    axes.set(
+        xlabel="predicted probability", ylabel="observed share", aspect="equal",
+        title=f"Calibration, Brier {found.brier:.3f}, Hosmer–Lemeshow p = {p:.2g}",
+    )  # fmt: skip
 
 
 def plot_reports(reports: Mapping[str, DerivativeReport], path: str | Path) -> None:

@@ -145,3 +145,21 @@ def test_missing_extras_are_named(monkeypatch, capsys):
     monkeypatch.setattr(plots, "HAS_MATPLOTLIB", False)
     assert main(["fit", "--json", "--plot", "x.png"]) == 2
     assert "pip install 'jax-logreg[plot]'" in capsys.readouterr().err
+
+
+def test_inference_is_printed_and_drawn(small_csv, tmp_path, capsys):
+    picture = tmp_path / "inference.png"
+    command = ["fit", small_csv, "--target", "answer", "--inference-plot", str(picture)]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    for words in ("std. error", "McFadden", "per standard deviation", "first", "intercept"):
+        assert words in printed
+    assert picture.stat().st_size > 10_000
+
+
+def test_inference_says_why_there_is_none(capsys):
+    command = ["fit", "--data", "iris", "--l2", "0", "--inference", "--json"]
+    assert main(command) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert "separated" in report["inference"]["message"]

@@ -1,0 +1,65 @@
+"""Fits with Firth's penalty: Fisher's scoring, from more than one start."""
+
+import jax
+import jax.numpy as jnp
+
+from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
+from jax_logreg.derivatives.firth_oracle import FirthOracle
+from jax_logreg.fitting.choose import Stage
+from jax_logreg.fitting.result import FitResult
+from jax_logreg.fitting.train import Progress, result_of, train
+from jax_logreg.objective.objective import Objective
+from jax_logreg.objective.sparse import SparseFeatures
+from jax_logreg.solvers.base import Solver, steeper_than
+from jax_logreg.solvers.newton import Newton
+
+# Newton steps towards maximum likelihood, whose neighbourhood is the second start: on
+# separated data they stay finite.
+_TOWARDS_LIKELIHOOD = 8
+
+
+def fit_firth(
+    objective: Objective,
+    total: jax.Array,
+    by_hand: bool,
+    start: jax.Array | None,
+    solver: Solver | None,
+    tol: jax.Array,
+    max_steps: int | None,
+    progress: Progress | None,
+) -> FitResult:
+    """The lower of the minima that are reached from zero and from near maximum likelihood.
+
+    Firth's function can have two where a row lies far out; from a given start it is the
+    minimum of that start.
+
+    Raises:
+        ValueError: for a sparse X, whose information is never spelt out.
+    """
+    if isinstance(objective.X, SparseFeatures):
+        raise ValueError("penalty=Firth() needs a dense X: give X.toarray(), or fewer columns.")
+    oracle = FirthOracle(objective, total, by_hand)
+    zero = jnp.zeros(objective.num_parameters, objective.X.dtype)
+    starts = [zero, _near_likelihood(objective, zero)] if start is None else [start]
+    ends = []
+    for theta in starts:
+        method = Newton(singular=False) if solver is None else solver
+        run, last = train(oracle, [Stage(method)], theta, tol, max_steps, progress)
+        ends.append(result_of(oracle, last, run, tol))
+    return ends[0] if len(ends) == 1 else _better(*ends)
+
+
+@jax.jit
+def _near_likelihood(objective: Objective, theta: jax.Array) -> jax.Array:
+    oracle, solver = AnalyticOracle(objective), Newton(singular=False)
+    begin = solver.init(oracle, theta)
+    end = solver.run_roughly(oracle, begin, steeper_than(0.0), _TOWARDS_LIKELIHOOD)
+    return end.point.theta
+
+
+def _better(one: FitResult, other: FitResult) -> FitResult:
+    """The one that converged; of two the lower, the first where they are level."""
+    take = (other.status < one.status) | (
+        (other.status == one.status) & (other.objective < one.objective)
+    )
+    return jax.tree.map(lambda a, b: jnp.where(take, b, a), one, other)

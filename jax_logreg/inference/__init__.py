@@ -1,0 +1,1 @@
+"""What the answer means: standard errors, intervals, tests."""

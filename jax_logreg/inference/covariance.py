@@ -1,0 +1,86 @@
+r"""Covariance of the estimates, in the ways that people ask for.
+
+With A the observed information (the penalty's curvature included), J that of the data alone
+and :math:`s_i` the score of a row:
+
+=============  =============================================================  ===========
+name           covariance                                                     also called
+=============  =============================================================  ===========
+"observed"     :math:`A^{-1}`                                                 model-based
+"frequentist"  :math:`A^{-1} J A^{-1}`; "observed" without a penalty
+"HC0"          :math:`A^{-1} (\sum_i w_i s_i s_i^\top) A^{-1}`                sandwich
+"HC1"          "HC0" times n/(n − P), n = Σw
+"clustered"    the same with the scores of a group summed first, times
+               G/(G − 1) · (n − 1)/(n − P)
+=============  =============================================================  ===========
+
+Weights are frequencies: a row of weight 2 is two rows. Where they are the reciprocals of
+sampling probabilities, each row is a group of its own: ``groups=range(n)``.
+
+Sources: Huber (1967); White (1980), Econometrica 48; Liang & Zeger (1986), Biometrika 73.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from jax_logreg.inference.fitted import Fitted
+from jax_logreg.inference.information import Information, information
+
+
+def covariance_root(
+    kind: str, fit: Fitted, full: Information, groups: np.ndarray | None
+) -> np.ndarray:
+    """C with CCᵀ the covariance, (P, m): no covariance is ever formed to take its diagonal."""
+    return _KINDS[kind](fit, full, groups)
+
+
+def check_kind(kind: str, groups: object) -> None:
+    """Refuse an unknown covariance, and groups where there is no use for them."""
+    if kind not in _KINDS:
+        names = ", ".join(map(repr, _KINDS))
+        raise ValueError(f"covariance must be one of {names}, but it is {kind!r}.")
+    if (kind == "clustered") != (groups is not None):
+        raise ValueError("groups= goes with covariance='clustered', and 'clustered' with groups=.")
+
+
+def _observed(fit: Fitted, full: Information, groups: np.ndarray | None) -> np.ndarray:
+    return full.root
+
+
+def _frequentist(fit: Fitted, full: Information, groups: np.ndarray | None) -> np.ndarray:
+    data = information(fit, penalised=False)
+    return full.root @ (data.factor @ full.root).T
+
+
+def influence_rows(fit: Fitted, full: Information) -> np.ndarray:
+    """How far each observation moves the estimates, to first order: A⁻¹sᵢ, (n, P)."""
+    residual = fit.residuals if fit.reference is None else fit.residuals[:, fit.others]
+    scores = -np.einsum("nj,nc->njc", fit.design, residual.reshape(len(residual), -1))
+    return scores.reshape(len(scores), -1) @ full.root @ full.root.T
+
+
+def _hc0(fit: Fitted, full: Information, groups: np.ndarray | None) -> np.ndarray:
+    return (np.sqrt(fit.weight)[:, None] * influence_rows(fit, full)).T
+
+
+def _hc1(fit: Fitted, full: Information, groups: np.ndarray | None) -> np.ndarray:
+    n = fit.num_observations
+    return np.sqrt(n / (n - full.rank)) * _hc0(fit, full, groups)
+
+
+def _clustered(fit: Fitted, full: Information, groups: np.ndarray | None) -> np.ndarray:
+    names, of_row = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.zeros((len(names), len(full.scale)))
+    np.add.at(sums, of_row, fit.weight[:, None] * influence_rows(fit, full))
+    n, count = fit.num_observations, len(names)
+    return np.sqrt(count / (count - 1) * (n - 1) / (n - full.rank)) * sums.T
+
+
+_KINDS: dict[str, Callable[[Fitted, Information, np.ndarray | None], np.ndarray]] = {
+    "observed": _observed,
+    "frequentist": _frequentist,
+    "HC0": _hc0,
+    "HC1": _hc1,
+    "clustered": _clustered,
+}

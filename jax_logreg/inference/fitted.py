@@ -1,0 +1,205 @@
+r"""A fit together with its data: what inference starts from, in float64 and in NumPy.
+
+Softmax has no unique coefficients: inference speaks of contrasts with a reference class r,
+
+.. math::
+    \gamma_{jk} = \beta_{jk} - \beta_{jr}, \qquad k \ne r,
+
+the log-odds of class k against r. For the sigmoid model γ is (β, b) itself.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
+from jax_logreg.derivatives.firth_oracle import FirthOracle
+from jax_logreg.derivatives.oracle import Point
+from jax_logreg.derivatives.rows import curvature, loss_and_residual
+from jax_logreg.fitting import inputs, settings
+from jax_logreg.fitting.result import FitResult
+from jax_logreg.objective.model import probability
+from jax_logreg.objective.objective import Objective, make_objective
+from jax_logreg.objective.penalties import L2, Firth
+from jax_logreg.objective.sparse import SparseFeatures, dense
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The data of a fit and its parameters, checked.
+
+    Attributes:
+        objective: the problem, float64.
+        weight: the sample weights, (n,), not divided by their sum.
+        theta: the parameters as they were fitted, (P,).
+        reference: the class that contrasts are taken with; None for the sigmoid model.
+        firth: whether the fit had Firth's penalty.
+    """
+
+    objective: Objective
+    weight: np.ndarray
+    theta: np.ndarray
+    reference: int | None
+    firth: bool = False
+
+    @property
+    def num_observations(self) -> float:
+        """Σw: the number of rows, or what frequency weights say it is."""
+        return float(self.weight.sum())
+
+    @cached_property
+    def design(self) -> np.ndarray:
+        """Z, (n, q): X and the intercept's column of ones."""
+        X = np.asarray(dense(self.objective.X))
+        return np.column_stack([X, np.ones(len(X))]) if self.objective.fit_intercept else X
+
+    @cached_property
+    def logits(self) -> np.ndarray:
+        """η, (n,) or (n, K)."""
+        with jax.enable_x64(True):
+            return np.asarray(_logits(self.objective, self.theta))
+
+    @cached_property
+    def probability(self) -> np.ndarray:
+        """μ, (n,) or (n, K)."""
+        with jax.enable_x64(True):
+            return np.asarray(probability(self.logits))
+
+    @cached_property
+    def curvature(self) -> np.ndarray:
+        """σ′(η), (n,), or the probabilities, (n, K)."""
+        with jax.enable_x64(True):
+            return np.asarray(curvature(jnp.asarray(self.logits)))
+
+    @cached_property
+    def row_losses(self) -> np.ndarray:
+        """The loss of every row, in nats, (n,)."""
+        with jax.enable_x64(True):
+            return np.asarray(loss_and_residual(jnp.asarray(self.logits), self.objective.y).loss)
+
+    @cached_property
+    def residuals(self) -> np.ndarray:
+        """μ − y, (n,) or (n, K)."""
+        with jax.enable_x64(True):
+            return np.asarray(
+                loss_and_residual(jnp.asarray(self.logits), self.objective.y).residual
+            )
+
+    @property
+    def others(self) -> list[int]:
+        """The classes that are not the reference."""
+        return [k for k in range(self.objective.class_shape[0]) if k != self.reference]
+
+    @property
+    def num_contrasts(self) -> int:
+        """Columns of γ: 1 for the sigmoid model, K − 1 for softmax."""
+        return 1 if self.reference is None else len(self.others)
+
+    def value(self) -> float:
+        """Σw · F: the negative log-likelihood with its penalty, in nats."""
+        return float(self._at.value) * self.num_observations
+
+    def gradient(self) -> np.ndarray:
+        """Of Σw · F in γ, (P,)."""
+        slope = self.num_observations * np.asarray(self._at.gradient)
+        if self.reference is None:
+            return slope
+        return slope.reshape(-1, *self.objective.class_shape)[:, self.others].reshape(-1)
+
+    @cached_property
+    def _at(self) -> Point:
+        with jax.enable_x64(True):
+            total = jnp.asarray(self.num_observations) if self.firth else None
+            return _point(self.objective, jnp.asarray(self.theta), total)
+
+    def moved(self, step: np.ndarray) -> "Fitted":
+        """With other contrasts, γ + step, the classes' mean where it was."""
+        if self.reference is None:
+            return replace(self, theta=self.theta + step)
+        table = self.theta.reshape(-1, *self.objective.class_shape)
+        change = np.zeros_like(table)
+        change[:, self.others] = step.reshape(len(table), -1)
+        change -= change.mean(axis=1, keepdims=True)
+        return replace(self, theta=(table + change).reshape(-1))
+
+    def contrasts(self, theta: Any) -> Any:
+        """γ of a θ, (q, K − 1), or (q,): NumPy's arrays or JAX's."""
+        if self.reference is None:
+            return theta
+        table = theta.reshape(-1, *self.objective.class_shape)
+        return table[:, np.array(self.others)] - table[:, [self.reference]]
+
+
+@jax.jit
+def _point(objective: Objective, theta: jax.Array, total: jax.Array | None) -> Point:
+    """Value and gradient of F; with Σw, of Firth's function."""
+    oracle = AnalyticOracle(objective) if total is None else FirthOracle(objective, total)
+    return oracle.at(theta)
+
+
+@jax.jit
+def _logits(objective: Objective, theta: jax.Array) -> jax.Array:
+    return objective.add_offset(objective.linear(theta))
+
+
+def fitted(
+    result: FitResult,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    penalty: L2 | Firth | None,
+    sample_weight: ArrayLike | None,
+    offset: ArrayLike | None,
+    fit_intercept: bool,
+    reference: int,
+) -> Fitted:
+    """Check that a result and data belong together.
+
+    Raises:
+        ValueError: naming the argument, the value and the remedy.
+        FitError: where the fit has no answer.
+    """
+    if np.ndim(result.status):
+        raise ValueError("result holds many fits: infer from one at a time.")
+    result.raise_if_failed()
+    fit_intercept = settings.check_flag("fit_intercept", fit_intercept)
+    firth = isinstance(penalty, Firth)
+    with jax.enable_x64(True):
+        table = inputs.check_features(X)
+        if isinstance(table, SparseFeatures):
+            raise ValueError("X is sparse: inference needs X.toarray(), or fewer columns.")
+        table = table.astype(float)
+        K = np.shape(result.intercept)
+        labels = inputs.check_labels(y, table.shape[0], K[0] if K else None).astype(float)
+        if labels.shape[1:] != K:
+            raise ValueError(
+                f"y is of another model than the result, whose intercept has shape {K}: give "
+                "what was given to fit."
+            )
+        weight = inputs.check_weight(sample_weight, table)
+        objective = make_objective(
+            table,
+            labels,
+            settings.check_penalty(None if firth else penalty, table),
+            sample_weight=weight,
+            offset=inputs.check_offset(offset, table, labels),
+            fit_intercept=fit_intercept,
+        )
+        start = settings.check_init(result, table, labels, fit_intercept)
+        assert start is not None
+        theta = np.asarray(objective.join(*start))
+    weights = np.ones(table.shape[0]) if weight is None else np.asarray(weight)
+    at = _check_reference(reference, K) if K else None
+    return Fitted(objective, weights, theta, at, firth)
+
+
+def _check_reference(reference: int, K: tuple[int, ...]) -> int:
+    reference = settings.check_count("reference", reference)
+    if reference >= K[0]:
+        raise ValueError(f"reference must be a class 0 … {K[0] - 1}, but it is {reference}.")
+    return reference

@@ -1,0 +1,150 @@
+"""The entry: a fit and its data in, standard errors and statistics out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from jax_logreg.fitting.result import FitResult
+from jax_logreg.inference.covariance import check_kind, covariance_root
+from jax_logreg.inference.fitted import Fitted, fitted
+from jax_logreg.inference.inference import Inference
+from jax_logreg.inference.information import Information, information
+from jax_logreg.inference.likelihood import (
+    log_likelihood,
+    null_log_likelihood,
+    saturated_log_likelihood,
+)
+from jax_logreg.objective.penalties import L2, Firth
+
+# Newton steps from the given answer to the last digit (under Firth's penalty they are
+# Fisher's, and linear), and when they may end: a move of so many standard errors changes
+# nothing that is reported.
+_MOST_STEPS = 50
+_SETTLED = 1e-10
+
+
+def infer(
+    result: FitResult,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    covariance: str = "observed",
+    groups: Any = None,
+    penalty: L2 | Firth | None = None,
+    sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+    fit_intercept: bool = True,
+    reference: int = 0,
+    feature_names: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Inference:
+    r"""Standard errors, tests and statistics of a fit, from the data it was made from.
+
+    .. math::
+        \operatorname{cov}(\hat\gamma) = (A^\top A)^{-1}, \qquad
+        A = \sqrt{\textstyle\sum_i w_i \cdot \nabla^2 F}
+
+    with γ the coefficients, for softmax their contrasts with the ``reference`` class. The
+    answer is first taken to the last digit by Newton's steps in float64, whatever dtype and
+    ``tol`` the fit had. Everything comes back as NumPy arrays.
+
+    Args:
+        result: what ``fit`` returned.
+        X: as given to ``fit``, (n, p), dense.
+        y: as given to ``fit``.
+        covariance: "observed", "frequentist", "HC0", "HC1" or "clustered"; see
+            ``inference/covariance.py`` for what each is.
+        groups: one label a row, (n,), for "clustered".
+        penalty: as given to ``fit``; the curvature of ``L2`` counts as information. Under
+            ``Firth()`` the covariance is the inverse of the plain information, as in
+            Firth (1993); brglm2 and logistf say the same. Some programs take the weights
+            (w + h) μ(1 − μ) instead, h the leverages, which gives smaller errors.
+        sample_weight: as given to ``fit``, read as frequencies.
+        offset: as given to ``fit``.
+        fit_intercept: as given to ``fit``.
+        reference: the class that contrasts are taken with, for softmax.
+        feature_names: p names; x0, x1, … if absent.
+        class_names: K names; the class numbers if absent.
+
+    Raises:
+        ValueError: for bad input.
+        FitError: where the fit has no answer: no standard error is honest there.
+
+    >>> import jax_logreg as lr
+    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> y = np.array([0.0, 1.0, 0.0, 1.0])
+    >>> inference = infer(lr.fit(X, y), X, y, feature_names=["dose"])
+    >>> inference.names, inference.standard_error.round(3).tolist()
+    (['dose', 'intercept'], [1.085, 1.975])
+    """
+    check_kind(covariance, groups)
+    start = fitted(
+        result, X, y,
+        penalty=penalty, sample_weight=sample_weight, offset=offset,
+        fit_intercept=fit_intercept, reference=reference,
+    )  # fmt: skip
+    groups = None if groups is None else _check_groups(groups, len(start.weight))
+    names = _names(start, feature_names, class_names)
+    fit, full = _to_the_last_digit(start)
+    root = covariance_root(covariance, fit, full, groups)
+    data = full if not isinstance(penalty, L2) else information(fit, penalised=False)
+    return Inference(
+        names=names,
+        estimate=fit.contrasts(fit.theta).reshape(-1),
+        covariance_root=root,
+        covariance_kind=covariance,
+        rank=full.rank,
+        degrees_of_freedom=float(np.sum((data.factor @ full.root) ** 2)),
+        num_observations=fit.num_observations,
+        log_likelihood=log_likelihood(fit),
+        null_log_likelihood=null_log_likelihood(fit),
+        saturated_log_likelihood=saturated_log_likelihood(fit),
+        fit=fit,
+        information=full,
+    )
+
+
+def _to_the_last_digit(fit: Fitted) -> tuple[Fitted, Information]:
+    """The same fit at its optimum, and the information there."""
+    full, left = information(fit), np.inf
+    for _ in range(_MOST_STEPS):
+        slope = fit.gradient()
+        step = full.solve(slope)
+        if not _SETTLED**2 < slope @ step < left / 2:  # settled, or down to round-off
+            break
+        left = slope @ step
+        fit = fit.moved(-step)
+        full = information(fit)
+    return fit, full
+
+
+def _check_groups(groups: Any, rows: int) -> np.ndarray:
+    groups = np.asarray(groups)
+    if groups.shape != (rows,):
+        raise ValueError(f"groups must have shape ({rows},), but its shape is {groups.shape}.")
+    if len(np.unique(groups)) < 2:
+        raise ValueError("groups holds one group only: clustering needs two or more.")
+    return groups
+
+
+def _names(fit: Fitted, features: Sequence[str] | None, classes: Sequence[str] | None) -> list[str]:
+    """One name an entry of γ, in its layout: "feature", or "class: feature"."""
+    p = fit.objective.X.shape[1]
+    columns = _check_names("feature_names", features, p, [f"x{j}" for j in range(p)])
+    columns += ["intercept"] if fit.objective.fit_intercept else []
+    if fit.reference is None:
+        return columns
+    (K,) = fit.objective.class_shape
+    names = _check_names("class_names", classes, K, list(map(str, range(K))))
+    return [f"{names[k]}: {column}" for column in columns for k in fit.others]
+
+
+def _check_names(
+    what: str, given: Sequence[str] | None, count: int, default: list[str]
+) -> list[str]:
+    names = default if given is None else list(map(str, given))
+    if len(names) != count:
+        raise ValueError(f"{what} must hold {count} names, but it holds {len(names)}.")
+    return names

@@ -1,0 +1,87 @@
+"""Firth's bias reduction: its score by hand and by autodiff, and its published answers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax_logreg import Firth, Status, fit, infer
+from jax_logreg.derivatives.firth_oracle import FirthOracle
+from tests.problems import random_theta
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_score_by_hand_is_the_gradient_of_the_log_determinant(problem, seed):
+    F = problem.objective()
+    total = jnp.asarray(problem.sample_weight.sum())
+    theta = random_theta(F, seed)
+    by_hand, by_autodiff = (
+        jax.jit(FirthOracle(F, total, by_hand=kind).at)(theta) for kind in (True, False)
+    )
+    np.testing.assert_allclose(by_hand.gradient, by_autodiff.gradient, rtol=1e-10, atol=1e-13)
+
+
+def two_by_two(a, b, c, d):
+    """A table of counts as rows: x = 0 with a zeros and b ones, x = 1 with c and d."""
+    X = np.repeat([0.0, 0.0, 1.0, 1.0], [a, b, c, d]).reshape(-1, 1)
+    return X, np.repeat([0.0, 1.0, 0.0, 1.0], [a, b, c, d])
+
+
+@pytest.mark.parametrize("counts", [(5, 3, 2, 7), (6, 0, 4, 5), (8, 0, 0, 8)])
+def test_a_table_of_counts_is_that_with_a_half_in_each_cell(counts, x64):
+    """For a saturated model Firth's estimate is known: ½ is added to every cell."""
+    X, y = two_by_two(*counts)
+    result = fit(X, y, penalty=Firth(), tol=1e-10).raise_if_failed()
+    a, b, c, d = np.array(counts) + 0.5
+    np.testing.assert_allclose(result.intercept, np.log(b / a), rtol=1e-8)
+    np.testing.assert_allclose(result.coef[0], np.log(d / c) - np.log(b / a), rtol=1e-8)
+
+
+def test_two_classes_of_softmax_are_the_sigmoid(x64):
+    X, y = two_by_two(6, 0, 4, 5)
+    one = fit(X, y, penalty=Firth(), tol=1e-10)
+    two = fit(X, y, penalty=Firth(), tol=1e-10, num_classes=2)
+    np.testing.assert_allclose(two.coef[:, 1] - two.coef[:, 0], one.coef, rtol=1e-8)
+
+
+def test_three_classes_of_a_saturated_table_have_a_half_in_each_cell(x64):
+    counts = np.array([[4, 0, 3], [1, 5, 2]])
+    X = np.repeat([0.0, 1.0], counts.sum(axis=1)).reshape(-1, 1)
+    y = np.concatenate([np.repeat(np.arange(3), row) for row in counts])
+    result = fit(X, y, penalty=Firth(), tol=1e-10).raise_if_failed()
+    logs = np.log(counts + 0.5)
+    np.testing.assert_allclose(
+        np.asarray(result.intercept), logs[0] - logs[0].mean(), rtol=1e-7, atol=1e-9
+    )
+    slopes = logs[1] - logs[0]
+    np.testing.assert_allclose(np.asarray(result.coef[0]), slopes - slopes.mean(), rtol=1e-7)
+
+
+def test_a_weight_is_that_many_rows(x64):
+    X, y = two_by_two(5, 3, 2, 7)
+    cells, counts = np.unique(np.column_stack([X, y]), axis=0, return_counts=True)
+    whole = fit(X, y, penalty=Firth(), tol=1e-10)
+    weighted = fit(cells[:, :1], cells[:, 1], sample_weight=counts, penalty=Firth(), tol=1e-10)
+    np.testing.assert_allclose(weighted.coef, whole.coef, rtol=1e-8)
+    a = infer(whole, X, y, penalty=Firth())
+    b = infer(weighted, cells[:, :1], cells[:, 1], sample_weight=counts, penalty=Firth())
+    np.testing.assert_allclose(a.standard_error, b.standard_error, rtol=1e-8)
+    # The information at the estimate, for a 2 × 2 table the reciprocals of its expected cells.
+    mu = 1 / (1 + np.exp(-(X[:, 0] * a.estimate[0] + a.estimate[1])))
+    Z = np.column_stack([X, np.ones(len(X))])
+    plain = np.linalg.inv((Z * (mu * (1 - mu))[:, None]).T @ Z)
+    np.testing.assert_allclose(a.covariance, plain, rtol=1e-8)
+
+
+def test_separated_data_have_a_finite_answer(model, x64):
+    X = np.arange(9.0).reshape(-1, 1)
+    y = (np.arange(9) > 4).astype(int) if model == "sigmoid" else np.arange(9) // 3
+    assert fit(X, y).status == Status.SEPARATED
+    result = fit(X, y, penalty=Firth()).raise_if_failed()
+    assert np.all(np.isfinite(result.coef))
+
+
+def test_derivatives_by_autodiff_give_the_same_fit(x64):
+    X, y = two_by_two(5, 3, 2, 7)
+    a, b = (fit(X, y, penalty=Firth(), derivatives=d, tol=1e-9) for d in ("analytic", "autodiff"))
+    np.testing.assert_allclose(a.coef, b.coef, rtol=1e-7)

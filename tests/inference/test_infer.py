@@ -1,0 +1,206 @@
+"""What must hold of any inference, and what is refused."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from mpmath import matrix, mp
+
+from jax_logreg import L2, FitError, delta, fit, infer, predict_interval
+
+
+@pytest.fixture
+def rows():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    return X, (X @ [1.0, -0.5] + rng.logistic(size=60) > 0).astype(float)
+
+
+def test_fifty_digits_agree_where_the_information_is_nearly_singular(x64):
+    """Condition 1e10: a Cholesky factor of the information would leave six digits."""
+    rng = np.random.default_rng(3)
+    base = rng.normal(size=(50, 2))
+    X = np.column_stack([base, base[:, 0] + 3e-5 * rng.normal(size=50)])
+    y = (base[:, 1] + rng.logistic(size=50) > 0).astype(float)
+    found = infer(fit(X, y, solver="newton"), X, y)
+    estimate, error, condition = fifty_digits(X, y)
+    assert condition > 1e9
+    np.testing.assert_allclose(found.standard_error, error, rtol=1e-8)
+    np.testing.assert_allclose(found.estimate, estimate, atol=1e-8 * np.max(error))
+
+
+def fifty_digits(X, y):
+    """Newton in fifty digits: estimates, standard errors, the condition of the information."""
+    with mp.workdps(50):
+        Z = matrix(np.column_stack([X, np.ones(len(X))]).tolist())
+        theta = matrix(Z.cols, 1)
+        for _ in range(60):
+            mu = [1 / (1 + mp.exp(-eta)) for eta in Z * theta]
+            slope = Z.T * matrix([float(label) - m for label, m in zip(y, mu, strict=True)])
+            D = mp.diag([m * (1 - m) for m in mu])
+            H = Z.T * D * Z
+            step = mp.lu_solve(H, slope)
+            theta += step
+            if mp.norm(step) < mp.mpf(10) ** -40:
+                break
+        inverse = H**-1
+        condition = float(mp.mnorm(H, 1) * mp.mnorm(inverse, 1))
+        errors = [float(mp.sqrt(inverse[j, j])) for j in range(Z.cols)]
+        return [float(t) for t in theta], errors, condition
+
+
+def test_a_weight_is_that_many_rows(rows, x64):
+    X, y = rows
+    counts = 1 + np.arange(60) % 3
+    repeated = np.repeat(np.arange(60), counts)
+    for kind in ("observed", "HC1"):
+        a = infer(fit(X, y, sample_weight=counts), X, y, sample_weight=counts, covariance=kind)
+        b = infer(fit(X[repeated], y[repeated]), X[repeated], y[repeated], covariance=kind)
+        np.testing.assert_allclose(a.covariance, b.covariance, rtol=1e-9)
+        for name, value in a.statistics().items():
+            np.testing.assert_allclose(value, b.statistics()[name], rtol=1e-9, err_msg=name)
+
+
+def test_hc1_is_hc0_with_the_correction_for_small_samples(rows, x64):
+    """n / (n − P), as in R's sandwich; statsmodels' Logit leaves it out."""
+    X, y = rows
+    zero, one = (infer(fit(X, y), X, y, covariance=kind).covariance for kind in ("HC0", "HC1"))
+    np.testing.assert_allclose(one, zero * 60 / 57, rtol=1e-12)
+
+
+def test_two_classes_of_softmax_are_the_sigmoid(rows, x64):
+    X, y = rows
+    a = infer(fit(X, y), X, y)
+    b = infer(fit(X, y, num_classes=2), X, y)
+    np.testing.assert_allclose(a.estimate, b.estimate, atol=1e-9)
+    np.testing.assert_allclose(a.covariance, b.covariance, rtol=1e-9)
+    assert b.names == ["1: x0", "1: x1", "1: intercept"]
+
+
+def test_another_reference_is_another_view_of_the_same(x64):
+    rng = np.random.default_rng(4)
+    X, y = rng.normal(size=(80, 1)), np.arange(80) % 3
+    result = fit(X, y)
+    zero, two = (infer(result, X, y, reference=k) for k in (0, 2))
+    # γ against 2 from γ against 0, feature by feature: (−γ₂, γ₁ − γ₂)
+    change = np.kron(np.eye(2), [[0.0, -1.0], [1.0, -1.0]])
+    np.testing.assert_allclose(two.estimate, change @ zero.estimate, atol=1e-9)
+    np.testing.assert_allclose(two.covariance, change @ zero.covariance @ change.T, rtol=1e-8)
+    np.testing.assert_allclose(two.log_likelihood, zero.log_likelihood)
+
+
+def test_a_ridge_penalty_counts_as_information(rows, model, x64):
+    """Written out: (J + S)⁻¹, and (J + S)⁻¹ J (J + S)⁻¹ for the estimator's own spread."""
+    X, y = rows
+    y = y if model == "sigmoid" else (y + np.arange(60) % 2).astype(int)
+    penalty = L2(0.1, np.array([1.0, 3.0]))
+    result = fit(X, y, penalty=penalty)
+    observed = infer(result, X, y, penalty=penalty)
+    spread = infer(result, X, y, penalty=penalty, covariance="frequentist")
+    Z = np.column_stack([X, np.ones(60)])
+    S = np.diag([6.0, 18.0, 0.0])
+    if model == "sigmoid":
+        D = observed.fit.curvature
+        J = (Z * D[:, None]).T @ Z
+    else:
+        mu = observed.fit.curvature[:, 1:]
+        W = np.einsum("nc,cd->ncd", mu, np.eye(2)) - mu[:, :, None] * mu[:, None, :]
+        J = np.einsum("nj,ncd,nk->jckd", Z, W, Z).reshape(6, 6)
+        S = np.kron(S, np.eye(2) - 1 / 3)
+    A = np.linalg.inv(J + S)
+    np.testing.assert_allclose(observed.covariance, A, rtol=1e-8)
+    np.testing.assert_allclose(spread.covariance, A @ J @ A, rtol=1e-8)
+    np.testing.assert_allclose(observed.degrees_of_freedom, np.trace(A @ J), rtol=1e-9)
+
+
+def test_what_the_data_do_not_tell_has_no_standard_error(rows, x64):
+    X, y = rows
+    twice = np.column_stack([X, 2 * X[:, 0]])
+    found, plain = infer(fit(twice, y), twice, y), infer(fit(X, y), X, y)
+    assert found.rank == 3
+    np.testing.assert_array_equal(np.isnan(found.standard_error), [True, False, True, False])
+    np.testing.assert_allclose(found.standard_error[[1, 3]], plain.standard_error[1:], rtol=1e-9)
+    np.testing.assert_allclose(found.log_likelihood, plain.log_likelihood)
+    assert "do not tell" in found.summary()
+    # The sum that the data do tell.
+    told = delta(found, lambda coef, b: coef[0] + 2 * coef[2])
+    np.testing.assert_allclose(told.standard_error, plain.standard_error[0], rtol=1e-9)
+    with pytest.raises(ValueError, match="cannot be estimated"):
+        found.wald_test([1.0, 0, 0, 0])
+
+
+def test_any_function_of_the_coefficients_has_a_standard_error(rows, x64):
+    """A ratio, by Fieller's derivative written out."""
+    X, y = rows
+    found = infer(fit(X, y), X, y)
+    ratio = delta(found, lambda coef, b: coef[0] / coef[1])
+    a, b, _ = found.estimate
+    slope = np.array([1 / b, -a / b**2, 0])
+    np.testing.assert_allclose(ratio.estimate, a / b)
+    np.testing.assert_allclose(ratio.standard_error, np.sqrt(slope @ found.covariance @ slope))
+
+
+def test_intervals_of_probabilities_stay_within_zero_and_one(x64):
+    rng = np.random.default_rng(5)
+    X, y = rng.normal(size=(60, 2)), np.arange(60) % 3
+    found = infer(fit(X, y), X, y)
+    mean, ends = predict_interval(found, np.vstack([X, [[40.0, 40.0]]]))
+    np.testing.assert_allclose(mean.sum(axis=1), 1)
+    assert np.all((ends[..., 0] <= mean) & (mean <= ends[..., 1]))
+    assert np.all((ends >= 0) & (ends <= 1))
+
+
+def test_nested_models_are_compared(rows, x64):
+    X, y = rows
+    large, small = infer(fit(X, y), X, y), infer(fit(X[:, :1], y), X[:, :1], y)
+    test = large.likelihood_ratio_test(small)
+    np.testing.assert_allclose(test.statistic, 2 * (large.log_likelihood - small.log_likelihood))
+    assert test.degrees_of_freedom == 1
+    with pytest.raises(ValueError, match="fewer parameters"):
+        small.likelihood_ratio_test(large)
+
+
+def test_a_fit_in_float32_is_taken_to_the_last_digit(rows):
+    """A loose answer in, the same inference out."""
+    X, y = rows
+    rough = fit(jnp.asarray(X, jnp.float32), y)
+    import jax
+
+    with jax.enable_x64(True):
+        exact = fit(X, y, tol=1e-12)
+    a, b = infer(rough, X, y), infer(exact, X, y)
+    assert a.estimate.dtype == np.float64
+    np.testing.assert_allclose(a.estimate, b.estimate, rtol=1e-9)
+    np.testing.assert_allclose(a.standard_error, b.standard_error, rtol=1e-9)
+
+
+def test_the_table_fits_a_terminal(rows, x64):
+    X, y = rows
+    names = ["dose", "a covariate whose name is far too long for a table"]
+    text = infer(fit(X, y), X, y, feature_names=names).summary()
+    assert max(map(len, text.splitlines())) <= 80
+    assert "dose" in text
+    assert "…" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"covariance": "HC2"}, "covariance.*'HC2'"),
+        ({"covariance": "clustered"}, "groups"),
+        ({"covariance": "clustered", "groups": [1] * 60}, "one group"),
+        ({"covariance": "clustered", "groups": [1, 2]}, r"groups.*\(60,\)"),
+        ({"feature_names": ["a"]}, "feature_names.*2"),
+        ({"fit_intercept": False}, "intercept"),
+    ],
+)
+def test_bad_input_is_refused_by_name(options, named, rows, x64):
+    X, y = rows
+    result = fit(X, y)
+    with pytest.raises(ValueError, match=named):
+        infer(result, X, y, **options)
+
+
+def test_no_standard_errors_where_there_is_no_answer(x64):
+    X, y = np.arange(6.0).reshape(-1, 1), np.array([0.0, 0, 0, 1, 1, 1])
+    with pytest.raises(FitError, match="SEPARATED"):
+        infer(fit(X, y), X, y)

@@ -1,0 +1,76 @@
+"""Profile-likelihood intervals and score tests."""
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+
+from jax_logreg import L2, Firth, fit, infer, profile_interval, score_test
+
+
+def data(K=2, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(40, 2))
+    return X, np.argmax(X @ rng.normal(size=(2, K)) + rng.gumbel(size=(40, K)), axis=1)
+
+
+@pytest.mark.parametrize("penalty", [None, Firth()], ids=["likelihood", "firth"])
+def test_at_each_end_the_best_fit_is_worse_by_the_quantile(penalty, model, x64):
+    """Refitted with the parameter held at the end by an offset: deviance 3.84 higher."""
+    X, y = data(2 if model == "sigmoid" else 3)
+    found = infer(fit(X, y, penalty=penalty, tol=1e-10), X, y, penalty=penalty)
+    low, high = profile_interval(found, parameters=[found.names[0]])[0]
+    assert low < found.estimate[0] < high
+    if penalty is not None or model == "softmax":
+        return  # an offset would change the prior, and cannot hold one class alone
+    best = found.log_likelihood
+    for end in (low, high):
+        held = fit(X[:, 1:], y, offset=end * X[:, 0], tol=1e-10)
+        np.testing.assert_allclose(2 * (best + 40 * held.objective), 3.841458820694124, rtol=1e-6)
+
+
+def test_two_classes_of_softmax_have_the_interval_of_the_sigmoid(x64):
+    X, y = data()
+    for penalty in (None, Firth(), L2(0.02)):
+        one, two = (
+            profile_interval(infer(fit(X, y, penalty=p, num_classes=K, tol=1e-10), X, y, penalty=p))
+            for K, p in ((None, penalty), (2, L2(0.04) if isinstance(penalty, L2) else penalty))
+        )
+        np.testing.assert_allclose(one, two, rtol=1e-6)
+
+
+def test_a_separated_column_has_one_finite_end_under_firth(x64):
+    """The profile of Firth's penalty falls on both sides, however slowly."""
+    X = np.array([0.0] * 8 + [1.0] * 4).reshape(-1, 1)
+    y = np.array([0.0, 1] * 4 + [1] * 4)
+    found = infer(fit(X, y, penalty=Firth()), X, y, penalty=Firth())
+    low, high = profile_interval(found, parameters=["x0"])[0]
+    assert -1 < low < found.estimate[0] < high < 40
+
+
+def test_what_cannot_be_estimated_has_no_interval(x64):
+    X, y = data()
+    X = np.column_stack([X, X[:, 0]])
+    ends = profile_interval(infer(fit(X, y), X, y))
+    np.testing.assert_array_equal(np.isnan(ends[:, 0]), [True, False, True, False])
+
+
+def test_bad_names_and_levels_are_refused(x64):
+    X, y = data()
+    found = infer(fit(X, y), X, y)
+    with pytest.raises(ValueError, match="'dose'"):
+        profile_interval(found, parameters=["dose"])
+    with pytest.raises(ValueError, match="level.*95"):
+        profile_interval(found, 95)
+
+
+def test_the_score_test_is_that_of_statsmodels(x64):
+    X, y = data()
+    small = infer(fit(X[:, :1], y), X[:, :1], y)
+    theirs = sm.GLM(y, sm.add_constant(X[:, :1]), sm.families.Binomial()).fit(tol=1e-14)
+    statistic, p_value = theirs.score_test(exog_extra=X[:, 1:])
+    ours = score_test(small, X[:, 1:])
+    np.testing.assert_allclose(ours.statistic, np.squeeze(statistic), rtol=1e-6)
+    np.testing.assert_allclose(ours.p_value, np.squeeze(p_value), rtol=1e-5)
+    assert ours.degrees_of_freedom == 1
+    with pytest.raises(ValueError, match="nothing new"):
+        score_test(small, 2 * X[:, :1])

@@ -1,0 +1,70 @@
+"""Separation is found and named, with its direction, by linear programming."""
+
+import numpy as np
+import pytest
+
+from jax_logreg import L2, Status, diagnose_separation, fit
+
+
+def design(kind, seed, K):
+    """A table of known kind: a column that tells classes apart, in all rows or in some."""
+    rng = np.random.default_rng(seed)
+    n = 40
+    X = rng.normal(size=(n, 3)) * 10.0 ** rng.integers(-3, 4, size=3)
+    y = rng.integers(K, size=n)
+    y[:K] = np.arange(K)
+    if kind == "complete":
+        X[:, 1] = y + rng.uniform(-0.3, 0.3, size=n)
+    if kind == "quasi":  # a dummy that only occurs with the last class
+        X[:, 1] = (y == K - 1) & (rng.uniform(size=n) < 0.4)
+        X[np.flatnonzero(y == K - 1)[0], 1] = 1
+    return X, y
+
+
+@pytest.mark.parametrize("K", [2, 3])
+@pytest.mark.parametrize("kind", ["none", "quasi", "complete"])
+@pytest.mark.parametrize("seed", range(5))
+def test_every_design_is_named(kind, seed, K, x64):
+    X, y = design(kind, seed, K)
+    found = diagnose_separation(X, y)
+    assert found.kind == kind
+    assert bool(found) == (kind != "none")
+    result = fit(X, y)
+    assert (result.status == Status.SEPARATED) == (kind != "none")
+    if kind == "none":
+        return
+    # The direction agrees with every label, and tells the rows that it names.
+    z = X @ found.coef + found.intercept
+    margin = z * (2 * y - 1) if K == 2 else z[np.arange(40), y] - np.max(z, axis=1)
+    assert np.all(margin >= -1e-9 * np.max(np.abs(z)))
+    assert np.all(found.rows == (kind == "complete")) or kind == "quasi"
+    if kind == "quasi":
+        np.testing.assert_array_equal(np.any(found.coef.reshape(3, -1) != 0, axis=1), [0, 1, 0])
+        np.testing.assert_array_equal(found.rows, X[:, 1] == 1)
+        assert np.all(found.runs_away[1].reshape(-1)[-1] == 1)
+    assert "infinity" in found.message
+
+
+def test_dependent_columns_are_no_separation(x64):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 2))
+    X = np.column_stack([X, X.sum(axis=1)])
+    assert diagnose_separation(X, rng.integers(2, size=30)).kind == "none"
+    y = (X[:, 0] > 0).astype(int)
+    assert diagnose_separation(X, y).kind == "complete"
+
+
+def test_weights_of_zero_soft_labels_and_penalties_count(x64):
+    X = np.arange(6.0).reshape(-1, 1)
+    y = np.array([0.0, 0, 1, 0, 1, 1])
+    assert diagnose_separation(X, y).kind == "none"
+    weight = np.array([1.0, 1, 0, 1, 1, 1])
+    assert diagnose_separation(X, y, sample_weight=weight).kind == "complete"
+    soft = np.array([0.0, 0, 0.5, 0.5, 1, 1])
+    assert diagnose_separation(X, soft).kind == "none"
+    assert diagnose_separation(X[[0, 1, 4, 5]], y[[0, 1, 4, 5]], penalty=L2(0.1)).kind == "none"
+
+
+def test_bad_input_is_refused(x64):
+    with pytest.raises(ValueError, match="y must have"):
+        diagnose_separation(np.zeros((3, 1)), np.zeros(2))
