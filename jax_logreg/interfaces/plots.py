@@ -135,7 +135,7 @@ def _draw_calibration(axes: Any, found: Calibration) -> None:
     p = found.hosmer_lemeshow.p_value
     axes.set(
         xlabel="predicted probability", ylabel="observed share", aspect="equal",
-        title=f"Calibration, Brier {found.brier:.3f}, Hosmer–Lemeshow p = {p:.2g}",
+        title=f"Calibration: Brier {found.brier:.3f}\nHosmer–Lemeshow p = {p:.2g}",
     )  # fmt: skip
 
 
