@@ -59,7 +59,7 @@ def infer(
         groups: one label a row, (n,), for "clustered".
         penalty: as given to ``fit``; the curvature of ``L2`` counts as information. Under
             ``Firth()`` the covariance is the inverse of the plain information, as in
-            Firth (1993); brglm2 and logistf say the same. Some programs take the weights
+            Firth (1993). Some programs, firthmodels among them, take the weights
             (w + h) μ(1 − μ) instead, h the leverages, which gives smaller errors.
         sample_weight: as given to ``fit``, read as frequencies.
         offset: as given to ``fit``.
