@@ -34,11 +34,17 @@ def fit_firth(
     minimum of that start.
 
     Raises:
-        ValueError: for a sparse X, whose information is never spelt out.
+        ValueError: for a sparse X, whose information is never spelt out, and for a solver that
+            asks more than Firth's function can answer.
     """
     if isinstance(objective.X, SparseFeatures):
         raise ValueError("penalty=Firth() needs a dense X: give X.toarray(), or fewer columns.")
     oracle = FirthOracle(objective, total, by_hand)
+    if solver is not None and oracle.lacks(solver.needs, objective.num_parameters):
+        raise ValueError(
+            f"penalty=Firth() is fitted by solver='newton', 'auto' or gradient descent with a "
+            f"step size, but solver is {type(solver).__name__}."
+        )
     zero = jnp.zeros(objective.num_parameters, objective.X.dtype)
     starts = [zero, _near_likelihood(objective, zero)] if start is None else [start]
     ends = []

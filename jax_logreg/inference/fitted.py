@@ -175,6 +175,11 @@ def fitted(
             raise ValueError("X is sparse: inference needs X.toarray(), or fewer columns.")
         table = table.astype(float)
         K = np.shape(result.intercept)
+        if np.shape(result.coef) != (table.shape[1], *K):
+            raise ValueError(
+                f"X has {table.shape[1]} columns, but the result has coefficients of shape "
+                f"{np.shape(result.coef)}: give the X that was given to fit."
+            )
         labels = inputs.check_labels(y, table.shape[0], K[0] if K else None).astype(float)
         if labels.shape[1:] != K:
             raise ValueError(

@@ -205,7 +205,8 @@ def _differences(
         rows = np.flatnonzero(counted & (top != k))
         # Row i asks for d_top − d_k; class 0 has none.
         sign = np.eye(K)[top[rows]] - np.eye(K)[k]
-        table = np.einsum("nj,nc->njc", Z[rows], sign[:, 1:]).reshape(len(rows), -1)
+        table = np.einsum("nj,nc->njc", Z[rows], sign[:, 1:])
+        table = table.reshape(len(rows), Z.shape[1] * (K - 1))
         doubt = Y[rows, k] > 0
         level.append(sparse.csr_array(table[doubt]))
         hard.append(sparse.csr_array(table[~doubt]))

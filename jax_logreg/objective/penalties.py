@@ -47,5 +47,7 @@ class Firth:
     r"""Jeffreys' prior: half the log-determinant of the information joins the log-likelihood.
 
     It takes the first-order bias out of the estimates, and they stay finite on separated
-    data. Source: Firth (1993), "Bias reduction of maximum likelihood estimates", Biometrika 80.
+    data. Columns must not depend on one another: the determinant is zero then, and the fit
+    ends ``NOT_FINITE``. Source: Firth (1993), "Bias reduction of maximum likelihood
+    estimates", Biometrika 80.
     """

@@ -81,6 +81,12 @@ def test_separated_data_have_a_finite_answer(model, x64):
     assert np.all(np.isfinite(result.coef))
 
 
+def test_a_solver_that_asks_too_much_is_refused_by_name(x64):
+    X, y = two_by_two(5, 3, 2, 7)
+    with pytest.raises(ValueError, match=r"Firth\(\).*newton.*LBFGS"):
+        fit(X, y, penalty=Firth(), solver="lbfgs")
+
+
 def test_derivatives_by_autodiff_give_the_same_fit(x64):
     X, y = two_by_two(5, 3, 2, 7)
     a, b = (fit(X, y, penalty=Firth(), derivatives=d, tol=1e-9) for d in ("analytic", "autodiff"))

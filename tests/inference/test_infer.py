@@ -200,6 +200,12 @@ def test_bad_input_is_refused_by_name(options, named, rows, x64):
         infer(result, X, y, **options)
 
 
+def test_another_table_is_refused(rows, x64):
+    X, y = rows
+    with pytest.raises(ValueError, match="X has 1 columns"):
+        infer(fit(X, y), X[:, :1], y)
+
+
 def test_no_standard_errors_where_there_is_no_answer(x64):
     X, y = np.arange(6.0).reshape(-1, 1), np.array([0.0, 0, 0, 1, 1, 1])
     with pytest.raises(FitError, match="SEPARATED"):

@@ -66,5 +66,7 @@ def test_weights_of_zero_soft_labels_and_penalties_count(x64):
 
 
 def test_bad_input_is_refused(x64):
+    X = np.arange(4.0).reshape(-1, 1)
+    assert diagnose_separation(X, np.ones(4)).kind == "complete"  # by the intercept alone
     with pytest.raises(ValueError, match="y must have"):
         diagnose_separation(np.zeros((3, 1)), np.zeros(2))
