@@ -69,6 +69,8 @@ def calibration(
     [0.5, 1.0]
     """
     mu, labels, weight = _check(probability, y, sample_weight)
+    if groups < 1:
+        raise ValueError(f"groups must be at least 1, but it is {groups}.")
     edges = np.unique(np.quantile(mu, np.linspace(0, 1, groups + 1)[1:-1], method="lower"))
     group = np.searchsorted(edges, mu, side="left")
     group = np.unique(group, return_inverse=True)[1]
@@ -129,4 +131,6 @@ def _check(
     if not np.all(weight >= 0):
         raise ValueError("sample_weight must not be negative.")
     counted = weight > 0
+    if not np.any(counted):
+        raise ValueError("probability holds no row of positive weight.")
     return mu[counted], labels[counted], weight[counted]

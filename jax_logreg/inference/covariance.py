@@ -11,7 +11,7 @@ name           covariance                                                     al
 "HC0"          :math:`A^{-1} (\sum_i w_i s_i s_i^\top) A^{-1}`                sandwich
 "HC1"          "HC0" times n/(n − P), n = Σw
 "clustered"    the same with the scores of a group summed first, times
-               G/(G − 1) · (n − 1)/(n − P)
+               G/(G − 1) · (n − 1)/(n − P), n at least the rows of positive weight
 =============  =============================================================  ===========
 
 Weights are frequencies: a row of weight 2 is two rows. Where they are the reciprocals of
@@ -66,14 +66,26 @@ def _hc0(fit: Fitted, full: Information, groups: np.ndarray | None) -> np.ndarra
 
 def _hc1(fit: Fitted, full: Information, groups: np.ndarray | None) -> np.ndarray:
     n = fit.num_observations
+    if not n > full.rank:
+        raise ValueError(
+            f"covariance='HC1' divides by Σw − P, and sample_weight sums to {n:g} for "
+            f"{full.rank} parameters: give weights that count rows, or use 'HC0'."
+        )
     return np.sqrt(n / (n - full.rank)) * _hc0(fit, full, groups)
 
 
 def _clustered(fit: Fitted, full: Information, groups: np.ndarray | None) -> np.ndarray:
-    names, of_row = np.unique(np.asarray(groups), return_inverse=True)
+    counted = fit.weight > 0
+    names, of_row = np.unique(np.asarray(groups)[counted], return_inverse=True)
     sums = np.zeros((len(names), len(full.scale)))
-    np.add.at(sums, of_row, fit.weight[:, None] * influence_rows(fit, full))
-    n, count = fit.num_observations, len(names)
+    np.add.at(sums, of_row, (fit.weight[:, None] * influence_rows(fit, full))[counted])
+    # Frequencies count observations; weights of another size say nothing of their number.
+    n, count = max(fit.num_observations, float(counted.sum())), len(names)
+    if not n > full.rank:
+        raise ValueError(
+            "covariance='clustered' needs more observations than parameters, but there are "
+            f"{n:g} for {full.rank}."
+        )
     return np.sqrt(count / (count - 1) * (n - 1) / (n - full.rank)) * sums.T
 
 

@@ -19,7 +19,7 @@ from jax.typing import ArrayLike
 from scipy.special import ndtr, ndtri
 
 from jax_logreg.fitting.values import as_floats
-from jax_logreg.inference.inference import Inference
+from jax_logreg.inference.inference import Inference, check_level
 from jax_logreg.objective.model import probability
 from jax_logreg.objective.sparse import dense
 
@@ -45,6 +45,7 @@ class Derived:
 
     def confidence_interval(self, level: float = 0.95) -> np.ndarray:
         """estimate ∓ quantile · standard error, with a last axis (low, high)."""
+        check_level(level)
         half = -ndtri((1 - level) / 2) * self.standard_error
         return np.stack([self.estimate - half, self.estimate + half], axis=-1)
 
@@ -71,7 +72,7 @@ def delta(inference: Inference, g: Callable[..., Any]) -> Derived:
     with jax.enable_x64(True):
         gamma = jnp.asarray(inference.estimate)
         estimate = np.asarray(of_parameters(gamma))
-        J = np.asarray(jax.jacobian(of_parameters)(gamma)).reshape(estimate.size, -1)
+        J = np.asarray(jax.jacfwd(of_parameters)(gamma)).reshape(estimate.size, -1)
     root = J @ inference.covariance_root
     told = inference.information.estimable(J)
     error = np.where(told, np.sqrt(np.sum(root**2, axis=1)), np.nan)
@@ -94,9 +95,15 @@ def predict_interval(
     Returns:
         Probabilities (m,) of class 1, or (m, K), and intervals with a last axis (low, high).
     """
+    check_level(level)
+    classes = () if inference.fit.reference is None else (inference.fit.num_contrasts + 1,)
     with jax.enable_x64(True):
         rows = _check_rows(inference, X)
         known = None if offset is None else as_floats("offset", offset)
+    if known is not None and known.shape != (len(rows), *classes):
+        raise ValueError(
+            f"offset must have shape {(len(rows), *classes)}, but its shape is {known.shape}."
+        )
 
     def log_odds(coef: jax.Array, intercept: jax.Array) -> jax.Array:
         eta = _logits(inference, rows, coef, intercept, known)

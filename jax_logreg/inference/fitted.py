@@ -28,6 +28,9 @@ from jax_logreg.objective.objective import Objective, make_objective
 from jax_logreg.objective.penalties import L2, Firth
 from jax_logreg.objective.sparse import SparseFeatures, dense
 
+# How many roundings of its terms a gradient may differ by, data in another dtype included.
+_ROUNDING_UNITS = 100
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -51,6 +54,22 @@ class Fitted:
     def num_observations(self) -> float:
         """Σw: the number of rows, or what frequency weights say it is."""
         return float(self.weight.sum())
+
+    @property
+    def is_penalised(self) -> bool:
+        """Whether the fit was more than maximum likelihood."""
+        return self.firth or bool(np.any(np.asarray(self.objective.penalty.strength) > 0))
+
+    def has_rows_of(self, other: "Fitted") -> bool:
+        """Whether both have the same labels, weights and offset."""
+        mine, theirs = (
+            (np.asarray(f.objective.y), f.weight, np.asarray(f._offset)) for f in (self, other)
+        )
+        return all(map(np.array_equal, mine, theirs))
+
+    @property
+    def _offset(self) -> Any:
+        return 0.0 if self.objective.offset is None else self.objective.offset
 
     @cached_property
     def design(self) -> np.ndarray:
@@ -104,9 +123,14 @@ class Fitted:
         """Σw · F: the negative log-likelihood with its penalty, in nats."""
         return float(self._at.value) * self.num_observations
 
+    @property
+    def mean_gradient(self) -> np.ndarray:
+        """Of F in θ, (P,)."""
+        return np.asarray(self._at.gradient)
+
     def gradient(self) -> np.ndarray:
         """Of Σw · F in γ, (P,)."""
-        slope = self.num_observations * np.asarray(self._at.gradient)
+        slope = self.num_observations * self.mean_gradient
         if self.reference is None:
             return slope
         return slope.reshape(-1, *self.objective.class_shape)[:, self.others].reshape(-1)
@@ -200,7 +224,26 @@ def fitted(
         theta = np.asarray(objective.join(*start))
     weights = np.ones(table.shape[0]) if weight is None else np.asarray(weight)
     at = _check_reference(reference, K) if K else None
-    return Fitted(objective, weights, theta, at, firth)
+    found = Fitted(objective, weights, theta, at, firth)
+    _refuse_other_problem(found, result)
+    return found
+
+
+def _refuse_other_problem(fit: Fitted, result: FitResult) -> None:
+    """The gradient of these data at the answer must be what the fit said it was.
+
+    Raises:
+        ValueError: where it is larger than rounding, of the fit's dtype, explains.
+    """
+    slope = float(np.max(np.abs(fit.mean_gradient)))
+    reach = float(np.max(np.abs(fit.design))) * (1 + float(np.max(np.abs(fit.logits))))
+    rounding = _ROUNDING_UNITS * float(jnp.finfo(result.coef.dtype).eps) * reach
+    if not slope <= 10 * float(result.gradient_norm) + rounding:
+        raise ValueError(
+            f"result is no fit of these data: its gradient was {float(result.gradient_norm):.1e}, "
+            f"and here it is {slope:.1e}. Give X, y, penalty, sample_weight, offset and "
+            "fit_intercept as they were given to fit."
+        )
 
 
 def _check_reference(reference: int, K: tuple[int, ...]) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from jax_logreg.fitting.result import FitResult
+from jax_logreg.fitting.result import FitError, FitResult
 from jax_logreg.inference.covariance import check_kind, covariance_root
 from jax_logreg.inference.fitted import Fitted, fitted
 from jax_logreg.inference.inference import Inference
@@ -23,6 +23,7 @@ from jax_logreg.objective.penalties import L2, Firth
 # nothing that is reported.
 _MOST_STEPS = 50
 _SETTLED = 1e-10
+_NEARLY = 1e-4
 
 
 def infer(
@@ -85,7 +86,7 @@ def infer(
         penalty=penalty, sample_weight=sample_weight, offset=offset,
         fit_intercept=fit_intercept, reference=reference,
     )  # fmt: skip
-    groups = None if groups is None else _check_groups(groups, len(start.weight))
+    groups = None if groups is None else _check_groups(groups, start.weight)
     names = _names(start, feature_names, class_names)
     fit, full = _to_the_last_digit(start)
     root = covariance_root(covariance, fit, full, groups)
@@ -117,14 +118,19 @@ def _to_the_last_digit(fit: Fitted) -> tuple[Fitted, Information]:
         left = slope @ step
         fit = fit.moved(-step)
         full = information(fit)
+    if not slope @ step <= _NEARLY**2:
+        raise FitError(
+            f"Newton's steps from the fit do not settle: the last was {np.sqrt(slope @ step):.1g} "
+            "standard errors long. Standardise the columns of X and fit with a smaller tol."
+        )
     return fit, full
 
 
-def _check_groups(groups: Any, rows: int) -> np.ndarray:
+def _check_groups(groups: Any, weight: np.ndarray) -> np.ndarray:
     groups = np.asarray(groups)
-    if groups.shape != (rows,):
-        raise ValueError(f"groups must have shape ({rows},), but its shape is {groups.shape}.")
-    if len(np.unique(groups)) < 2:
+    if groups.shape != weight.shape:
+        raise ValueError(f"groups must have shape {weight.shape}, but its shape is {groups.shape}.")
+    if len(np.unique(groups[weight > 0])) < 2:
         raise ValueError("groups holds one group only: clustering needs two or more.")
     return groups
 
@@ -147,4 +153,6 @@ def _check_names(
     names = default if given is None else list(map(str, given))
     if len(names) != count:
         raise ValueError(f"{what} must hold {count} names, but it holds {len(names)}.")
+    if len({*names, "intercept"}) != count + 1:
+        raise ValueError(f"{what} must differ from one another and from 'intercept': {names}.")
     return names

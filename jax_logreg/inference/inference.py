@@ -36,6 +36,10 @@ def chi_squared(statistic: float, degrees_of_freedom: int) -> ChiSquaredTest:
     return ChiSquaredTest(float(statistic), degrees_of_freedom, p)
 
 
+# Below this share of the largest singular value a covariance has lost its rank.
+_SINGULAR = 1e-8
+
+
 def check_level(level: float) -> None:
     """Refuse a level of confidence out of (0, 1)."""
     if not 0 < level < 1:
@@ -158,6 +162,14 @@ class Inference:
                 f"combinations must have {len(self.estimate)} columns, one a parameter, but "
                 f"its shape is {R.shape}."
             )
+        if not np.all(np.any(R != 0, axis=1)):
+            raise ValueError("combinations holds a row of zeros: leave it out.")
+        value = np.asarray(value, float)
+        if value.shape not in ((), (len(R),)):
+            raise ValueError(
+                f"value must be a number or one a combination, {len(R)}, but its shape is "
+                f"{value.shape}."
+            )
         told = self.information.estimable(R)
         if not np.all(told):
             raise ValueError(
@@ -166,8 +178,11 @@ class Inference:
             )
         root = R @ self.covariance_root
         scaled = root / np.linalg.norm(root, axis=1, keepdims=True)
-        if np.linalg.matrix_rank(scaled) < len(R):
-            raise ValueError("combinations depend on one another: leave out those that follow.")
+        if np.linalg.matrix_rank(scaled, tol=_SINGULAR) < len(R):
+            raise ValueError(
+                "the covariance of the combinations is singular: leave out those that follow "
+                "from others; clusters must be more than combinations."
+            )
         off = R @ self.estimate - value
         white = np.linalg.solve(triangle(root.T).T, off)
         return chi_squared(float(white @ white), len(R))
@@ -186,13 +201,18 @@ class Inference:
         Raises:
             ValueError: where one is not larger than the other, or a penalty was used.
         """
-        if self.fit.firth or np.any(np.asarray(self.fit.objective.penalty.strength) > 0):
+        if self.fit.is_penalised or (smaller is not None and smaller.fit.is_penalised):
             raise ValueError("a likelihood ratio needs fits without a penalty.")
         if smaller is None:
             fewer = self.fit.num_contrasts if self.fit.objective.fit_intercept else 0
+            if self.rank <= fewer:
+                raise ValueError("the fit has no more parameters than an intercept alone.")
             return chi_squared(self.null_deviance - self.deviance, self.rank - fewer)
-        if smaller.num_observations != self.num_observations or smaller.rank >= self.rank:
-            raise ValueError("smaller must be fitted to the same rows, with fewer parameters.")
+        if not self.fit.has_rows_of(smaller.fit) or smaller.rank >= self.rank:
+            raise ValueError(
+                "smaller must be fitted to the same labels, weights and offset, with fewer "
+                "parameters."
+            )
         return chi_squared(smaller.deviance - self.deviance, self.rank - smaller.rank)
 
     def as_dict(self, level: float = 0.95) -> list[dict[str, Any]]:

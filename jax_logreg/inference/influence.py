@@ -19,6 +19,9 @@ import numpy as np
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.likelihood import saturated_rows
 
+# Leverages this near to one are one: the row alone decides some parameter.
+_LEVERAGE_ONE = 1e-10
+
 
 @dataclass(frozen=True)
 class Influence:
@@ -29,7 +32,8 @@ class Influence:
         pearson: Pearson's residual, (n,); for softmax the root of its square, ≥ 0.
         deviance: the deviance residual, (n,), with the sign of y − μ; for softmax ≥ 0.
         studentised: Pearson's residual over √(1 − leverage), (n,); NaN for softmax.
-        one_step: how far leaving the row out moves the estimates, (n, P).
+        one_step: how far leaving the row out moves the estimates, (n, P); NaN where the
+            others do not tell them all, as for a dummy that occurs in one row.
         dfbetas: the same in standard errors, (n, P).
         cooks_distance: (n,).
     """
@@ -63,7 +67,7 @@ def influence(inference: Inference) -> Influence:
     hat = curved @ spread
     residual = -fit.residuals if fit.reference is None else -fit.residuals[:, fit.others]
     residual = residual.reshape(n, classes)
-    left = np.linalg.solve(np.eye(classes) - hat, residual[:, :, None])[:, :, 0]
+    left = _without_row(hat, residual)
     change = -fit.weight[:, None] * np.einsum("ncm,nc->nm", JL, left)  # in L's coordinates
     one_step = change @ full.root.T
     leverage = np.trace(hat, axis1=1, axis2=2)
@@ -79,6 +83,15 @@ def influence(inference: Inference) -> Influence:
         dfbetas=one_step / inference.standard_error,
         cooks_distance=np.sum(change**2, axis=1) / inference.rank,
     )
+
+
+def _without_row(hat: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """(I − hat)⁻¹ r of every row; NaN where the others do not tell all that the row tells."""
+    rest = np.eye(hat.shape[1]) - hat
+    told = np.linalg.svd(rest, compute_uv=False)[:, -1] > _LEVERAGE_ONE
+    safe = np.where(told[:, None, None], rest, np.eye(hat.shape[1]))
+    left = np.linalg.solve(safe, residual[:, :, None])[:, :, 0]
+    return np.where(told[:, None], left, np.nan)
 
 
 def _curvature(inference: Inference) -> np.ndarray:
@@ -99,5 +112,6 @@ def _pearson(inference: Inference) -> np.ndarray:
 
 def _deviance(inference: Inference) -> np.ndarray:
     fit = inference.fit
-    size = np.sqrt(2 * fit.weight * (fit.row_losses + saturated_rows(fit)))
+    # A soft label that is met exactly leaves the round-off of its own entropy.
+    size = np.sqrt(2 * fit.weight * np.maximum(fit.row_losses + saturated_rows(fit), 0))
     return -np.sign(fit.residuals) * size if fit.reference is None else size

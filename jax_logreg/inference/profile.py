@@ -106,11 +106,13 @@ def _restricted(fit: Fitted, j: int, change: float) -> Fitted:
 
 def _solve(factor: np.ndarray, others: np.ndarray, right: np.ndarray) -> np.ndarray:
     """(RᵀR)⁻¹ · right among some parameters, zero for the rest."""
-    R = triangle(factor[:, others])
+    length = np.linalg.norm(factor, axis=0)[others]
+    length = np.where(length > 0, length, 1)  # lstsq would cut small columns off
+    R = triangle(factor[:, others] / length)
     step = np.zeros(len(right))
     if len(others):
-        half = np.linalg.lstsq(R.T, right[others], rcond=None)[0]
-        step[others] = np.linalg.lstsq(R, half, rcond=None)[0]
+        half = np.linalg.lstsq(R.T, right[others] / length, rcond=None)[0]
+        step[others] = np.linalg.lstsq(R, half, rcond=None)[0] / length
     return step
 
 

@@ -37,7 +37,7 @@ def score_test(inference: Inference, more: ArrayLike) -> ChiSquaredTest:
     """
     fit = inference.fit
     F = fit.objective
-    if fit.firth or np.any(np.asarray(F.penalty.strength) > 0):
+    if fit.is_penalised:
         raise ValueError("a score test needs a fit without a penalty.")
     with jax.enable_x64(True):
         columns = inputs.check_features(more)

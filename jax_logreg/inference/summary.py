@@ -33,7 +33,7 @@ def summarise(
 def _statistics(statistics: Mapping[str, float], kind: str) -> list[str]:
     s = statistics
     cells = [
-        ("observations", f"{s['num_observations']:g}"),
+        ("observations", f"{s['num_observations']:.12g}"),
         ("log-likelihood", f"{s['log_likelihood']:.4f}"),
         ("degrees of freedom", f"{s['degrees_of_freedom']:.4g}"),
         ("without features", f"{s['null_log_likelihood']:.4f}"),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mpmath import matrix, mp
 
-from jax_logreg import L2, FitError, delta, fit, infer, predict_interval
+from jax_logreg import L2, Firth, FitError, delta, fit, infer, predict_interval
 
 
 @pytest.fixture
@@ -210,3 +210,58 @@ def test_no_standard_errors_where_there_is_no_answer(x64):
     X, y = np.arange(6.0).reshape(-1, 1), np.array([0.0, 0, 0, 1, 1, 1])
     with pytest.raises(FitError, match="SEPARATED"):
         infer(fit(X, y), X, y)
+
+
+@pytest.mark.parametrize(
+    ("fitted_with", "told"),
+    [
+        ({"penalty": L2(0.1)}, {}),
+        ({"penalty": Firth()}, {}),
+        ({"fit_intercept": False}, {}),
+        ({"sample_weight": 1.0 + np.arange(60) % 3}, {}),
+        ({}, {"penalty": L2(0.1)}),
+    ],
+)
+def test_a_result_of_another_problem_is_refused(fitted_with, told, rows, x64):
+    """Newton's steps would turn it into an answer that nobody asked for."""
+    X, y = rows
+    with pytest.raises(ValueError, match="no fit of these data"):
+        infer(fit(X, y, **fitted_with), X, y, **told)
+
+
+def test_more_combinations_than_clusters_have_no_test(rows, x64):
+    X, y = rows
+    found = infer(fit(X, y), X, y, covariance="clustered", groups=np.arange(60) % 2)
+    with pytest.raises(ValueError, match="singular"):
+        found.wald_test()
+    with pytest.raises(ValueError, match="zeros"):
+        found.wald_test([0.0, 0, 0])
+
+
+def test_nested_models_share_rows_and_have_no_penalty(rows, x64):
+    X, y = rows
+    large = infer(fit(X, y), X, y)
+    small = X[:, :1]
+    penalised = infer(fit(small, y, penalty=L2(0.5)), small, y, penalty=L2(0.5))
+    with pytest.raises(ValueError, match="penalty"):
+        large.likelihood_ratio_test(penalised)
+    with pytest.raises(ValueError, match="same labels"):
+        large.likelihood_ratio_test(infer(fit(small, 1 - y), small, 1 - y))
+
+
+def test_clusters_without_weight_do_not_count(rows, x64):
+    X, y = rows
+    weight, groups = (np.arange(60) < 40).astype(float), np.arange(60) // 4
+    whole = infer(
+        fit(X, y, sample_weight=weight), X, y,
+        sample_weight=weight, covariance="clustered", groups=groups,
+    )  # fmt: skip
+    part = infer(fit(X[:40], y[:40]), X[:40], y[:40], covariance="clustered", groups=groups[:40])
+    np.testing.assert_allclose(whole.covariance, part.covariance, rtol=1e-9)
+
+
+def test_names_must_differ(rows, x64):
+    X, y = rows
+    for names in (["a", "a"], ["a", "intercept"]):
+        with pytest.raises(ValueError, match="differ"):
+            infer(fit(X, y), X, y, feature_names=names)

@@ -3,7 +3,7 @@
 import numpy as np
 import statsmodels.api as sm
 
-from jax_logreg import fit, infer, influence
+from jax_logreg import Firth, fit, infer, influence
 from jax_logreg.derivatives.analytic import gradient, hessian
 from jax_logreg.objective.objective import make_objective
 
@@ -56,3 +56,12 @@ def test_softmax_of_two_classes_has_the_leverage_of_the_sigmoid(x64):
     np.testing.assert_allclose(np.abs(one.pearson), two.pearson, rtol=1e-7)
     np.testing.assert_allclose(np.abs(one.deviance), two.deviance, rtol=1e-7)
     np.testing.assert_allclose(one.cooks_distance, two.cooks_distance, rtol=1e-7)
+
+
+def test_a_row_that_alone_tells_a_parameter_has_no_fit_without_it(x64):
+    X, y = np.zeros((20, 1)), (np.arange(20) % 2).astype(float)
+    X[0] = 1
+    rows = influence(infer(fit(X, y, penalty=Firth()), X, y, penalty=Firth()))
+    np.testing.assert_allclose(rows.leverage[0], 1)
+    assert np.all(np.isnan(rows.one_step[0]))
+    assert np.all(np.isfinite(rows.one_step[1:]))

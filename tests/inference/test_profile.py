@@ -74,3 +74,14 @@ def test_the_score_test_is_that_of_statsmodels(x64):
     assert ours.degrees_of_freedom == 1
     with pytest.raises(ValueError, match="nothing new"):
         score_test(small, 2 * X[:, :1])
+
+
+def test_the_units_of_a_column_change_its_interval_by_their_factor(x64):
+    X, y = data()
+    units = np.array([1e8, 1e-8])
+    plain = profile_interval(infer(fit(X, y, tol=1e-10), X, y))
+    scaled = X * units
+    start = fit(X, y, tol=1e-10)
+    result = fit(scaled, y, init=(start.coef / units, start.intercept), max_steps=0, tol=np.inf)
+    ends = profile_interval(infer(result, scaled, y))
+    np.testing.assert_allclose(ends[:2] * units[:, None], plain[:2], rtol=1e-7)
