@@ -29,7 +29,7 @@ from scipy.optimize import linprog
 
 from jax_logreg.fitting import inputs, settings
 from jax_logreg.fitting.fit import fit
-from jax_logreg.objective.penalties import L2
+from jax_logreg.objective.penalties import L2, Firth
 from jax_logreg.objective.sparse import SparseFeatures
 
 Kind = Literal["none", "quasi", "complete"]
@@ -110,6 +110,8 @@ def diagnose_separation(
     >>> diagnose_separation(X, np.array([0, 1, 0, 1])).kind
     'none'
     """
+    if isinstance(penalty, Firth):
+        raise ValueError("penalty=Firth() keeps every coefficient finite: ask without it.")
     fit_intercept = settings.check_flag("fit_intercept", fit_intercept)
     with jax.enable_x64(True):
         X = inputs.check_features(X)
@@ -151,15 +153,18 @@ def _nothing(X: np.ndarray, Y: np.ndarray) -> Separation:
 def _solve(
     Z: np.ndarray, Y: np.ndarray, counted: np.ndarray, free: np.ndarray, fit_intercept: bool
 ) -> Separation:
-    """The programme over the free, independent columns of Z."""
+    """The programme over the free, independent columns of Z, in units of its own."""
+    Z, centre, scale = _in_own_units(Z, counted, fit_intercept)
     columns = np.flatnonzero(free)
     columns = columns[_independent(Z[counted][:, columns])]
-    scale = np.max(np.abs(Z[counted][:, columns]), axis=0)
-    hard, level, owner = _differences(Z[:, columns] / scale, Y, counted)
+    hard, level, owner = _differences(Z[:, columns], Y, counted)
     told, d = _programme(hard, level)
     K = Y.shape[1] if Y.ndim == 2 else 1
     direction = np.zeros((Z.shape[1], K))
-    direction[columns] = d.reshape(-1, max(K - 1, 1)) @ _to_classes(K) / scale[:, None]
+    direction[columns] = d.reshape(-1, max(K - 1, 1)) @ _to_classes(K)
+    direction = direction / scale[:, None]
+    if fit_intercept:
+        direction[-1] -= centre @ direction
     rows = np.zeros(len(Y), bool)
     rows[owner[told]] = True
     direction = direction if told.any() else np.zeros_like(direction)
@@ -172,11 +177,26 @@ def _solve(
     return Separation(kind, shaped, np.zeros(Y.shape[1:]), rows)
 
 
+def _in_own_units(
+    Z: np.ndarray, counted: np.ndarray, fit_intercept: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Z with columns centred and scaled by their medians, which no outlier moves; the centre
+    and the scale."""
+    centre = np.median(Z[counted], axis=0) if fit_intercept else np.zeros(Z.shape[1])
+    if fit_intercept:
+        centre[-1] = 0
+    Z = Z - centre
+    size = np.abs(np.where(counted[:, None], Z, 0))
+    scale = np.array([np.median(s[s > 0]) if np.any(s > 0) else 1.0 for s in size.T])
+    return Z / scale, centre, scale
+
+
 def _independent(Z: np.ndarray) -> np.ndarray:
     """Columns that tell all that the others do, in their order."""
-    length = np.linalg.norm(Z, axis=0)
-    kept = np.flatnonzero(length > 0)
-    _, R, order = qr(Z[:, kept] / length[kept], mode="economic", pivoting=True)
+    largest = np.max(np.abs(Z), axis=0)  # first, so that no square overflows
+    kept = np.flatnonzero(largest > 0)
+    unit = Z[:, kept] / largest[kept]
+    _, R, order = qr(unit / np.linalg.norm(unit, axis=0), mode="economic", pivoting=True)
     size = np.abs(np.diag(R))
     rank = int(np.sum(size > max(Z.shape) * np.finfo(float).eps * size[0])) if len(size) else 0
     return np.sort(kept[order[:rank]])
@@ -207,6 +227,8 @@ def _differences(
         sign = np.eye(K)[top[rows]] - np.eye(K)[k]
         table = np.einsum("nj,nc->njc", Z[rows], sign[:, 1:])
         table = table.reshape(len(rows), Z.shape[1] * (K - 1))
+        # How long a row is decides nothing, but the programme's tolerances.
+        table = table / np.max(np.abs(table), axis=1, keepdims=True, initial=1e-300)
         doubt = Y[rows, k] > 0
         level.append(sparse.csr_array(table[doubt]))
         hard.append(sparse.csr_array(table[~doubt]))
@@ -229,7 +251,25 @@ def _programme(hard: Any, level: Any) -> tuple[np.ndarray, np.ndarray]:
     if answer.x is None:
         raise RuntimeError(f"the linear programme of the separation test failed: {answer.message}")
     told = answer.x[P:] > _TOLD
-    return told, _cleaned(answer.x[:P], hard, level, told)
+    d = _cleaned(answer.x[:P], hard, level, told)
+    _verify(d, hard, level, told)
+    return told, d
+
+
+def _verify(d: np.ndarray, hard: Any, level: Any, told: np.ndarray) -> None:
+    """The programme works to seven digits; what it found must hold to all.
+
+    Raises:
+        RuntimeError: where it does not.
+    """
+    margin, size = hard @ d, abs(hard) @ np.abs(d)
+    holds = np.where(told, margin > _ROUND_OFF * size, np.abs(margin) <= _ROUND_OFF * size)
+    flat = np.abs(level @ d) <= _ROUND_OFF * (abs(level) @ np.abs(d))
+    if np.any(told) and not (np.all(holds) and np.all(flat)):
+        raise RuntimeError(
+            "whether the data are separated cannot be told at this precision: some rows are told "
+            "apart by less than a billionth of their columns. Centre the columns of X."
+        )
 
 
 def _cleaned(d: np.ndarray, hard: Any, level: Any, told: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jax_logreg import L2, Status, diagnose_separation, fit
+from jax_logreg import L2, Firth, Status, diagnose_separation, fit
 
 
 def design(kind, seed, K):
@@ -65,8 +65,30 @@ def test_weights_of_zero_soft_labels_and_penalties_count(x64):
     assert diagnose_separation(X[[0, 1, 4, 5]], y[[0, 1, 4, 5]], penalty=L2(0.1)).kind == "none"
 
 
+@pytest.mark.parametrize("outlier", [1e8, 1e10, 1e12])
+def test_an_outlier_neither_hides_separation_nor_feigns_it(outlier, x64):
+    """The programme's seven digits must not decide: rows and columns get units of their own."""
+    x = np.arange(10.0)
+    apart, mixed = (x > 4.5).astype(float), np.array([0.0, 0, 0, 1, 0, 1, 0, 1, 1, 1])
+    lone = np.append(x - 4.6, outlier)[:, None]
+    assert diagnose_separation(lone, np.append(apart, 1)).kind == "complete"
+    assert diagnose_separation(lone, np.append(mixed, 1)).kind == "none"
+    nuisance = np.column_stack([np.append(x, 5), np.append(np.sin(x), outlier)])
+    assert diagnose_separation(nuisance, np.append(mixed, 1)).kind == "none"
+
+
+@pytest.mark.parametrize(("shift", "unit"), [(1e12, 1), (0, 1e-300), (0, 1e200)])
+def test_units_and_origin_of_a_column_do_not_matter(shift, unit, x64):
+    x = np.arange(10.0)
+    found = diagnose_separation((shift + x)[:, None] * unit, x > 4.5)
+    assert found.kind == "complete"
+    assert found.runs_away.tolist() == [1]
+
+
 def test_bad_input_is_refused(x64):
     X = np.arange(4.0).reshape(-1, 1)
     assert diagnose_separation(X, np.ones(4)).kind == "complete"  # by the intercept alone
+    with pytest.raises(ValueError, match=r"Firth\(\)"):
+        diagnose_separation(X, [0, 1, 0, 1], penalty=Firth())
     with pytest.raises(ValueError, match="y must have"):
         diagnose_separation(np.zeros((3, 1)), np.zeros(2))
