@@ -24,7 +24,12 @@ from jax.scipy.linalg import cho_solve
 
 from jax_logreg.derivatives.assembly import backward, hessian_from_logits
 from jax_logreg.derivatives.oracle import Line, Oracle, Point, Trial
-from jax_logreg.derivatives.preconditioners import unit_scale
+from jax_logreg.derivatives.preconditioners import (
+    PRECONDITIONERS,
+    Preconditioner,
+    invert,
+    unit_scale,
+)
 from jax_logreg.derivatives.rows import loss_and_residual
 from jax_logreg.objective.geometry import centre_classes, pin_class_shifts
 from jax_logreg.objective.losses import cross_entropy
@@ -48,7 +53,7 @@ class FirthOracle(Oracle):
     total: jax.Array
     by_hand: bool = field(default=True, metadata={"static": True})
 
-    offers = frozenset({"gradient", "hessian", "along"})
+    offers = frozenset({"gradient", "hessian", "along", "preconditioner"})
 
     def value(self, theta: jax.Array) -> jax.Array:
         """F* at θ, from the plain formulas."""
@@ -73,6 +78,14 @@ class FirthOracle(Oracle):
     def hessian(self, point: Point) -> jax.Array:
         """The information by Σw, (P, P)."""
         return hessian_from_logits(self.objective, point.logits)
+
+    def inverted_hessian(self, point: Point) -> Preconditioner:
+        """The information at a point, ready to divide by."""
+        return invert(self.pin(self.hessian(point)))
+
+    def preconditioner(self, kind: str) -> Preconditioner:
+        """That of the likelihood, "gram" or "diagonal"."""
+        return PRECONDITIONERS[kind](self.objective)
 
     def along(self, point: Point, direction: jax.Array) -> Line:
         """F*, its slope and its points along a line: a Hessian for each."""

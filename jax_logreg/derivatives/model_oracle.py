@@ -8,9 +8,8 @@ import jax.numpy as jnp
 
 from jax_logreg.derivatives.oracle import Oracle, Point, cast
 from jax_logreg.derivatives.preconditioners import (
+    PRECONDITIONERS,
     Preconditioner,
-    bound_diagonal,
-    bound_gram,
     invert,
 )
 from jax_logreg.objective.geometry import (
@@ -29,11 +28,6 @@ from jax_logreg.objective.sparse import SparseFeatures
 
 # Of sparse features a Hessian is made column by column.
 SPARSE_HESSIAN_LIMIT = 500
-
-PRECONDITIONERS: dict[str, Callable[[Objective], Preconditioner]] = {
-    "diagonal": bound_diagonal,
-    "gram": bound_gram,
-}
 
 _narrow = jax.jit(partial(cast, dtype=jnp.float32))
 

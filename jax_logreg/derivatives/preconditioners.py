@@ -12,6 +12,7 @@ The bounds rest on Böhning (1992), Ann. Inst. Statist. Math. 44: at every θ
 so that one inverse serves every class and every step.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -137,3 +138,9 @@ def rough_dtype(q: int, dtype: DTypeLike) -> DTypeLike:
 
 def _bound_constant(objective: Objective) -> float:
     return 0.5 if objective.class_shape else 0.25
+
+
+PRECONDITIONERS: dict[str, Callable[[Objective], Preconditioner]] = {
+    "diagonal": bound_diagonal,
+    "gram": bound_gram,
+}

@@ -1,4 +1,5 @@
-"""Fits with Firth's penalty: Fisher's scoring, from more than one start."""
+"""Fits with Firth's penalty: Fisher's information, and what L-BFGS learns beyond it, from more
+than one start."""
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from jax_logreg.fitting.train import Progress, result_of, train
 from jax_logreg.objective.objective import Objective
 from jax_logreg.objective.sparse import SparseFeatures
 from jax_logreg.solvers.base import Solver, steeper_than
+from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton import Newton
 
 # Newton steps towards maximum likelihood, whose neighbourhood is the second start: on
@@ -42,14 +44,15 @@ def fit_firth(
     oracle = FirthOracle(objective, total, by_hand)
     if solver is not None and oracle.lacks(solver.needs, objective.num_parameters):
         raise ValueError(
-            f"penalty=Firth() is fitted by solver='newton', 'auto' or gradient descent with a "
-            f"step size, but solver is {type(solver).__name__}."
+            "penalty=Firth() is fitted by solver='auto', 'lbfgs', 'newton' or gradient descent "
+            f"with a step size, but solver is {type(solver).__name__}."
         )
     zero = jnp.zeros(objective.num_parameters, objective.X.dtype)
     starts = [zero, _near_likelihood(objective, zero)] if start is None else [start]
     ends = []
     for theta in starts:
-        method = Newton(singular=False) if solver is None else solver
+        # L-BFGS over the information: Fisher's scoring alone stalls where its rate is poor.
+        method = LBFGS("hessian") if solver is None else solver
         run, last = train(oracle, [Stage(method)], theta, tol, max_steps, progress)
         ends.append(result_of(oracle, last, run, tol))
     return ends[0] if len(ends) == 1 else _better(*ends)
