@@ -9,27 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
-from jax_logreg.inference.inference import Inference
-from jax_logreg.interfaces import check_command
-from jax_logreg.interfaces.console import Progress, job_as_json, print_job, require_rich
-from jax_logreg.interfaces.main_job import Settings, run_main_job
-from jax_logreg.interfaces.plots import check_plot_path, plot_inference, plot_training
-from jax_logreg.interfaces.readers import EMBEDDED, Table, load_embedded, read_csv
-
-_EXAMPLES = """\
-examples:
-  jax-logreg fit                               breast cancer, two classes
-  jax-logreg fit --data iris --plot iris.png   three classes, and a picture
-  jax-logreg fit --l2 0                        no penalty: what separation does
-  jax-logreg fit my.csv --target outcome       your own file
-  jax-logreg fit --inference                   standard errors, tests, intervals
-  jax-logreg fit --json | python -m json.tool  for machines
-
-exit status: 0 when a solver converged and every derivative agrees with
-autodiff, 1 when not, 2 for bad input.
-"""
+from jax_logreg.interfaces import check_command, fit_command
+from jax_logreg.interfaces.assemble import MISSING_POLICIES
+from jax_logreg.interfaces.main_job import Settings
+from jax_logreg.interfaces.readers import EMBEDDED
+from jax_logreg.interfaces.sources import MAX_BYTES
 
 
 def run_process() -> int:
@@ -73,52 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _fit(options: argparse.Namespace) -> int:
-    if not options.json:
-        require_rich()
-    plot = None if options.plot is None else check_plot_path(options.plot)
-    second = options.inference_plot and check_plot_path(options.inference_plot)
-    table = _table(options)
-    settings = Settings(
-        l2=options.l2,
-        derivatives=options.derivatives,
-        dtype=options.dtype,
-        standardize=not options.no_standardize,
-        fit_intercept=not options.no_intercept,
-        tol=options.tol,
-        max_steps=options.max_steps,
-        seed=options.seed,
-        inference=options.inference or options.inference_plot is not None,
-    )
-    progress = Progress()
-    with progress.shown():
-        job = run_main_job(table, settings, progress.report())
-    if options.json:
-        print(job_as_json(job))
-    else:
-        print_job(job)
-    if plot is not None:
-        histories = {t.solver: tuple(map(np.asarray, t.result.history)) for t in job.trainings}
-        plot_training(histories, f"{table.name}, L2 strength {settings.l2:g}", plot)
-        print(f"wrote {plot}", file=sys.stderr)
-    if second is not None and isinstance(job.inference, Inference):
-        plot_inference(job.inference, second)
-        print(f"wrote {second}", file=sys.stderr)
-    return 0 if job.sound else 1
-
-
-def _table(options: argparse.Namespace) -> Table:
-    if options.csv is None:
-        if options.target is not None:
-            raise ValueError("--target goes with a CSV file: jax-logreg fit FILE --target NAME.")
-        return load_embedded(options.data or "breast-cancer")
-    if options.data is not None:
-        raise ValueError(f"give either a CSV file or --data, not both ({options.csv!r}).")
-    if options.target is None:
-        raise ValueError("a CSV file needs --target NAME, the column that holds the classes.")
-    return read_csv(options.csv, options.target)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jax-logreg",
@@ -134,15 +73,12 @@ def _add_fit(commands: Any) -> None:
     fit = commands.add_parser(
         "fit",
         help="train on a table by four solvers and audit their derivatives",
-        description="Train by gradient descent, Optax Adam, Optax L-BFGS and Newton,\n"
-        "then hold every derivative that was used against autodiff.",
-        epilog=_EXAMPLES,
+        description=fit_command.SUMMARY,
+        epilog=fit_command.EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    fit.set_defaults(run=_fit)
-    fit.add_argument("csv", nargs="?", metavar="FILE.csv", help="a table with a header")
-    fit.add_argument("--target", metavar="NAME", help="the file's column of classes")
-    fit.add_argument("--data", choices=list(EMBEDDED), help="a data set that ships inside")
+    fit.set_defaults(run=fit_command.run_fit)
+    _add_table(fit)
     fit.add_argument(
         "--l2",
         type=_nonnegative,
@@ -181,6 +117,40 @@ def _add_fit(commands: Any) -> None:
         help="draw intervals, ROC, calibration and influence as well",
     )
     fit.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _add_table(fit: argparse.ArgumentParser) -> None:
+    fit.add_argument("file", nargs="?", metavar="FILE", help="a table: see the formats below")
+    fit.add_argument("--target", metavar="NAME", help="the file's column of classes")
+    fit.add_argument("--data", choices=list(EMBEDDED), help="a data set that ships inside")
+    fit.add_argument(
+        "--missing",
+        choices=MISSING_POLICIES,
+        default="refuse",
+        help="rows with missing values: refuse the file (default), drop them, or fill "
+        "numbers with the mean of their column",
+    )
+    fit.add_argument(
+        "--categorical",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="one-hot encode this column, its first category being the reference; may be "
+        'repeated; "auto" takes every column that is not numbers',
+    )
+    fit.add_argument(
+        "--drop", action="append", default=[], metavar="NAME", help="ignore this column; as often"
+    )
+    fit.add_argument(
+        "--delimiter", metavar="C", help='of a CSV file (default: by its header); "tab" is one'
+    )
+    fit.add_argument(
+        "--max-gib",
+        type=_positive,
+        default=MAX_BYTES / 2**30,
+        metavar="G",
+        help="largest table in memory (default %(default)g GiB)",
+    )
 
 
 def _add_check(commands: Any) -> None:

@@ -223,6 +223,8 @@ def job_as_json(job: Job) -> str:
             "rows": len(job.table.y),
             "features": job.table.feature_names,
             "classes": job.table.class_names,
+            "encoding": job.table.encoding.as_dict()["columns"],
+            "dropped_rows": job.table.num_dropped,
             "scale": job.scale.tolist(),
         },
         "settings": vars(job.settings),

@@ -1,11 +1,24 @@
-"""Tables from files: the two data sets that ship, and anyone's CSV."""
+"""Tables from files: the two data sets that ship, and anyone's, in any of the formats."""
 
-import csv
-from importlib.resources import files
+from collections.abc import Iterator, Sequence
+from importlib.resources import as_file, files
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+
+from jax_logreg.interfaces.assemble import (
+    MISSING_POLICIES,
+    assemble,
+    encode_features,
+    make_plan,
+)
+from jax_logreg.interfaces.csv_source import CsvSource
+from jax_logreg.interfaces.encoding import Encoding
+from jax_logreg.interfaces.numpy_source import LABELS, open_npy, open_npz
+from jax_logreg.interfaces.parquet_source import ParquetSource
+from jax_logreg.interfaces.sources import MAX_BYTES, Source, plain, regular_file
+from jax_logreg.interfaces.svmlight import read_svmlight, svmlight_features
+from jax_logreg.interfaces.table import Table
 
 # name: (file, target column)
 EMBEDDED = {
@@ -13,26 +26,9 @@ EMBEDDED = {
     "iris": ("iris.csv", "species"),
 }
 
-# A target with more values than this is a measurement, not a class.
-_MOST_CLASSES = 100
-
-
-class Table(NamedTuple):
-    """A classification problem read from a file.
-
-    Attributes:
-        name: of the data set or file.
-        X: features, float64, (n, p).
-        y: class numbers 0 … K−1, (n,).
-        feature_names: p names.
-        class_names: K names, sorted: for two classes the second is "1".
-    """
-
-    name: str
-    X: np.ndarray
-    y: np.ndarray
-    feature_names: list[str]
-    class_names: list[str]
+_CSV = (".csv", ".tsv", ".txt")
+_SVMLIGHT = (".svmlight", ".libsvm", ".svm")
+SUFFIXES = (*_CSV, ".parquet", ".npy", ".npz", *_SVMLIGHT)
 
 
 def load_embedded(name: str) -> Table:
@@ -45,88 +41,148 @@ def load_embedded(name: str) -> Table:
     if name not in EMBEDDED:
         raise ValueError(f"data must be one of {', '.join(EMBEDDED)}, not {name!r}.")
     file, target = EMBEDDED[name]
-    with (files("jax_logreg") / "data" / file).open(encoding="utf-8") as stream:
-        return _table(name, list(csv.reader(stream)), target)
+    with as_file(files("jax_logreg") / "data" / file) as path:
+        return read_table(path, target)._replace(name=name)
 
 
-def read_csv(path: str | Path, target: str) -> Table:
-    """A table from a CSV file with a header, every column but the target a number.
+def read_table(
+    path: str | Path,
+    target: str | None = None,
+    *,
+    missing: str = "refuse",
+    categorical: Sequence[str] | str = (),
+    drop: Sequence[str] = (),
+    delimiter: str | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Table:
+    """A classification problem from a file, whose format its suffix tells.
+
+    ====================== ==================================================================
+    .csv .tsv .txt         UTF-8 with a header; read in pieces
+    .parquet               one file; needs pyarrow
+    .npy                   a matrix of numbers, its columns called x0, x1, …
+    .npz                   arrays X (n, p), y (n,) and perhaps feature_names (p,)
+    .svmlight .libsvm .svm "label index:value …", kept sparse; columns x1, x2, …
+    ====================== ==================================================================
+
+    A link to a file is followed. Missing are empty cells, NA, N/A, NaN, null and ?, in
+    capitals or not.
 
     Args:
-        path: the file, UTF-8.
-        target: name of the column that holds the classes, text or numbers.
+        path: the file.
+        target: the column of classes. For .npy also its index, from 0, or from the end with
+            a minus; not for .npz, whose y it is, nor for svmlight, where it stands first.
+        missing: "refuse", with a count per column; "drop", to leave such rows out; "mean",
+            to fill numbers with the mean of their column.
+        categorical: columns that are one-hot encoded, their first category in sorted order
+            being the reference; "auto" for all columns that are not numbers.
+        drop: columns that are left out.
+        delimiter: of a CSV file; if None, the first of comma, semicolon, tab and bar by
+            which its header holds the target.
+        max_bytes: bound on X in memory, 4 GiB by default.
 
     Raises:
-        ValueError: naming the row, the column and what is wrong there.
+        ValueError: naming the file, the row, the column, and what to do.
         OSError: if the file cannot be read.
     """
-    with Path(path).open(encoding="utf-8-sig", newline="") as stream:
-        return _table(Path(path).name, [row for row in csv.reader(stream) if row], target)
-
-
-def _table(name: str, lines: list[list[str]], target: str) -> Table:
-    if len(lines) < 2:
-        raise ValueError(f"{name} holds no rows: it needs a header and at least one row.")
-    header, rows = [cell.strip() for cell in lines[0]], lines[1:]
-    if target not in header:
-        raise ValueError(
-            f"target {target!r} is not a column of {name}. Its columns: {', '.join(header)}."
-        )
-    if len(set(header)) < len(header):
-        twice = next(column for column in header if header.count(column) > 1)
-        raise ValueError(f"{name} has two columns named {twice!r}. Rename one.")
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(header):
+    if missing not in MISSING_POLICIES:
+        raise ValueError(f"missing must be one of {', '.join(MISSING_POLICIES)}, not {missing!r}.")
+    if isinstance(categorical, str) and categorical != "auto":
+        categorical = [categorical]
+    path, suffix = _file(path)
+    if delimiter is not None and suffix not in _CSV:
+        raise ValueError(f"delimiter is for CSV files, which {plain(str(path))} is not.")
+    if suffix in _SVMLIGHT:
+        if target is not None or categorical or drop:
             raise ValueError(
-                f"row {number} of {name} has {len(row)} cells, but the header has {len(header)}."
+                f"{plain(str(path))} is svmlight: its labels stand first and its columns are "
+                "numbers. Leave target, categorical and drop away."
             )
-    column = header.index(target)
-    labels = [row[column].strip() for row in rows]
-    features = [row[:column] + row[column + 1 :] for row in rows]
-    names = header[:column] + header[column + 1 :]
-    if not names:
-        raise ValueError(f"{name} has no column besides the target {target!r}.")
-    classes = _classes(name, target, labels)
-    y = np.array([classes.index(label) for label in labels])
-    return Table(name, _numbers(name, names, features), y, names, classes)
-
-
-def _numbers(name: str, names: list[str], cells: list[list[str]]) -> np.ndarray:
-    try:
-        X = np.array(cells).astype(float)
-    except ValueError:
-        X = np.array([[_number(cell) for cell in row] for row in cells])
-    if np.all(np.isfinite(X)):
-        return X
-    row, column = (int(i) for i in np.argwhere(~np.isfinite(X))[0])
-    cell = cells[row][column].strip()
-    raise ValueError(
-        f"row {row + 1}, column {names[column]!r} of {name} "
-        + (f"holds {cell!r}, which is not a finite number" if cell else "is empty")
-        + ". Encode text as numbers; drop or impute rows with gaps."
-    )
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return float("nan")
-
-
-def _classes(name: str, target: str, labels: list[str]) -> list[str]:
-    if "" in labels:
-        row = labels.index("") + 1
-        raise ValueError(f"row {row}, column {target!r} of {name} is empty. Drop the row.")
-    distinct = set(labels)
-    if len(distinct) < 2:
+        return _named(read_svmlight(path, max_bytes), path)
+    if target is None and suffix != ".npz":
         raise ValueError(
-            f"target {target!r} holds one class only, {labels[0]!r}: give rows of two or more."
+            f"{plain(str(path))} needs a target (--target NAME), the column of classes."
         )
-    if len(distinct) > _MOST_CLASSES:
+    source = _source(path, suffix, delimiter, () if target is None else (target,), None, max_bytes)
+    target = _target(source, suffix, target)
+    plan = make_plan(source, target, categorical, drop)
+    return _named(assemble(source, plan, missing, max_bytes), path)
+
+
+def read_features(
+    path: str | Path,
+    encoding: Encoding,
+    *,
+    delimiter: str | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Iterator[np.ndarray]:
+    """The features of a file's rows for a model, chunk by chunk, in bounded memory.
+
+    Columns are found by name, in any order, and others than the model's are ignored. A
+    .npy, and an .npz without feature_names, has the model's columns and no others, in
+    their order.
+
+    Args:
+        path: a file of any format that :func:`read_table` reads.
+        encoding: of the table that the model was trained on.
+        delimiter: as for :func:`read_table`.
+        max_bytes: bound on what is unpacked of the file at a time.
+
+    Returns:
+        Arrays of float64, (some rows, p).
+
+    Raises:
+        ValueError: naming the file, the row, the column, and what to do: at once where
+            the columns do not fit, else when the row is read.
+        OSError: if the file cannot be read.
+    """
+    path, suffix = _file(path)
+    if suffix in _SVMLIGHT:
+        return svmlight_features(path, encoding)
+    source = _source(path, suffix, delimiter, encoding.names, encoding.names, max_bytes)
+    return encode_features(source, encoding)
+
+
+def _named(table: Table, path: Path) -> Table:
+    return table._replace(name=plain(path.name))
+
+
+def _file(path: str | Path) -> tuple[Path, str]:
+    path = regular_file(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise ValueError(
-            f"target {target!r} holds {len(distinct)} different values, more than the "
-            f"{_MOST_CLASSES} classes that are supported. Is it a measurement?"
+            f"{plain(str(path))} is of no known format. Its name must end in {', '.join(SUFFIXES)}."
         )
-    numeric = all(np.isfinite(_number(label)) for label in distinct)
-    return sorted(distinct, key=float) if numeric else sorted(distinct)
+    return path, suffix
+
+
+def _source(
+    path: Path,
+    suffix: str,
+    delimiter: str | None,
+    needed: Sequence[str],
+    names: list[str] | None,
+    max_bytes: int,
+) -> Source:
+    if suffix == ".parquet":
+        return ParquetSource(path, max_bytes)
+    if suffix == ".npy":
+        return open_npy(path, names)
+    if suffix == ".npz":
+        return open_npz(path, names, max_bytes)
+    return CsvSource(path, delimiter, needed)
+
+
+def _target(source: Source, suffix: str, target: str | None) -> str:
+    if target is None:
+        return LABELS
+    if suffix != ".npy" or target in source.columns:
+        return target
+    try:
+        return source.columns[int(target)]
+    except (ValueError, IndexError) as error:
+        raise ValueError(
+            f"target must be the index of a column of {source.name}, from 0 to "
+            f"{len(source.columns) - 1}, but it is {target!r}."
+        ) from error

@@ -101,8 +101,8 @@ def test_standardizing_survives_constants_and_huge_numbers():
 
 BAD = {
     "no such file": (["nowhere.csv", "--target", "y"], "nowhere.csv"),
-    "no target": (["x.csv"], "needs --target"),
-    "target of nothing": (["--target", "y"], "goes with a CSV file"),
+    "target of nothing": (["--target", "y"], "--target goes with a file"),
+    "categories of nothing": (["--categorical", "auto"], "--categorical goes with a file"),
     "both": (["x.csv", "--data", "iris"], "not both"),
     "plot's ending": (["--plot", "x.txt"], "must end in .png"),
     "plot's folder": (["--plot", "no/such/x.png"], "no folder"),
@@ -117,6 +117,34 @@ def test_bad_input_ends_with_status_two_and_one_line(case, capsys):
     assert printed.out == ""
     assert message in printed.err
     assert printed.err.count("\n") == 1
+
+
+def test_a_file_without_a_target_and_a_bad_delimiter(small_csv, capsys):
+    for more in (["--json"], ["--json", "--target", "answer", "--delimiter", "ab"]):
+        assert main(["fit", small_csv, *more]) == 2
+    printed = capsys.readouterr().err
+    assert "small.csv needs a target (--target NAME)" in printed
+    assert "delimiter must be one character such as ',', ';' or a tab, but it is 'ab'" in printed
+
+
+def test_gaps_categories_and_identifiers(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    rows = [f"{i}\t{x:.2f}\t{'fm'[i % 2]}\t{'yes' if y > 0 else 'no'}"
+            for i, (x, y) in enumerate(rng.normal(size=(40, 2)))]  # fmt: skip
+    path = tmp_path / "table.tsv"
+    path.write_text("\n".join(["id\tx\tsex\ty", *rows, "40\t\tf\tyes"]))
+    command = ["fit", str(path), "--target", "y", "--json", "--max-steps", "2"]
+    options = ["--drop", "id", "--categorical", "auto", "--delimiter", "tab", "--missing", "drop"]
+    assert main([*command, "--missing", "mean"]) == 2
+    assert "--categorical 'sex' would one-hot encode it" in capsys.readouterr().err
+    main([*command, *options])
+    printed = capsys.readouterr()
+    data = json.loads(printed.out)["data"]
+    assert data["features"] == ["x", "sex=m"]
+    assert data["encoding"][1] == {"name": "sex", "categories": ["f", "m"], "fill": None}
+    assert data["dropped_rows"] == 1
+    assert "left out 1 rows with missing values" in printed.err
+    assert "sex: 2 categories, reference f" in printed.err
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,13 @@
+"""Files of every format, whole and broken: a table, or an error that names the place."""
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from jax_logreg.interfaces.readers import load_embedded, read_csv
+from jax_logreg.interfaces.encoding import Encoding
+from jax_logreg.interfaces.readers import load_embedded, read_features, read_table
+from jax_logreg.interfaces.table import densified
+from tests.table_files import npy, npz, parquet, put
 
 
 @pytest.mark.parametrize(
@@ -10,6 +16,7 @@ from jax_logreg.interfaces.readers import load_embedded, read_csv
 )
 def test_the_embedded_sets(name, shape, counts):
     table = load_embedded(name)
+    assert table.name == name
     assert table.X.shape == shape
     np.testing.assert_array_equal(np.bincount(table.y), counts)
     assert len(table.feature_names) == shape[1]
@@ -24,52 +31,223 @@ def test_the_embedded_sets_are_scikit_learns():
     np.testing.assert_array_equal(load_embedded("breast-cancer").y, 1 - theirs.target)
 
 
-def write(tmp_path, text):
-    path = tmp_path / "table.csv"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def test_a_file_of_ones_own(tmp_path):
-    text = "\ufeffage, group ,dose\n30,b, 1.5\n40,a,2e1\n\n50,b,-3\n"
-    table = read_csv(write(tmp_path, text), "group")
-    np.testing.assert_array_equal(table.X, [[30, 1.5], [40, 20], [50, -3]])
-    assert table.feature_names == ["age", "dose"]
-    assert table.class_names == ["a", "b"]
-    np.testing.assert_array_equal(table.y, [1, 0, 1])
-
-
-def test_numeric_classes_sort_as_numbers(tmp_path):
-    text = "x,y\n1,10\n2,9\n3,10\n"
-    assert read_csv(write(tmp_path, text), "y").class_names == ["9", "10"]
-
-
-BAD = {
-    "empty": ("", "y", "holds no rows"),
-    "header only": ("x,y\n", "y", "holds no rows"),
-    "unknown target": ("x,y\n1,2\n", "z", r"'z' is not a column.*x, y"),
-    "text cell": ("x,y\n1,a\nabc,b\n", "y", r"row 2, column 'x'.*'abc', which is not a finite"),
-    "gap": ("x,y\n1,a\n,b\n", "y", r"row 2, column 'x'.*is empty.*impute"),
-    "nan": ("x,y\nnan,a\n1,b\n", "y", r"row 1, column 'x'.*'nan'"),
-    "infinity": ("x,y\ninf,a\n1,b\n", "y", r"row 1, column 'x'.*'inf'"),
-    "ragged": ("x,y\n1,a\n1,b,c\n", "y", r"row 2.*3 cells, but the header has 2"),
-    "no label": ("x,y\n1,a\n2,\n", "y", r"row 2, column 'y'.*is empty"),
-    "one class": ("x,y\n1,a\n2,a\n", "y", r"one class only, 'a'"),
-    "no features": ("y\na\nb\n", "y", r"no column besides"),
-    "twice": ("x,x,y\n1,2,a\n1,2,b\n", "y", r"two columns named 'x'"),
-    "a measurement": (
-        "x,y\n" + "".join(f"{i},{i}.5\n" for i in range(200)), "y", r"200 different values"
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_a_bad_file_is_refused_by_place(case, tmp_path):
-    text, target, message = BAD[case]
-    with pytest.raises(ValueError, match=message):
-        read_csv(write(tmp_path, text), target)
-
-
 def test_an_unknown_embedded_set():
     with pytest.raises(ValueError, match=r"breast-cancer, iris.*'titanic'"):
         load_embedded("titanic")
+
+
+# Files of every format --------------------------------------------------------------------
+
+
+MATRIX = np.array([[1.5, 2.0, 0.0], [3.0, -4.0, 1.0], [5.0, 6e10, 0.0]])
+X, Y = MATRIX[:, :2], [0, 1, 0]
+ROWS = "1.5,2,0\n3,-4,1\n5,6e10,0\n"
+TEXTS = np.array(["no", "yes", "no"])
+
+# what it is: (suffix, content, target, names of features, classes)
+SAME = {
+    "csv": (".csv", f"u,v,w\n{ROWS}", "w", "uv", ["0", "1"]),
+    "byte order mark": (".csv", f"\ufeffu,v,w\n{ROWS}", "w", "uv", ["0", "1"]),
+    "CRLF": (".csv", f"u,v,w\n{ROWS}".replace("\n", "\r\n"), "w", "uv", ["0", "1"]),
+    "lone CR": (".csv", f"u,v,w\n{ROWS}".replace("\n", "\r"), "w", "uv", ["0", "1"]),
+    "no last line end": (".csv", f"u,v,w\n{ROWS}"[:-1], "w", "uv", ["0", "1"]),
+    "semicolons": (".csv", f"u,v,w\n{ROWS}".replace(",", ";"), "w", "uv", ["0", "1"]),
+    "tabs": (".tsv", f"u,v,w\n{ROWS}".replace(",", "\t"), "w", "uv", ["0", "1"]),
+    "bars": (".txt", f"u,v,w\n{ROWS}".replace(",", "|"), "w", "uv", ["0", "1"]),
+    "quotes": (
+        ".csv", '"u","v, ""x""",w\n"1.5","2",no\n3,-4,"yes"\n5,6e10,no\n', "w",
+        ["u", 'v, "x"'], ["no", "yes"],
+    ),
+    "spaces and blank lines": (
+        ".CSV", " u ,v, w\n\n 1.5, +2 ,no\n\n3.,-4e0,yes\n5,.6E11,no\n\n", "w", "uv", ["no", "yes"]
+    ),
+    "label first": (".csv", "w,u,v\nno,1.5,2\nyes,3,-4\nno,5,6e10\n", "w", "uv", ["no", "yes"]),
+    "npy": (".npy", npy(MATRIX), "-1", ["x0", "x1"], ["0", "1"]),
+    "npy, target by name": (".npy", npy(MATRIX), "x2", ["x0", "x1"], ["0", "1"]),
+    "npy, Fortran and big-endian": (
+        ".npy", npy(np.asfortranarray(MATRIX.astype(">f8"))), "2", ["x0", "x1"], ["0", "1"]
+    ),
+    "npz": (".npz", npz(X=X, y=MATRIX[:, 2].astype(int)), None, ["x0", "x1"], ["0", "1"]),
+    "npz, text and names": (
+        ".npz", npz(X=X, y=TEXTS, feature_names=np.array(["u", "v"])), None, "uv", ["no", "yes"]
+    ),
+    "npz, booleans": (".npz", npz(X=X, y=MATRIX[:, 2] > 0), "y", ["x0", "x1"], ["0", "1"]),
+    "parquet": (
+        ".parquet", parquet(u=X[:, 0], w=TEXTS, v=X[:, 1]), "w", "uv", ["no", "yes"]
+    ),
+    "parquet, booleans": (
+        ".parquet", parquet(u=X[:, 0], v=X[:, 1], w=MATRIX[:, 2] > 0), "w", "uv",
+        ["False", "True"],
+    ),
+    "parquet, decimals": (
+        ".parquet", parquet(u=X[:, 0], v=pa.array(X[:, 1].astype(int)).cast(pa.decimal128(38, 1)),
+        w=pa.array(TEXTS).dictionary_encode()), "w", "uv", ["no", "yes"],
+    ),
+    "svmlight": (
+        ".svmlight", "# all\n0 1:1.5 2:2\n\n+1 qid:7 1:3 2:-4 # one\n0 1:5 2:6e10\n", None,
+        ["x1", "x2"], ["0", "1"],
+    ),
+    "svmlight from 0": (".libsvm", "0 0:1.5 1:2\n1 0:3 1:-4\n0 0:5 1:6e10", None, ["x0", "x1"],
+        ["0", "1"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_one_table_in_every_format(case, tmp_path):
+    suffix, content, target, names, classes = SAME[case]
+    path = put(tmp_path, suffix, content)
+    table = densified(read_table(path, target), 2**20)
+    np.testing.assert_array_equal(table.X, X)
+    assert table.X.dtype == np.float64
+    np.testing.assert_array_equal(table.y, Y)
+    assert table.feature_names == list(names)
+    assert table.class_names == classes
+    assert table.name == path.name
+    assert Encoding.from_dict(table.encoding.as_dict()) == table.encoding
+
+
+def test_svmlight_stays_sparse(tmp_path):
+    path = put(tmp_path, ".svm", "1 3:2 90000:1\n2\n1 3:-1\n")
+    table = read_table(path)
+    assert table.X.shape == (3, 90_000)
+    assert table.X.nnz == 3
+    with pytest.raises(ValueError, match="table.svm, made dense, takes 0.00201 GiB.*max_bytes"):
+        densified(table, 2**20)
+
+
+def test_numeric_classes_sort_as_numbers(tmp_path):
+    assert read_table(put(tmp_path, ".csv", "x,y\n1,10\n2,9\n3,10\n"), "y").class_names == [
+        "9", "10"
+    ]  # fmt: skip
+
+
+def test_a_link_is_followed_and_a_capital_suffix_is_one(tmp_path):
+    put(tmp_path, ".CSV", "x,y\n1,a\n2,b\n")
+    (tmp_path / "link.csv").symlink_to("table.CSV")
+    assert read_table(tmp_path / "link.csv", "y").X.tolist() == [[1.0], [2.0]]
+
+
+# Gaps and categories ----------------------------------------------------------------------
+
+GAPS = "age,sex,dose,y\n1,f,?,a\n,m,3,b\n3,f,NULL,b\n8,m,5,a\n"
+
+
+def test_gaps_are_refused_with_a_count_per_column(tmp_path):
+    path = put(tmp_path, ".csv", GAPS)
+    words = r"2 columns: 'age' 1 \(first in line 3\), 'dose' 2 \(first in line 2\).*--missing drop"
+    with pytest.raises(ValueError, match=words):
+        read_table(path, "y", categorical=["sex"])
+
+
+def test_rows_with_gaps_are_dropped_and_counted(tmp_path):
+    text = GAPS + "9,f,1,N/A\n9,,1,a\n7,f,2,b\n"
+    table = read_table(put(tmp_path, ".csv", text), "y", categorical="auto", missing="drop")
+    np.testing.assert_array_equal(table.X, [[8, 1, 5], [7, 0, 2]])
+    assert table.num_dropped == 5
+    assert table.class_names == ["a", "b"]
+
+
+def test_gaps_are_filled_with_means_that_the_encoding_keeps(tmp_path):
+    path = put(tmp_path, ".csv", GAPS)
+    table = read_table(path, "y", categorical="sex", missing="mean")
+    np.testing.assert_array_equal(table.X, [[1, 0, 4], [4, 1, 3], [3, 0, 4], [8, 1, 5]])
+    assert table.feature_names == ["age", "sex=m", "dose"]
+    new = put(tmp_path, ".new.csv", "dose,other,sex,age\n,1,m,2\n0,2,f,nan\n")
+    (features,) = read_features(new, table.encoding)
+    np.testing.assert_array_equal(features, [[2, 1, 4], [4, 0, 0]])
+
+
+def test_a_mean_of_huge_and_of_tiny_numbers(tmp_path):
+    text = "u,v,y\n1.7e308,5e-324,a\n1.7e308,5e-324,b\n,,b\n"
+    table = read_table(put(tmp_path, ".csv", text), "y", missing="mean")
+    np.testing.assert_array_equal(table.X, [[1.7e308, 5e-324]] * 3)
+
+
+def test_categories_by_size_or_by_code_point_the_first_being_the_reference(tmp_path):
+    text = "zone,kind,y\n10,b,0\n9,B,1\n100,a,1\n"
+    table = read_table(put(tmp_path, ".csv", text), "y", categorical=["zone", "kind"])
+    assert table.feature_names == ["zone=10", "zone=100", "kind=a", "kind=b"]
+    np.testing.assert_array_equal(table.X, [[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 1, 0]])
+
+
+def test_text_that_comes_late_is_found_by_auto(tmp_path):
+    lines = ["u,v,y", *(f"{i},{i},{'ab'[i % 2]}" for i in range(300_000)), '"late",1,a', "4,2,b"]
+    path = put(tmp_path, ".csv", "\n".join(lines))
+    with pytest.raises(ValueError, match=r"column 'u' of .* more than 1000 different values"):
+        read_table(path, "y", categorical="auto")
+    with pytest.raises(ValueError, match=r"line 300002, column 'u' .* holds 'late'"):
+        read_table(path, "y")
+
+
+def test_the_target_has_no_mean(tmp_path):
+    path = put(tmp_path, ".csv", "x,y\n1,a\n,b\n3,\n")
+    with pytest.raises(ValueError, match=r"1 column: 'y' 1 \(first in line 4\).*no mean"):
+        read_table(path, "y", missing="mean")
+
+
+# Features for a model ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def encoding(tmp_path):
+    text = "age,sex,y\n1,f,a\n2,m,b\n"
+    return read_table(put(tmp_path, ".csv", text), "y", categorical=["sex"]).encoding
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sex\nf\n", "feature 'age' is not a column"),
+        ("sex,age\nf,\n", "line 2, column 'age' .* is missing.*--missing mean"),
+        ("sex,age\n,1\n", "line 2, column 'sex' .* is missing"),
+        ("sex;age\nf;1\nx;2\n", r"line 3, column 'sex' .* holds 'x', a category.*knows f, m"),
+        ("sex,age\nf,old\n", "line 2, column 'age' .* holds 'old'"),
+    ],
+)
+def test_rows_that_a_model_cannot_take(encoding, text, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        list(read_features(put(tmp_path, ".csv", text), encoding))
+
+
+def test_features_come_in_chunks_of_the_same_numbers(tmp_path):
+    values = np.random.default_rng(0).normal(size=(70_000, 5))
+    text = "\n".join(["a,b,c,d,e", *(",".join(map(repr, row)) for row in values.tolist())])
+    chunks = list(read_features(put(tmp_path, ".csv", text), Encoding.of_numbers(list("edcba"))))
+    assert len(chunks) > 1
+    np.testing.assert_array_equal(np.concatenate(chunks), values[:, ::-1])
+
+
+def test_arrays_without_names_are_taken_in_order(tmp_path):
+    names = Encoding.of_numbers(["u", "v"])
+    for suffix, content in ((".npy", npy(X)), (".npz", npz(X=X))):
+        (features,) = read_features(put(tmp_path, suffix, content), names)
+        np.testing.assert_array_equal(features, X)
+    with pytest.raises(ValueError, match="has 3 columns without names, but 2 features"):
+        read_features(put(tmp_path, ".npy", npy(MATRIX)), names)
+
+
+def test_svmlight_for_a_model(tmp_path):
+    path = put(tmp_path, ".svm", "0 3:7\n0\n0 1:2\n")
+    (features,) = read_features(path, Encoding.of_numbers(["x1", "x2", "x3"]))
+    np.testing.assert_array_equal(features, [[0, 0, 7], [0, 0, 0], [2, 0, 0]])
+    with pytest.raises(ValueError, match="line 1 of .*table.svm has the index 3"):
+        list(read_features(path, Encoding.of_numbers(["x1", "x2"])))
+    with pytest.raises(ValueError, match="table.svm has features by number.*'age'"):
+        read_features(path, Encoding.of_numbers(["age"]))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        None, [], {}, {"columns": 3}, {"columns": [3]}, {"columns": [{"name": "a"}]},
+        {"columns": [{"name": 3, "categories": None, "fill": None}]},
+        {"columns": [{"name": "a", "categories": [], "fill": None}]},
+        {"columns": [{"name": "a", "categories": ["b", "b"], "fill": None}]},
+        {"columns": [{"name": "a", "categories": None, "fill": "1"}]},
+        {"columns": [{"name": "a", "categories": None, "fill": 1e999}]},
+        {"columns": [{"name": "a", "categories": None, "fill": None}] * 2},
+    ],
+)  # fmt: skip
+def test_a_broken_encoding_is_refused(document):
+    with pytest.raises(ValueError, match="this is no encoding of columns"):
+        Encoding.from_dict(document)

@@ -1,0 +1,129 @@
+"""``jax-logreg fit``: train on a table by four solvers and audit their derivatives."""
+
+import argparse
+import sys
+
+import numpy as np
+
+from jax_logreg.inference.inference import Inference
+from jax_logreg.interfaces.console import Progress, job_as_json, print_job, require_rich
+from jax_logreg.interfaces.main_job import Settings, run_main_job
+from jax_logreg.interfaces.plots import check_plot_path, plot_inference, plot_training
+from jax_logreg.interfaces.readers import load_embedded, read_table
+from jax_logreg.interfaces.sources import plain
+from jax_logreg.interfaces.table import Table, densified
+
+SUMMARY = """\
+Train by gradient descent, Optax Adam, Optax L-BFGS and Newton, then hold every
+derivative that was used against autodiff."""
+
+EXAMPLES = """\
+a file is one of
+  .csv .tsv .txt          UTF-8 with a header: comma, semicolon, tab or bar
+  .parquet                columns of numbers and text
+  .npy                    a matrix; --target is a column's index
+  .npz                    arrays X and y, perhaps feature_names
+  .svmlight .libsvm .svm  "label index:value ..."
+Missing are empty cells, NA, N/A, NaN, null and ?, in capitals or not.
+
+examples:
+  jax-logreg fit                               breast cancer, two classes
+  jax-logreg fit --data iris --plot iris.png   three classes, and a picture
+  jax-logreg fit --l2 0                        no penalty: what separation does
+  jax-logreg fit my.csv --target outcome       your own file
+  jax-logreg fit my.csv --target outcome --categorical auto --missing mean
+  jax-logreg fit my.npy --target -1            labels in the last column
+  jax-logreg fit --inference                   standard errors, tests, intervals
+  jax-logreg fit --json | python -m json.tool  for machines
+
+exit status: 0 when a solver converged and every derivative agrees with
+autodiff, 1 when not, 2 for bad input.
+"""
+
+# Options that say how to read a file.
+_FILE_OPTIONS = ("target", "missing", "categorical", "drop", "delimiter")
+
+
+def run_fit(options: argparse.Namespace) -> int:
+    """Run the command.
+
+    Args:
+        options: those of ``jax-logreg fit``.
+
+    Returns:
+        The exit status, 0 or 1.
+
+    Raises:
+        ValueError: in one line, for bad input.
+        OSError: the same.
+    """
+    if not options.json:
+        require_rich()
+    plot = None if options.plot is None else check_plot_path(options.plot)
+    second = options.inference_plot and check_plot_path(options.inference_plot)
+    table = _table(options)
+    _tell_encoding(table)
+    settings = Settings(
+        l2=options.l2,
+        derivatives=options.derivatives,
+        dtype=options.dtype,
+        standardize=not options.no_standardize,
+        fit_intercept=not options.no_intercept,
+        tol=options.tol,
+        max_steps=options.max_steps,
+        seed=options.seed,
+        inference=options.inference or options.inference_plot is not None,
+    )
+    progress = Progress()
+    with progress.shown():
+        job = run_main_job(table, settings, progress.report())
+    if options.json:
+        print(job_as_json(job))
+    else:
+        print_job(job)
+    if plot is not None:
+        histories = {t.solver: tuple(map(np.asarray, t.result.history)) for t in job.trainings}
+        plot_training(histories, f"{table.name}, L2 strength {settings.l2:g}", plot)
+        print(f"wrote {plot}", file=sys.stderr)
+    if second is not None and isinstance(job.inference, Inference):
+        plot_inference(job.inference, second)
+        print(f"wrote {second}", file=sys.stderr)
+    return 0 if job.sound else 1
+
+
+def _table(options: argparse.Namespace) -> Table:
+    if options.file is None:
+        given = [
+            name for name in _FILE_OPTIONS if getattr(options, name) not in (None, [], "refuse")
+        ]
+        if given:
+            raise ValueError(
+                f"--{given[0]} goes with a file: jax-logreg fit FILE --{given[0]} …, not with "
+                "a data set that ships inside."
+            )
+        return load_embedded(options.data or "breast-cancer")
+    if options.data is not None:
+        raise ValueError(f"give either a file or --data, not both ({options.file!r}).")
+    max_bytes = int(options.max_gib * 2**30)
+    table = read_table(
+        options.file,
+        options.target,
+        missing=options.missing,
+        categorical="auto" if options.categorical == ["auto"] else options.categorical,
+        drop=options.drop,
+        delimiter="\t" if options.delimiter == "tab" else options.delimiter,
+        max_bytes=max_bytes,
+    )
+    return densified(table, max_bytes)
+
+
+def _tell_encoding(table: Table) -> None:
+    """What became of rows and columns, on the error stream."""
+    if table.num_dropped:
+        print(f"left out {table.num_dropped} rows with missing values", file=sys.stderr)
+    for column in table.encoding.categorical:
+        categories = column.categories or ()
+        print(
+            f"{plain(column.name)}: {len(categories)} categories, reference {plain(categories[0])}",
+            file=sys.stderr,
+        )

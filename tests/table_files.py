@@ -1,0 +1,31 @@
+"""Small files of every format, for the tests and the fuzzers of the readers."""
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def npy(array, **options):
+    stream = io.BytesIO()
+    np.save(stream, array, **options)
+    return stream.getvalue()
+
+
+def npz(**arrays):
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    return stream.getvalue()
+
+
+def parquet(**columns):
+    stream = io.BytesIO()
+    pq.write_table(pa.table(columns), stream, row_group_size=2)
+    return stream.getvalue()
+
+
+def put(folder, suffix, content):
+    path = folder / f"table{suffix}"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
