@@ -19,9 +19,9 @@ def npz(**arrays):
     return stream.getvalue()
 
 
-def parquet(**columns):
+def parquet(rows_in_group=2, **columns):
     stream = io.BytesIO()
-    pq.write_table(pa.table(columns), stream, row_group_size=2)
+    pq.write_table(pa.table(columns), stream, row_group_size=rows_in_group)
     return stream.getvalue()
 
 

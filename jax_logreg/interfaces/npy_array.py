@@ -126,15 +126,14 @@ class Archive:
             raise ValueError(f"{what} is damaged: {error}. Save it again.") from error
         if len(data) != member.file_size - claim.offset:
             raise ValueError(f"{what} is cut short. Save it again.")
-        flat = np.frombuffer(data, claim.dtype)
-        array = flat.reshape(claim.shape, order="F" if claim.fortran else "C")
         if claim.dtype.kind in TEXTS:
-            _check_text(array, what)
-        return array
+            _check_text(data, claim.dtype, what)
+        flat = np.ndarray(math.prod(claim.shape), claim.dtype, data)
+        return flat.reshape(claim.shape, order="F" if claim.fortran else "C")
 
 
-def _check_text(array: np.ndarray, what: str) -> None:
-    try:
-        "".join(array.tolist()).encode()
-    except ValueError as error:  # no character of Unicode, or half a pair
-        raise ValueError(f"{what} holds what is no text: {error}.") from error
+def _check_text(data: bytes, dtype: np.dtype, what: str) -> None:
+    """NumPy keeps text as code points and does not look at them; Python would choke."""
+    points = np.frombuffer(data, np.dtype("u4").newbyteorder(dtype.byteorder))
+    if np.any((points > 0x10FFFF) | ((points >= 0xD800) & (points <= 0xDFFF))):
+        raise ValueError(f"{what} holds what is no text. The file is damaged: save it again.")
