@@ -127,7 +127,7 @@ def records(lines: Lines, block: list[str], delimiter: str) -> list[Record]:
             begin, pending = first + taken, 0
     except csv.Error as error:
         raise ValueError(
-            f"line {begin} of {lines.name} is no CSV: {error}. Close every quote, "
+            f"line {begin} of {lines.name} is no CSV: {plain(str(error))}. Close every quote, "
             f"double a quote inside a cell, and keep cells under {_LONGEST_CELL} characters."
         ) from error
     return found

@@ -20,6 +20,9 @@ _HEADERS = {
 # What NumPy itself writes; either unpacks in small pieces.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
+# What a damaged archive raises, as it is opened or read.
+ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
+
 
 class Claim(NamedTuple):
     """What an array's header says, and where its data begin."""
@@ -113,17 +116,15 @@ class Archive:
 
         Raises:
             ValueError: naming the array.
+            ARCHIVE_ERRORS: if the archive is damaged.
         """
         what, member = f"array {key} of {self.name}", self._members[f"{key}.npy"]
         if member.flag_bits & 1 or member.compress_type not in _METHODS:
             raise ValueError(f"{what} is encrypted or packed in a way that NumPy does not write.")
-        try:
-            with self._archive.open(member) as stream:
-                claim = read_claim(stream, what, member.file_size)
-                check(claim, what)
-                data = stream.read()
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            raise ValueError(f"{what} is damaged: {error}. Save it again.") from error
+        with self._archive.open(member) as stream:
+            claim = read_claim(stream, what, member.file_size)
+            check(claim, what)
+            data = stream.read()
         if len(data) != member.file_size - claim.offset:
             raise ValueError(f"{what} is cut short. Save it again.")
         if claim.dtype.kind in TEXTS:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jax_logreg.interfaces.npy_array import (
+    ARCHIVE_ERRORS,
     NUMBERS,
     TEXTS,
     Archive,
@@ -134,11 +135,14 @@ def open_npz(path: Path, names: list[str] | None, max_bytes: int) -> NumpySource
         OSError: if it cannot be read.
     """
     name = plain(str(path))
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _unpacked(Archive(archive, name), names, max_bytes)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise ValueError(f"{name} is no .npz file that can be read: {error}.") from error
+    with path.open("rb") as stream:
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                return _unpacked(Archive(archive, name), names, max_bytes)
+        except ARCHIVE_ERRORS as error:
+            raise ValueError(
+                f"{name} is no .npz file that can be read: {plain(str(error))}. Save it again."
+            ) from error
 
 
 def _unpacked(archive: Archive, names: list[str] | None, max_bytes: int) -> NumpySource:

@@ -86,7 +86,7 @@ class ParquetSource:
         try:
             yield
         except Exception as error:  # of many kinds, some from deep within C++
-            reason = " ".join(str(error).split())[:200]
+            reason = plain(" ".join(str(error).split())[:200])
             raise ValueError(
                 f"{self.name} is no Parquet file that can be read: {reason}"
             ) from error

@@ -144,7 +144,8 @@ NPZ = {
     "a bomb": (npz(X=np.zeros((2**11, 2**10)), y=np.zeros(3)), "takes 0.0156 GiB.*--max-gib"),
     "cut short": (npz(X=MATRIX, y=LABELS)[:-30], "no .npz file that can be read"),
     "a bit flipped": (
-        npz(X=MATRIX, y=LABELS)[:100] + b"!!" + npz(X=MATRIX, y=LABELS)[102:], "damaged|header"
+        npz(X=MATRIX, y=LABELS)[:100] + b"!!" + npz(X=MATRIX, y=LABELS)[102:],
+        "no .npz file that can be read|header",
     ),
 }  # fmt: skip
 
