@@ -92,7 +92,7 @@ def _encoding(
 ) -> Encoding:
     means: list[float | None] = [None] * len(plan.numeric)
     if missing == "mean":
-        means = [*_means(source, plan.numeric, [numbers for numbers, _ in rows.blocks])]
+        means = [*_means(source, plan.numeric, rows)]
     fill = dict(zip(plan.numeric, means, strict=True))
     of = dict(zip(plan.categorical, categories, strict=True))
     columns = [
@@ -102,18 +102,22 @@ def _encoding(
     return Encoding(tuple(columns))
 
 
-def _means(source: Source, names: list[str], blocks: list[np.ndarray]) -> list[float]:
+def _means(source: Source, names: list[str], rows: Rows) -> list[float]:
     """Means of what is there, by column; powers of two keep huge numbers from overflowing."""
-    there = sum(np.sum(~np.isnan(block), axis=0) for block in blocks)
+    there, size, total = np.zeros((3, len(names)))
+    numbers = rows.numbers.array
+    for block in rows.blocks():
+        there += np.sum(~np.isnan(numbers[block]), axis=0)
+        size = np.fmax(size, np.fmax.reduce(np.abs(numbers[block]), axis=0))
     if not np.all(there):
-        empty = [name for name, count in zip(names, np.atleast_1d(there), strict=True) if not count]
+        empty = [name for name, count in zip(names, there, strict=True) if count == 0]
         raise ValueError(
             f"{source.name} holds no value at all in the columns {listed(empty)}. "
             f"Leave them out: --drop {shown(empty[0])}."
         )
-    sizes = np.max([np.max(np.abs(np.nan_to_num(block)), axis=0) for block in blocks], axis=0)
-    unit = np.ldexp(1.0, np.frexp(sizes)[1] - 1)
-    total = sum(np.nansum(block / unit, axis=0) for block in blocks)
+    unit = np.ldexp(1.0, np.frexp(size)[1] - 1)
+    for block in rows.blocks():
+        total += np.nansum(numbers[block] / unit, axis=0)
     return (total / there * unit).tolist()
 
 
@@ -121,16 +125,20 @@ def _arrays(
     rows: Rows, encoding: Encoding, orders: list[list[str]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """X and y, the codes by order of appearance made codes by order."""
-    ranks = []
-    for coder, order in zip(rows.coders, orders, strict=True):
-        rank = {text: index for index, text in enumerate(order)}
-        ranks.append(np.array([rank[text] for text in coder.texts]))
+    for index, (coder, order) in enumerate(zip(rows.coders, orders, strict=True)):
+        rank = {text: place for place, text in enumerate(order)}
+        codes = rows.codes.array[:, index]
+        codes[:] = np.array([rank[text] for text in coder.texts], codes.dtype)[codes]
+    numbers, codes = rows.numbers.array, rows.codes.array
+    y = codes[:, 0].astype(int)
+    if not encoding.categorical:  # the numbers are X, and there is no second array
+        for index, column in enumerate(encoding.columns):
+            if column.fill is not None:
+                numbers[np.isnan(numbers[:, index]), index] = column.fill
+        return numbers, y
     X = np.empty((rows.num_rows, len(encoding.feature_names)))
-    y = np.empty(rows.num_rows, int)
-    for here, numbers, codes in rows.taken():
-        ranked = [rank[codes[:, index]] for index, rank in enumerate(ranks)]
-        y[here] = ranked[0]
-        X[here] = encoding.expand(numbers, np.column_stack(ranked)[:, 1:])
+    for block in rows.blocks():
+        X[block] = encoding.expand(numbers[block], codes[block, 1:])
     return X, y
 
 

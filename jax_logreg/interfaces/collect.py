@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jax_logreg.interfaces.sources import Chunk, Source, Texts, listed, shown
+from jax_logreg.interfaces.sources import CHUNK_CELLS, Chunk, Source, Texts, listed, shown
 from jax_logreg.interfaces.table import MOST_CLASSES
 
 # Longer labels and categories are taken for a mistake.
@@ -105,8 +105,29 @@ class Gaps:
         )
 
 
+class Stack:
+    """Rows appended to one array, enlarged in place where the system can: no second copy."""
+
+    def __init__(self, width: int, dtype: type) -> None:
+        self.width, self.num_rows = width, 0
+        self._array: np.ndarray = np.empty((0, width), dtype)
+
+    def append(self, rows: np.ndarray) -> None:
+        """Add rows, (m, width)."""
+        end = self.num_rows + len(rows)
+        if end > len(self._array):
+            self._array.resize((end + self.num_rows // 8, self.width), refcheck=False)
+        self._array[self.num_rows : end] = rows
+        self.num_rows = end
+
+    @property
+    def array(self) -> np.ndarray:
+        """All rows so far; no more are appended once this was asked for."""
+        return self._array[: self.num_rows]
+
+
 class Rows:
-    """The rows that are kept, by the chunk, and the texts behind their codes."""
+    """The rows that are kept, and the texts behind their codes."""
 
     def __init__(self, source: Source, plan: Plan, missing: str) -> None:
         self._source, self._missing = source, missing
@@ -115,8 +136,14 @@ class Rows:
         self.coders = [Coder(where, MOST_CLASSES) for where in (self.target, *places)]
         refused = plan.numeric if missing == "refuse" else []
         self._gaps = Gaps([*refused, plan.target, *plan.categorical])
-        self.blocks: list[tuple[np.ndarray, np.ndarray]] = []
-        self.num_rows = self.num_dropped = 0
+        self.numbers = Stack(len(plan.numeric), np.float64)
+        self.codes = Stack(len(self.coders), np.int32)
+        self.num_dropped = 0
+
+    @property
+    def num_rows(self) -> int:
+        """How many are kept."""
+        return self.numbers.num_rows
 
     def add(self, chunk: Chunk) -> None:
         """Take the rows of a chunk, or count what is missing."""
@@ -130,9 +157,9 @@ class Rows:
             self._gaps.add(gaps[:, gaps.shape[1] - len(self._gaps.names) :], chunk.places)
         coded = zip(self.coders, chunk.texts, strict=True)
         codes = np.column_stack([coder.encode(texts, keep) for coder, texts in coded])
-        self.num_rows += int(keep.sum())
-        self.num_dropped += int((~keep).sum())
-        self.blocks.append((chunk.numbers[keep], codes.astype(np.int32)))
+        self.num_dropped += int(np.sum(~keep))
+        self.numbers.append(chunk.numbers[keep])
+        self.codes.append(codes)
 
     def check(self) -> None:
         """Refuse gaps, and a table without rows."""
@@ -147,11 +174,7 @@ class Rows:
                 f"{self._source.name} holds no rows: it needs a header and at least one row."
             )
 
-    def taken(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-        """(where in the table, numbers, codes) of every block, which is then let go."""
-        self.blocks.reverse()
-        begin = 0
-        while self.blocks:
-            numbers, codes = self.blocks.pop()
-            yield slice(begin, begin + len(numbers)), numbers, codes
-            begin += len(numbers)
+    def blocks(self) -> Iterator[slice]:
+        """The kept rows by the block, for work that makes copies."""
+        step = max(1, CHUNK_CELLS // (self.numbers.width + self.codes.width))
+        return (slice(begin, begin + step) for begin in range(0, self.num_rows, step))

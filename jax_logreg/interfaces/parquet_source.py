@@ -95,7 +95,7 @@ class ParquetSource:
         with self._path.open("rb"):
             pass  # a file that may not be read is an OSError of its own
         with self._translated():
-            return parquet.ParquetFile(self._path, read_dictionary=list(text))
+            return parquet.ParquetFile(self._path, read_dictionary=list(text), pre_buffer=False)
 
     def _batches(self, columns: list[str]) -> Iterator[Any]:
         names = [self._names[name] for name in columns]
