@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jax_logreg import L2, Status, fit, fit_many
+from tests.problems import OVERSHOOT_X, OVERSHOOT_Y
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +22,18 @@ def test_resamples_are_those_of_single_fits(data, x64):
     for i, weight in enumerate(counts):
         one = fit(X, y, sample_weight=weight)
         assert many.status[i] == one.status
-        np.testing.assert_allclose(many.coef[i], one.coef, atol=1e-9)
-        np.testing.assert_allclose(many.newton_decrement[i], one.newton_decrement, atol=1e-9)
+        # They start from different points: each ends within tol (1e-8), at its own last digits.
+        np.testing.assert_allclose(many.coef[i], one.coef, atol=1e-7)
+        np.testing.assert_allclose(many.newton_decrement[i], one.newton_decrement, atol=1e-7)
+        assert many.gradient_norm[i] <= 1e-8
+
+
+def test_where_whole_steps_diverge_a_search_is_made(x64):
+    """Undamped Newton leaves this table for infinity; most fits of the batch are like it."""
+    X, y = np.asarray(OVERSHOOT_X), np.asarray(OVERSHOOT_Y)
+    many = fit_many(np.stack([X, X]), y)
+    assert many.status.tolist() == [Status.CONVERGED] * 2
+    np.testing.assert_allclose(many.coef[1], fit(X, y).coef, atol=1e-6)
 
 
 def test_one_bad_fit_spoils_no_other(data, x64):
