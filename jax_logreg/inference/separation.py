@@ -124,7 +124,22 @@ def diagnose_separation(
     counted = np.ones(len(Y), bool) if weight is None else np.asarray(weight) > 0
     if _settles(table, Y, penalty, counted, fit_intercept):
         return _nothing(table, Y)
-    Z = np.column_stack([table, np.ones(len(Y))]) if fit_intercept else table
+    return separate(table, Y, counted, held, fit_intercept)
+
+
+def separate(
+    X: np.ndarray, Y: np.ndarray, counted: np.ndarray, held: np.ndarray, fit_intercept: bool
+) -> Separation:
+    """The programme alone, for data that are checked and known to be hard to fit.
+
+    Args:
+        X: (n, p).
+        Y: labels (n,) in [0, 1], or probabilities (n, K).
+        counted: rows that have weight, (n,).
+        held: columns that a penalty holds, (p,).
+        fit_intercept: whether there is an intercept.
+    """
+    Z = np.column_stack([X, np.ones(len(Y))]) if fit_intercept else X
     free = np.append(~held, [True] * fit_intercept)
     return _solve(Z, Y, counted, free, fit_intercept)
 
