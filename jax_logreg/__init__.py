@@ -57,7 +57,7 @@ from jax_logreg.solvers.optax_adapter import Minibatch, Optax
 
 if TYPE_CHECKING:
     from jax_logreg.interfaces.estimator import LogisticRegression, SeparationWarning
-    from jax_logreg.interfaces.estimator_fit import RankWarning
+    from jax_logreg.interfaces.estimator_messages import RankWarning
 
 __version__ = "0.1.0"
 
@@ -115,7 +115,7 @@ __all__ = [
 # What needs scikit-learn is loaded when it is first asked for.
 _LAZY = {
     "LogisticRegression": "jax_logreg.interfaces.estimator",
-    "RankWarning": "jax_logreg.interfaces.estimator_fit",
+    "RankWarning": "jax_logreg.interfaces.estimator_messages",
     "SeparationWarning": "jax_logreg.interfaces.estimator",
 }
 

@@ -9,15 +9,9 @@ from scipy.special import expit, log_expit, log_softmax, softmax
 
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.inference.inference import Inference
-from jax_logreg.interfaces.estimator_fit import (
-    RankWarning,
-    Training,
-    diagnostics_of,
-    fit_table,
-    start_from,
-    training_of,
-)
+from jax_logreg.interfaces.estimator_fit import Training, fit_table, start_from, training_of
 from jax_logreg.interfaces.estimator_inference import infer_from, separation_message
+from jax_logreg.interfaces.estimator_messages import RankWarning, complaint, diagnostics_of
 from jax_logreg.interfaces.estimator_settings import Settings, check_settings
 from jax_logreg.interfaces.row_weights import row_weights
 from jax_logreg.interfaces.unfit_data import check_classes, check_table, check_target
@@ -184,11 +178,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             told = separation_message(self._training, settings.fit_intercept, self._names())
             warnings.warn(told or message, SeparationWarning, stacklevel=3)
         else:
-            text = (
-                f"{self.solver} failed to converge after {self.n_iter_[0]} iteration(s): {message}"
-            )
-            if status == Status.MAX_STEPS:
-                text += " Increase the number of iterations (max_iter)."
+            text = complaint(self.solver, self.diagnostics_)
             warnings.warn(text, ConvergenceWarning, stacklevel=3)
 
     def decision_function(self, X: Any) -> np.ndarray:

@@ -1,13 +1,13 @@
 """The fit behind the estimator: NumPy's tables in, a verified answer in NumPy out."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import numpy as np
 
 from jax_logreg.fitting.fit import fit
-from jax_logreg.fitting.result import FitResult, History, Status
+from jax_logreg.fitting.result import FitResult, History
 from jax_logreg.fitting.units import pad_rows, units_of
 from jax_logreg.interfaces.estimator_settings import Settings
 from jax_logreg.interfaces.row_weights import check_mass
@@ -18,10 +18,6 @@ _SPELT_OUT = 2**20
 # What "auto" leaves of the gradient in float64, as a share of the rarest class's: where one
 # row in a million tells, so does a gradient of a millionth.
 _TOL, _FINEST_TOL = 2e-10, 1e-14
-
-
-class RankWarning(UserWarning):
-    """Columns depend on one another: many coefficients fit equally well."""
 
 
 @dataclass(frozen=True)
@@ -63,45 +59,6 @@ def training_of(
         check_mass(codes, weight, classes)
     strength = settings.strength(weight)
     return Training(X, codes, weight, len(classes), strength, settings.l1_ratio)
-
-
-@dataclass(frozen=True)
-class Diagnostics:
-    """How a fit ended, in numbers.
-
-    Attributes:
-        status: why it ended.
-        message: that in words, with what to try next.
-        num_steps: steps taken.
-        objective: mean nats a row plus the penalty.
-        gradient_norm: the largest entry of the gradient.
-        newton_decrement: half its square estimates how far the objective is above its minimum.
-        rank: of the Hessian; −1 where it was too large to look at.
-        solver: the one that finished.
-    """
-
-    status: Status
-    message: str = field(repr=False)
-    num_steps: int
-    objective: float
-    gradient_norm: float
-    newton_decrement: float
-    rank: int
-    solver: str
-
-
-def diagnostics_of(result: FitResult) -> Diagnostics:
-    """The numbers of a result, plain."""
-    return Diagnostics(
-        status=Status(int(result.status)),
-        message=result.message,
-        num_steps=int(result.num_steps),
-        objective=float(result.objective),
-        gradient_norm=float(result.gradient_norm),
-        newton_decrement=float(result.newton_decrement),
-        rank=int(result.rank),
-        solver=result.solver,
-    )
 
 
 def penalty_of(strength: Any, l1_ratio: float, factor: Any = None) -> L2 | None:
