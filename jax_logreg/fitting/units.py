@@ -7,10 +7,11 @@ it must be, a column is centred and divided by a power of two:
     x_j' = (x_j - c_j)/s_j, \qquad \beta_j' = s_j\beta_j, \qquad b' = b + \sum_j c_j\beta_j.
 
 The intercept is free, so the minimum is the same where the penalty's factors are divided by
-:math:`s_j^2`. Small tables are padded with columns of zeros, whose coefficients stay zero:
+:math:`s_j^2`. Small tables are padded with columns and rows of zeros, which change nothing:
 compiling a program takes seconds, running it a moment.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +21,11 @@ import numpy as np
 _SMALLEST, _LARGEST = 2.0**-10, 2.0**10
 # A column is centred where its middle is so many times its half range.
 _OFF_CENTRE = 2.0**10
-# Scales must be finite, and under a penalty one over their squares.
-_LEAST_EXPONENT, _LEAST_PENALISED, _MOST_EXPONENT = -1000, -500, 1000
-# Entries of a table up to which padding costs nothing beside a call.
-_SMALL = 2**17
-_MOST_COLUMNS = 64
-_FEWEST_COLUMNS, _FEWEST_ROWS = 4, 64
-_MOST_ROWS = 1024
+# Powers of two that are finite, and so is one over them.
+_FURTHEST_EXPONENT = 1000
+# Sizes that small tables are padded to, while a Hessian has no more multiply-adds than this.
+_COLUMNS, _ROWS = (16, 64), (256, 1024)
+_CHEAP = 4e6
 # What holds a padded column where there is no penalty.
 _HOLD = 2.0**-10
 
@@ -67,30 +66,28 @@ class Units:
         return old, intercept - self.centre @ old
 
 
-def units_of(X: Any, *, centre: bool, room: bool, penalised: bool) -> Units:
+def units_of(X: Any, *, centre: bool, strength: float, extra: int) -> Units:
     """The units that a table needs.
 
     Args:
         X: (n, p), NumPy's or a SciPy CSR matrix; that is never centred.
         centre: whether there is an intercept that takes a shift up.
-        room: whether zeros may follow the columns.
-        penalised: whether the penalty's factors are to be finite.
+        strength: of the ridge; no column is enlarged beyond where that outweighs it.
+        extra: how many columns of zeros are to follow.
 
     >>> X = np.array([[1e8 + 1, 1.0], [1e8 - 1, 3.0]])
-    >>> units_of(X, centre=True, room=False, penalised=True).centre
+    >>> units_of(X, centre=True, strength=1.0, extra=0).centre
     array([1.e+08, 0.e+00])
     """
-    dense = isinstance(X, np.ndarray)
     low, high = _extremes(X)
     middle, half = low / 2 + high / 2, high / 2 - low / 2
-    shifted = np.abs(middle) > _OFF_CENTRE * half if centre and dense else np.zeros(len(low), bool)
+    shifted = np.abs(middle) > _OFF_CENTRE * half
+    shifted &= centre and isinstance(X, np.ndarray)
     largest = np.where(shifted, half, np.maximum(np.abs(low), np.abs(high)))
     kept = (largest == 0) | ((largest >= _SMALLEST) & (largest <= _LARGEST))
-    least = _LEAST_PENALISED if penalised else _LEAST_EXPONENT
-    exponent = np.where(kept, 0, np.frexp(largest)[1]).clip(least, _MOST_EXPONENT)
-    extra = _bucket(X.shape[1], _FEWEST_COLUMNS, _MOST_COLUMNS) - X.shape[1]
-    roomy = room and dense and X.shape[0] * (X.shape[1] + extra) <= _SMALL
-    return Units(np.where(shifted, middle, 0.0), np.ldexp(1.0, exponent), extra if roomy else 0)
+    least = -_FURTHEST_EXPONENT if strength == 0 else min(math.frexp(strength)[1] // 2, 0)
+    exponent = np.where(kept, 0, np.frexp(largest)[1]).clip(least, _FURTHEST_EXPONENT)
+    return Units(np.where(shifted, middle, 0.0), np.ldexp(1.0, exponent), extra)
 
 
 def _extremes(X: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -101,18 +98,32 @@ def _extremes(X: Any) -> tuple[np.ndarray, np.ndarray]:
     return low.astype(float), high.astype(float)
 
 
-def pad_rows(rows: tuple[Any, ...], num_entries: int) -> tuple[Any, ...]:
-    """Zeros after rows of a small table of so many entries: features, labels, weights.
+def padded_shape(n: int, p: int, num_outputs: int) -> tuple[int, int]:
+    """The shape to pad a table (n, p) to; its own where that would cost something.
 
-    Their weight is zero, so they count for nothing.
+    Args:
+        n: rows.
+        p: columns.
+        num_outputs: columns of the coefficients.
+
+    >>> padded_shape(150, 4, 3), padded_shape(569, 30, 1), padded_shape(10**6, 20, 1)
+    ((256, 16), (1024, 30), (1000000, 20))
     """
-    n = len(rows[-1])
-    extra = _bucket(n, _FEWEST_ROWS, _MOST_ROWS) - n
-    if extra == 0 or num_entries > _SMALL:
+    rows, columns = (_next(size, sizes) for size, sizes in ((n, _ROWS), (p, _COLUMNS)))
+    for shape in ((rows, columns), (rows, p)):
+        if shape[0] * (shape[1] * num_outputs) ** 2 <= _CHEAP:
+            return shape
+    return n, p
+
+
+def _next(size: int, sizes: tuple[int, ...]) -> int:
+    return next((s for s in sizes if s >= size), size)
+
+
+def pad_rows(rows: tuple[Any, ...], count: int) -> tuple[Any, ...]:
+    """Features, labels and weights with zeros after them, up to ``count``; a weight of zero
+    makes a row count for nothing."""
+    extra = count - len(rows[-1])
+    if extra == 0:
         return rows
     return tuple(np.pad(part, [(0, extra)] + [(0, 0)] * (part.ndim - 1)) for part in rows)
-
-
-def _bucket(count: int, least: int, most: int) -> int:
-    """The next power of two from ``least`` to ``most``, beyond which nothing is padded."""
-    return count if count > most else max(least, 1 << (count - 1).bit_length())

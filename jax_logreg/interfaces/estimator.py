@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.special import expit, log_expit, log_softmax, softmax
 
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.inference.inference import Inference
@@ -13,8 +12,9 @@ from jax_logreg.interfaces.estimator_fit import Training, fit_table, start_from,
 from jax_logreg.interfaces.estimator_inference import infer_from, separation_message
 from jax_logreg.interfaces.estimator_messages import RankWarning, complaint, diagnostics_of
 from jax_logreg.interfaces.estimator_settings import Settings, check_settings
+from jax_logreg.interfaces.predictions import log_probabilities, logits, probabilities
 from jax_logreg.interfaces.row_weights import row_weights
-from jax_logreg.interfaces.unfit_data import check_classes, check_table, check_target
+from jax_logreg.interfaces.unfit_data import check_classes, check_finite, check_table, check_target
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -142,8 +142,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             ValueError: for a bad parameter or bad data, before anything is computed.
         """
         settings = check_settings(self.get_params(deep=False))
-        check_table(X)
-        X, y = validate_data(self, X, check_target(y), accept_sparse="csr", dtype=_FLOATS)
+        X, y = self._checked(X, y, reset=True)
         check_classification_targets(y)
         classes, codes = np.unique(y, return_inverse=True)
         check_classes(classes, self.solver)
@@ -184,11 +183,24 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
     def decision_function(self, X: Any) -> np.ndarray:
         """The logits η: (n,), positive for ``classes_[1]``, or (n, K)."""
         check_is_fitted(self)
-        check_table(X)
-        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=_FLOATS)
-        eta = X @ self.coef_.T
-        eta = (eta.toarray() if sparse.issparse(eta) else eta) + self.intercept_
+        X = self._checked(X, reset=False)
+        eta = logits(X, self.coef_, self.intercept_)
         return eta.ravel() if len(self.classes_) == 2 else eta
+
+    def _checked(self, X: Any, *target: Any, reset: bool) -> Any:
+        """X, or X and y, as arrays of finite floats."""
+        check_table(X)
+        valid = validate_data(
+            self,
+            X,
+            *map(check_target, target),
+            reset=reset,
+            accept_sparse="csr",
+            dtype=_FLOATS,
+            ensure_all_finite=False,
+        )
+        check_finite(valid[0] if target else valid, self._names())
+        return valid
 
     def predict(self, X: Any) -> np.ndarray:
         """The likeliest class of every row, (n,)."""
@@ -197,15 +209,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of every class, (n, K), in the order of ``classes_``."""
-        eta = self.decision_function(X)
-        return softmax(eta, axis=1) if eta.ndim == 2 else expit(np.column_stack([-eta, eta]))
+        return probabilities(self.decision_function(X))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """The logarithm of every probability, (n, K), finite also where that is round-off."""
-        eta = self.decision_function(X)
-        if eta.ndim == 2:
-            return log_softmax(eta, axis=1)
-        return log_expit(np.column_stack([-eta, eta]))
+        return log_probabilities(self.decision_function(X))
 
     def infer(
         self, X: Any = None, y: Any = None, sample_weight: Any = None, **how: Any
@@ -233,10 +241,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             if kept is None:
                 raise ValueError("a pickle does not keep the data of the fit: give X and y again.")
             return kept
-        check_table(X)
-        X, y = validate_data(
-            self, X, check_target(y), reset=False, accept_sparse="csr", dtype=_FLOATS
-        )
+        X, y = self._checked(X, y, reset=False)
         codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
         if not np.array_equal(self.classes_[codes], y):
             raise ValueError(f"y holds other labels than the fit, whose were {self.classes_}.")

@@ -8,7 +8,7 @@ import numpy as np
 
 from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.result import FitResult, History
-from jax_logreg.fitting.units import pad_rows, units_of
+from jax_logreg.fitting.units import pad_rows, padded_shape, units_of
 from jax_logreg.interfaces.estimator_settings import Settings
 from jax_logreg.interfaces.row_weights import check_mass
 from jax_logreg.objective.penalties import L2
@@ -80,17 +80,18 @@ def fit_table(
     X = training.X
     if hasattr(X, "toarray") and X.shape[0] * X.shape[1] <= _SPELT_OUT:
         X = X.toarray()
+    n, p = X.shape
+    if isinstance(X, np.ndarray) and isinstance(settings.solver, str):
+        n, p = padded_shape(n, p, training.classes_asked or 1)
     units = units_of(
         X,
         centre=settings.fit_intercept,
-        room=isinstance(settings.solver, str),
-        penalised=training.strength > 0,
+        strength=training.strength,
+        extra=p - X.shape[1],
     )
     table = units.table(X).astype(settings.dtype)
     strength, factor = units.penalty(training.strength)
-    rows = (table, training.codes, _of_size_one(training.weight))
-    if isinstance(table, np.ndarray) and isinstance(settings.solver, str):
-        rows = pad_rows(rows, table.size)
+    rows = pad_rows((table, training.codes, _of_size_one(training.weight)), n)
     with jax.enable_x64(True), settings.scope():
         result = fit(
             *rows[:2],

@@ -104,6 +104,7 @@ def check_settings(given: Mapping[str, Any]) -> Settings:
     solver = _solver(given["solver"], kind, flags["dual"])
     settings.check_derivatives(given["derivatives"])
     _check_n_jobs(given["n_jobs"])
+    _check_random_state(given["random_state"])
     tol, steps = given["tol"], given["max_iter"]
     return Settings(
         C=C,
@@ -214,6 +215,13 @@ def _check_n_jobs(n_jobs: Any) -> None:
     _deprecated(
         f"'n_jobs' has no effect, here and since scikit-learn 1.8 (it is {n_jobs}): leave it out."
     )
+
+
+def _check_random_state(seed: Any) -> None:
+    if not (seed is None or isinstance(seed, Integral | np.random.RandomState)):
+        raise ValueError(
+            f"random_state must be None, a whole number or a RandomState, but it is {seed!r}."
+        )
 
 
 def _dtype(dtype: Any) -> np.dtype:

@@ -1,9 +1,12 @@
 """The weight of every row of the estimator: its own, times that of its class."""
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
+
+from jax_logreg.fitting.values import refuse_masked
 
 
 def row_weights(
@@ -20,6 +23,9 @@ def row_weights(
 
 def _checked(sample_weight: Any, rows: int) -> np.ndarray:
     """Weights as (n,) in float64; one number is that of every row."""
+    refuse_masked("sample_weight", sample_weight)
+    if np.asarray(sample_weight).dtype.kind == "c":
+        raise ValueError("sample_weight is complex: give real numbers, one a row.")
     try:
         weight = np.asarray(sample_weight, float)
     except (TypeError, ValueError) as error:
@@ -62,12 +68,12 @@ def _class_weights(
             f"The classes, {unnamed}, are not in class_weight, and no row of y has its labels "
             f"{sorted(unknown, key=str)}. Give the labels as they stand in y."
         )
-    chosen = np.array([class_weight.get(label, 1.0) for label in classes.tolist()], float)
-    if not np.all(np.isfinite(chosen) & (chosen >= 0)):
+    chosen = [class_weight.get(label, 1.0) for label in classes.tolist()]
+    if not all(isinstance(w, Real) and 0 <= float(w) < np.inf for w in chosen):
         raise ValueError(
             f"class_weight must hold numbers of at least 0, but it is {class_weight!r}."
         )
-    return chosen
+    return np.array(chosen, float)
 
 
 def check_mass(codes: np.ndarray, weight: np.ndarray, classes: np.ndarray) -> None:
@@ -75,7 +81,7 @@ def check_mass(codes: np.ndarray, weight: np.ndarray, classes: np.ndarray) -> No
     heaviest = np.zeros(len(classes))
     np.maximum.at(heaviest, codes, weight)
     if not np.all(heaviest > 0):
-        label = classes[int(np.argmin(heaviest))]
+        label = classes.tolist()[int(np.argmin(heaviest))]
         raise ValueError(
             f"sample_weight and class_weight leave no row of class {label!r}, so that its "
             "intercept has no finite value. Leave its rows out, or give some of them weight."
