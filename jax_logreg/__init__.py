@@ -43,7 +43,7 @@ from jax_logreg.objective.model import (
     softmax,
 )
 from jax_logreg.objective.objective import make_objective
-from jax_logreg.objective.penalties import L2, Firth
+from jax_logreg.objective.penalties import L2, ElasticNet, Firth
 from jax_logreg.objective.sparse import SparseFeatures, sparse_features
 from jax_logreg.solvers.base import Solver
 from jax_logreg.solvers.gradient_descent import BacktrackingGradientDescent, GradientDescent
@@ -51,6 +51,7 @@ from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton import Newton
 from jax_logreg.solvers.newton_cg import NewtonCG
 from jax_logreg.solvers.optax_adapter import Minibatch, Optax
+from jax_logreg.solvers.proximal_newton import ProximalNewton
 
 __version__ = "0.1.0"
 
@@ -60,6 +61,7 @@ __all__ = [
     "BacktrackingGradientDescent",
     "DerivativeReport",
     "Derived",
+    "ElasticNet",
     "Firth",
     "FitError",
     "FitResult",
@@ -70,6 +72,7 @@ __all__ = [
     "Newton",
     "NewtonCG",
     "Optax",
+    "ProximalNewton",
     "Separation",
     "Solver",
     "SparseFeatures",
