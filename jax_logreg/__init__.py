@@ -46,7 +46,7 @@ from jax_logreg.objective.model import (
     softmax,
 )
 from jax_logreg.objective.objective import make_objective
-from jax_logreg.objective.penalties import L2, Firth
+from jax_logreg.objective.penalties import L2, ElasticNet, Firth
 from jax_logreg.objective.sparse import SparseFeatures, sparse_features
 from jax_logreg.solvers.base import Solver
 from jax_logreg.solvers.gradient_descent import BacktrackingGradientDescent, GradientDescent
@@ -54,6 +54,7 @@ from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton import Newton
 from jax_logreg.solvers.newton_cg import NewtonCG
 from jax_logreg.solvers.optax_adapter import Minibatch, Optax
+from jax_logreg.solvers.proximal_newton import ProximalNewton
 
 if TYPE_CHECKING:
     from jax_logreg.interfaces.estimator import LogisticRegression, SeparationWarning
@@ -67,6 +68,7 @@ __all__ = [
     "BacktrackingGradientDescent",
     "DerivativeReport",
     "Derived",
+    "ElasticNet",
     "Firth",
     "FitError",
     "FitResult",
@@ -78,6 +80,7 @@ __all__ = [
     "Newton",
     "NewtonCG",
     "Optax",
+    "ProximalNewton",
     "RankWarning",
     "Separation",
     "SeparationWarning",

@@ -81,6 +81,11 @@ def not_negative(x: Any) -> Any:
     return x >= 0
 
 
+def is_share(x: Any) -> Any:
+    """0 ≤ x ≤ 1."""
+    return (x >= 0) & (x <= 1)
+
+
 def is_zero(x: Any) -> Any:
     """x = 0."""
     return x == 0
