@@ -156,14 +156,15 @@ class KinkedOracle(Oracle):
         return Part(KinkedOracle(type(self.smooth)(part), penalty), theta, lift)  # type: ignore[call-arg]
 
     def _promising(self, point: Point, gain: jax.Array, count: int) -> jax.Array:
-        """The columns with most to gain; those that move on the face first, if all find room."""
+        """The columns with most to gain; before them those that move on the face, if
+        all find room and one more."""
 
         def of_columns(theta: jax.Array) -> jax.Array:
             coef, _ = self.objective.split(theta)
             return jnp.max(coef.reshape(len(coef), -1), axis=1)
 
         moves = of_columns(self._moves(point).astype(gain.dtype)) > 0
-        first = moves & (jnp.sum(moves) <= count)
+        first = moves & (jnp.sum(moves) < count)
         return jax.lax.top_k(jnp.where(first, jnp.inf, of_columns(gain)), count)[1]
 
     def num_rows(self) -> int:
