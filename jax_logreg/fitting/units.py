@@ -6,9 +6,9 @@ it must be, a column is centred and divided by a power of two:
 .. math::
     x_j' = (x_j - c_j)/s_j, \qquad \beta_j' = s_j\beta_j, \qquad b' = b + \sum_j c_j\beta_j.
 
-The intercept is free, so the minimum is the same where the penalty's factors are divided by
-:math:`s_j^2`. Small tables are padded with columns and rows of zeros, which change nothing:
-compiling a program takes seconds, running it a moment.
+The intercept is free, so the minimum is the same where a ridge's factors are divided by
+:math:`s_j^2`, and a lasso's by :math:`s_j`. Small tables are padded with columns and rows of
+zeros, which change nothing: compiling a program takes seconds, running it a moment.
 """
 
 import math
@@ -47,12 +47,13 @@ class Units:
             X = X.multiply(1 / self.scale).tocsr() if hasattr(X, "tocsr") else X / self.scale
         return np.pad(X, ((0, 0), (0, self.extra))) if self.extra else X
 
-    def penalty(self, strength: float) -> tuple[float, np.ndarray]:
-        """Strength and factors, (p + extra,), of a ridge of this strength on the old β."""
+    def penalty(self, strength: float, power: int) -> tuple[float, np.ndarray]:
+        """Strength and factors, (p + extra,), of a penalty of this strength and power of the
+        old β: 2 of a ridge, 1 of a lasso."""
         if strength == 0:
             factor = np.concatenate([np.zeros(len(self.scale)), np.ones(self.extra)])
             return (_HOLD if self.extra else 0.0), factor
-        return strength, np.concatenate([self.scale**-2, np.ones(self.extra)])
+        return strength, np.concatenate([self.scale**-power, np.ones(self.extra)])
 
     def to_new(self, coef: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """β′ and b′ for β, (p,) or (p, K), and b."""
@@ -66,17 +67,18 @@ class Units:
         return old, intercept - self.centre @ old
 
 
-def units_of(X: Any, *, centre: bool, strength: float, extra: int) -> Units:
+def units_of(X: Any, *, centre: bool, power: int, strength: float, extra: int) -> Units:
     """The units that a table needs.
 
     Args:
         X: (n, p), NumPy's or a SciPy CSR matrix; that is never centred.
         centre: whether there is an intercept that takes a shift up.
-        strength: of the ridge; no column is enlarged beyond where that outweighs it.
+        power: of β in the penalty, 2 or 1; 0 for a mixture, which no scaling leaves one.
+        strength: of the penalty; no column is enlarged beyond where that outweighs it.
         extra: how many columns of zeros are to follow.
 
     >>> X = np.array([[1e8 + 1, 1.0], [1e8 - 1, 3.0]])
-    >>> units_of(X, centre=True, strength=1.0, extra=0).centre
+    >>> units_of(X, centre=True, power=2, strength=1.0, extra=0).centre
     array([1.e+08, 0.e+00])
     """
     low, high = _extremes(X)
@@ -84,8 +86,10 @@ def units_of(X: Any, *, centre: bool, strength: float, extra: int) -> Units:
     shifted = np.abs(middle) > _OFF_CENTRE * half
     shifted &= centre and isinstance(X, np.ndarray)
     largest = np.where(shifted, half, np.maximum(np.abs(low), np.abs(high)))
-    kept = (largest == 0) | ((largest >= _SMALLEST) & (largest <= _LARGEST))
-    least = -_FURTHEST_EXPONENT if strength == 0 else min(math.frexp(strength)[1] // 2, 0)
+    kept = (largest == 0) | ((largest >= _SMALLEST) & (largest <= _LARGEST)) | (power == 0)
+    least = -_FURTHEST_EXPONENT
+    if strength > 0 and power > 0:
+        least = min(math.frexp(strength)[1] // power, 0)
     exponent = np.where(kept, 0, np.frexp(largest)[1]).clip(least, _FURTHEST_EXPONENT)
     return Units(np.where(shifted, middle, 0.0), np.ldexp(1.0, exponent), extra)
 

@@ -11,7 +11,7 @@ from jax_logreg.fitting.result import FitResult, History
 from jax_logreg.fitting.units import pad_rows, padded_shape, units_of
 from jax_logreg.interfaces.estimator_settings import Settings
 from jax_logreg.interfaces.row_weights import check_mass
-from jax_logreg.objective.penalties import L2
+from jax_logreg.objective.penalties import L2, ElasticNet
 
 # A sparse table of so many places is spelt out: every pattern of a sparse one compiles anew.
 _SPELT_OUT = 2**20
@@ -41,7 +41,7 @@ class Training:
     l1_ratio: float
 
     @property
-    def penalty(self) -> L2 | None:
+    def penalty(self) -> L2 | ElasticNet:
         """As ``fit`` takes it."""
         return penalty_of(self.strength, self.l1_ratio)
 
@@ -58,16 +58,13 @@ def training_of(
     if settings.fit_intercept:
         check_mass(codes, weight, classes)
     strength = settings.strength(weight)
-    return Training(X, codes, weight, len(classes), strength, settings.l1_ratio)
+    ratio = settings.l1_ratio if strength > 0 else 0.0
+    return Training(X, codes, weight, len(classes), strength, ratio)
 
 
-def penalty_of(strength: Any, l1_ratio: float, factor: Any = None) -> L2 | None:
+def penalty_of(strength: float, l1_ratio: float, factor: Any = None) -> L2 | ElasticNet:
     """The penalty of an estimator: the one place that knows which there are."""
-    if l1_ratio > 0:
-        raise ValueError(
-            f"l1_ratio must be 0 so far, but it is {l1_ratio}: L1 penalties are not built yet."
-        )
-    return None if factor is None and strength == 0 else L2(strength, factor)
+    return ElasticNet(strength, l1_ratio, factor) if l1_ratio > 0 else L2(strength, factor)
 
 
 def fit_table(
@@ -83,14 +80,16 @@ def fit_table(
     n, p = X.shape
     if isinstance(X, np.ndarray) and isinstance(settings.solver, str):
         n, p = padded_shape(n, p, training.classes_asked or 1)
+    power = {0.0: 2, 1.0: 1}.get(training.l1_ratio, 0)
     units = units_of(
         X,
         centre=settings.fit_intercept,
+        power=power,
         strength=training.strength,
         extra=p - X.shape[1],
     )
     table = units.table(X).astype(settings.dtype)
-    strength, factor = units.penalty(training.strength)
+    strength, factor = units.penalty(training.strength, power)
     rows = pad_rows((table, training.codes, _of_size_one(training.weight)), n)
     with jax.enable_x64(True), settings.scope():
         result = fit(

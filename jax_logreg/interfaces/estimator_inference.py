@@ -10,6 +10,7 @@ from jax_logreg.inference.infer import infer
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.separation import separate
 from jax_logreg.interfaces.estimator_fit import Training
+from jax_logreg.objective.penalties import L2
 
 # Rows times classes up to which the programme that names separating columns is quick.
 _QUICKLY_DIAGNOSED = 2000
@@ -26,11 +27,17 @@ def infer_from(
     """The inference of an estimator's fit; ``how`` is passed on to ``infer``."""
     if hasattr(training.X, "toarray"):
         raise ValueError("X is sparse: inference needs X.toarray(), or fewer columns.")
+    penalty = training.penalty
+    if not isinstance(penalty, L2):
+        raise ValueError(
+            f"l1_ratio is {training.l1_ratio}, and coefficients chosen by L1 have no standard "
+            "errors. Fit the columns that were kept with l1_ratio=0."
+        )
     return infer(
         result,
         training.X,
         training.codes,
-        penalty=training.penalty,
+        penalty=penalty,
         sample_weight=training.weight,
         fit_intercept=fit_intercept,
         feature_names=feature_names,

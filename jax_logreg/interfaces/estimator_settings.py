@@ -18,7 +18,7 @@ class Equivalent(NamedTuple):
     """What stands for a solver of scikit-learn's.
 
     Attributes:
-        solver: ours, by its name.
+        solver: ours, by its name; "auto" where the penalty has kinks.
         penalties: what it takes there.
     """
 
@@ -190,7 +190,7 @@ def _solver(solver: Any, kind: str, dual: bool) -> Any:
             f"Solver {solver} supports only dual=False, got dual=True. Leave dual out: the "
             "answer is the same."
         )
-    return known.solver
+    return known.solver if kind in _SMOOTH else "auto"
 
 
 def _refuse_penalty(solver: str, kind: str) -> None:

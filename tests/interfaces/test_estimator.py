@@ -73,6 +73,26 @@ def test_answers_are_scikit_learns(labels, settings):
     assert ours.n_iter_.shape == theirs.n_iter_.shape
 
 
+@pytest.mark.parametrize("labels", [Y, Y3], ids=["binary", "softmax"])
+@pytest.mark.parametrize("l1_ratio", [1.0, 0.4])
+def test_lasso_and_elastic_net_are_scikit_learns(labels, l1_ratio):
+    ours = LogisticRegression(l1_ratio=l1_ratio, C=0.5).fit(X, labels, W)
+    theirs = Reference(l1_ratio=l1_ratio, C=0.5, solver="saga", tol=1e-12, max_iter=100_000)
+    theirs.fit(X, labels, W)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-8)
+    assert np.array_equal(ours.coef_ == 0, theirs.coef_ == 0)
+    with pytest.raises(ValueError, match="no standard errors"):
+        ours.summary()
+    far = LogisticRegression(l1_ratio=l1_ratio, C=0.5).fit(X + [1e6, 0, 0], labels, W)
+    np.testing.assert_allclose(far.coef_, ours.coef_, atol=1e-8)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cg", "newton-cholesky", "sag"])
+def test_a_smooth_solver_refuses_l1(solver):
+    with pytest.raises(ValueError, match="supports only 'l2'.*solver='auto'"):
+        LogisticRegression(l1_ratio=1, solver=solver).fit(X, Y)
+
+
 @pytest.mark.parametrize(
     "solver",
     ["newton", "newton_cg", "lbfgs", "newton-cg", "newton-cholesky", "liblinear", "sag", "saga"],
