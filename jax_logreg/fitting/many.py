@@ -29,6 +29,10 @@ _MANY = 1 / 8
 # Steps towards the answer of the average problem, and how near to it is near enough.
 _POOLED_STEPS = 8
 _POOLED_TOL = 1e-3
+_NO_NEWTON = (
+    "fit_many runs Newton's method, which needs a smooth penalty: use jax.vmap over fit, or "
+    "L2(strength)."
+)
 
 
 class _Lane(NamedTuple):
@@ -251,11 +255,10 @@ def _check_penalty(penalty: L2 | None, X: jax.Array) -> tuple[L2, int | None]:
     table = X if X.ndim == 2 else X[0]
     if isinstance(penalty, L2) and np.ndim(penalty.strength) == 1:
         # One strength is checked with the factor, the others like it.
-        one = settings.check_penalty(
-            L2(jnp.max(jnp.asarray(penalty.strength)), penalty.factor), table
-        )
+        largest = L2(jnp.max(jnp.asarray(penalty.strength)), penalty.factor)
+        one = settings.check_smooth_penalty(largest, table, _NO_NEWTON)
         return L2(settings.nonnegative("penalty strength", penalty.strength, table), one.factor), 0
-    return settings.check_penalty(penalty, table), None
+    return settings.check_smooth_penalty(penalty, table, _NO_NEWTON), None
 
 
 def _take(lane: _Lane, axes: _Lane, i: Any) -> _Lane:

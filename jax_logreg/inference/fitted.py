@@ -30,6 +30,11 @@ from jax_logreg.objective.sparse import SparseFeatures, dense
 
 # How many roundings of its terms a gradient may differ by, data in another dtype included.
 _ROUNDING_UNITS = 100
+_NO_THEORY = (
+    "coefficients that an L1 penalty has chosen and shrunk have no standard errors: the "
+    "curvature at its answer does not describe them. Fit and infer with penalty=L2(strength) "
+    "or without a penalty."
+)
 
 
 @dataclass(frozen=True)
@@ -214,7 +219,7 @@ def fitted(
         objective = make_objective(
             table,
             labels,
-            settings.check_penalty(None if firth else penalty, table),
+            settings.check_smooth_penalty(None if firth else penalty, table, _NO_THEORY),
             sample_weight=weight,
             offset=inputs.check_offset(offset, table, labels),
             fit_intercept=fit_intercept,

@@ -64,6 +64,13 @@ def _number_of_blocks(n: int) -> int:
     return next((b for b in range(64, 7, -1) if n >= _FEWEST_ROWS * 8 and n % b == 0), 1)
 
 
+def take_columns(X: Features, which: jax.Array) -> jax.Array:
+    """Columns ``which``, (m,), of X, spelt out, (n, m)."""
+    if isinstance(X, SparseFeatures):
+        return X.times((jnp.arange(X.shape[1])[:, None] == which).astype(X.dtype))
+    return X[:, which]
+
+
 def column_squares(X: Features, weight: jax.Array) -> jax.Array:
     """The diagonal of Xᵀ diag(weight) X, (p,) or (p, K), for weights (n,) or (n, K)."""
     if isinstance(X, SparseFeatures):

@@ -172,7 +172,9 @@ def _pseudo_solve(
     unexplained = jnp.linalg.norm(jnp.where(keep, 0, parts)) > 0.1 * jnp.linalg.norm(parts)
     x = scale * (vectors @ jnp.where(keep, parts / jnp.where(keep, size, 1), 0))
     # Shortest in the caller's units, not in the scaled ones: drop the null directions.
-    null = jnp.where(keep, 0, scale[:, None] * vectors)
+    # Round-off in them would pass for a dependence on columns that have no part in it.
+    exact = jnp.where(jnp.abs(vectors) > round_off, vectors, 0)
+    null = jnp.where(keep, 0, scale[:, None] * exact)
     null = null / jnp.where(keep, 1, jnp.linalg.norm(null, axis=0))
     inner = null.T @ null + jnp.diag(keep.astype(x.dtype))
     x = x - null @ jnp.linalg.solve(inner, null.T @ x)
