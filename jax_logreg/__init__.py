@@ -28,7 +28,7 @@ from jax_logreg.inference.delta import Derived, delta, marginal_effects, predict
 from jax_logreg.inference.infer import infer
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.influence import Influence, influence
-from jax_logreg.inference.profile import profile_interval
+from jax_logreg.inference.profile import profile_interval, profile_test
 from jax_logreg.inference.score_test import score_test
 from jax_logreg.inference.separation import Separation, diagnose_separation
 from jax_logreg.objective.losses import (
@@ -108,6 +108,7 @@ __all__ = [
     "predict_interval",
     "probability",
     "profile_interval",
+    "profile_test",
     "roc",
     "score_test",
     "sigmoid",

@@ -16,14 +16,15 @@ from jax_logreg.inference.likelihood import (
     null_log_likelihood,
     saturated_log_likelihood,
 )
+from jax_logreg.inference.newton import NEARLY, downhill, newton_step
 from jax_logreg.objective.penalties import L2, Firth
 
-# Newton steps from the given answer to the last digit (under Firth's penalty they are
-# Fisher's, and linear), and when they may end: a move of so many standard errors changes
-# nothing that is reported.
+# Newton steps from the given answer to the last digit, and when they may end: a move of so
+# many standard errors changes nothing that is reported. A step that moves no logit by one
+# proves that a minimum exists (fitting/verdict.py); half of that leaves room for round-off.
 _MOST_STEPS = 50
-_SETTLED = 1e-10
-_NEARLY = 1e-4
+_SETTLED = 1e-13
+_SETTLED_LOGIT = 0.5
 
 
 def infer(
@@ -108,20 +109,25 @@ def infer(
 
 
 def _to_the_last_digit(fit: Fitted) -> tuple[Fitted, Information]:
-    """The same fit at its optimum, and the information there."""
+    """The same fit at its optimum, and the information there.
+
+    Raises:
+        FitError: where Newton's steps find none.
+    """
     full, left = information(fit), np.inf
     for _ in range(_MOST_STEPS):
-        slope = fit.gradient()
-        step = full.solve(slope)
-        if not _SETTLED**2 < slope @ step < left / 2:  # settled, or down to round-off
+        step = newton_step(fit, full)
+        length = np.sqrt(max(-step @ fit.gradient(), 0.0))
+        if not _SETTLED < length < left / 2:  # settled, or down to round-off
             break
-        left = slope @ step
-        fit = fit.moved(-step)
+        left = length if length < NEARLY else np.inf
+        fit = downhill(fit, step)
         full = information(fit)
-    if not slope @ step <= _NEARLY**2:
+    if not (length <= NEARLY and fit.reach(step) < _SETTLED_LOGIT):
         raise FitError(
-            f"Newton's steps from the fit do not settle: the last was {np.sqrt(slope @ step):.1g} "
-            "standard errors long. Standardise the columns of X and fit with a smaller tol."
+            f"Newton's steps from the fit do not settle: the last was {length:.1g} standard "
+            "errors long. The data are separated or nearly so, or columns are too far from "
+            "zero: try diagnose_separation(X, y), and standardise the columns of X."
         )
     return fit, full
 
