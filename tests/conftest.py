@@ -2,11 +2,20 @@
 
 import itertools
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 # Two devices, so that "the device of the data" is a choice. Read when JAX first computes.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
 
+# Most of a run is compilation: what one process has compiled the others take from disk.
+# JAX_COMPILATION_CACHE_DIR, if it is set, keeps it for the next run as well.
+_PROGRAMS = "JAX_COMPILATION_CACHE_DIR"
+_own_programs = None
+if _PROGRAMS not in os.environ:
+    _own_programs = os.environ[_PROGRAMS] = tempfile.mkdtemp(prefix="jax_logreg_tests_")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +27,12 @@ _MAPS = Path("/proc/self/maps")
 _LOOK_EVERY = 25
 _MANY_MAPS = 30_000
 _tests = itertools.count(1)
+
+
+def pytest_unconfigure(config):
+    """The process that made the folder takes it away; its workers have ended by now."""
+    if _own_programs is not None:
+        shutil.rmtree(_own_programs)
 
 
 @pytest.fixture(autouse=True)

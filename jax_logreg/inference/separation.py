@@ -102,8 +102,7 @@ def diagnose_separation(
         y: as given to ``fit``; a soft label in doubt must stay level.
         penalty: coefficients that it holds cannot run away.
         sample_weight: rows of weight zero do not count.
-        fit_intercept: whether there is an intercept.
-        num_classes: K where y is (n,) and softmax is wanted.
+        fit_intercept, num_classes: as in ``fit``.
 
     Raises:
         ValueError: for bad input.
