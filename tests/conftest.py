@@ -11,11 +11,12 @@ os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
 
 # Most of a run is compilation: what one process has compiled the others take from disk.
 # JAX_COMPILATION_CACHE_DIR, if it is set, keeps it for the next run as well.
-_PROGRAMS = "JAX_COMPILATION_CACHE_DIR"
-_own_programs = None
-if _PROGRAMS not in os.environ:
-    _own_programs = os.environ[_PROGRAMS] = tempfile.mkdtemp(prefix="jax_logreg_tests_")
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR",
+    str(Path(tempfile.gettempdir(), f"jax_logreg_tests_{os.getpid()}")),
+)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
 
 import jax
 import jax.numpy as jnp
@@ -30,9 +31,10 @@ _tests = itertools.count(1)
 
 
 def pytest_unconfigure(config):
-    """The process that made the folder takes it away; its workers have ended by now."""
-    if _own_programs is not None:
-        shutil.rmtree(_own_programs)
+    """The process that named the folder takes it away; its workers have ended by now."""
+    programs = Path(tempfile.gettempdir(), f"jax_logreg_tests_{os.getpid()}")
+    if programs.exists():
+        shutil.rmtree(programs)
 
 
 @pytest.fixture(autouse=True)

@@ -102,7 +102,8 @@ def diagnose_separation(
         y: as given to ``fit``; a soft label in doubt must stay level.
         penalty: coefficients that it holds cannot run away.
         sample_weight: rows of weight zero do not count.
-        fit_intercept, num_classes: as in ``fit``.
+        fit_intercept: whether there is an intercept.
+        num_classes: K where y is (n,) and softmax is wanted.
 
     Raises:
         ValueError: for bad input.
@@ -144,8 +145,7 @@ def separate(
         fit_intercept: whether there is an intercept.
     """
     Z = np.column_stack([X, np.ones(len(Y))]) if fit_intercept else X
-    free = np.append(~held, [True] * fit_intercept)
-    return _solve(Z, Y, counted, free, fit_intercept)
+    return _solve(Z, Y, counted, np.append(~held, [True] * fit_intercept), fit_intercept)
 
 
 def _settles(
