@@ -83,7 +83,7 @@ def test_lasso_and_elastic_net_are_scikit_learns(labels, l1_ratio):
     assert np.array_equal(ours.coef_ == 0, theirs.coef_ == 0)
     with pytest.raises(ValueError, match="no standard errors"):
         ours.summary()
-    far = LogisticRegression(l1_ratio=l1_ratio, C=0.5).fit(X + np.array([1e6, 0, 0]), labels, W)
+    far = LogisticRegression(l1_ratio=l1_ratio, C=0.5).fit(np.add(X, [1e6, 0, 0]), labels, W)
     np.testing.assert_allclose(far.coef_, ours.coef_, atol=1e-8)
 
 
