@@ -31,9 +31,9 @@ def test_the_shortest_subgradient_is_the_shortest(x64):
 
 
 @pytest.fixture
-def oracles(model, x64):
-    """One problem with both kinds of derivatives, and a point with zeros."""
-    problem = make_problem(model, "float64")
+def oracles(x64):
+    """A softmax problem with both kinds of derivatives, and a point with zeros."""
+    problem = make_problem("softmax", "float64")
     penalty = ElasticNet(jnp.asarray(0.2), jnp.asarray(0.6), jnp.asarray(problem.penalty.factor))
     F = make_objective(
         problem.X, problem.y, penalty.smooth(), sample_weight=problem.sample_weight,
@@ -56,7 +56,6 @@ def test_both_kinds_of_derivatives_agree(oracles):
     np.testing.assert_allclose(one.value, value_by_hand(hand, theta), rtol=1e-12)
     for name in ("value", "gradient", "smooth_gradient"):
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-12)
-    np.testing.assert_allclose(hand.hessian(one), auto.hessian(other), atol=1e-12)
 
 
 def test_the_subgradient_foretells_the_steepest_descent(oracles):

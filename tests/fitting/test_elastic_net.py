@@ -171,11 +171,11 @@ def test_a_column_without_penalty_that_separates_is_told(x64):
     assert fit(X, y, penalty=net(factor=held), **options).status == Status.CONVERGED
 
 
-@pytest.mark.parametrize("columns", [1, 3])
-def test_some_columns_at_a_time_lead_to_the_same(columns, x64):
+def test_some_columns_at_a_time_lead_to_the_same(x64):
     X, y, options = make("sigmoid")
     whole = fit(X, y, penalty=net(), **options)
-    solver = ProximalNewton(columns=columns)
+    solver = ProximalNewton(columns=3)  # fewer than end up nonzero
+    assert np.sum(np.asarray(whole.coef) != 0) >= 3
     part = fit(X, y, penalty=net(), solver=solver, max_steps=500, **options).raise_if_failed()
     np.testing.assert_allclose(part.coef, whole.coef, atol=1e-6)
 
