@@ -60,7 +60,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         solver: as in ``jax_logreg.fit``: "auto", "newton", "newton_cg", "lbfgs",
             "gradient_descent", a solver object, an Optax transformation; also scikit-learn's
             names: "newton-cholesky" is Newton's method, "newton-cg" and "liblinear" are
-            Newton-CG, "sag" is L-BFGS, and "saga" is "auto". All reach the same minimum.
+            Newton-CG, "sag" is L-BFGS, and "saga", as "liblinear" with L1, is "auto". All
+            reach the same minimum.
         max_iter: limit of steps; the solver's own if absent.
         verbose: 1 prints progress.
         warm_start: whether ``fit`` starts from the last answer, if its shape is that of the new.
@@ -131,7 +132,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         self.device = device
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LogisticRegression":
-        """Fit to a table and its labels.
+        """Fit to a table and its labels, which are kept for ``infer`` until pickled.
 
         Args:
             X: (n, p): an array, a frame, or a SciPy sparse matrix.
