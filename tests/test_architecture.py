@@ -12,6 +12,7 @@ OPTIONAL = {
     "rich": {"interfaces/console.py", "interfaces/check_console.py"},
     "matplotlib": {"interfaces/plots.py"},
     "sklearn": {"interfaces/estimator.py"},
+    "pandas": {"inference/inference.py"},  # the table of Inference.to_dataframe
 }
 CORE = {"jax", "optax", "numpy", "scipy"}  # SciPy comes with JAX
 # The files of audit/ that hold this project's formulas: its own, and its two texts'.

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from jax_logreg.fitting.dependence import of_design
 from jax_logreg.fitting.result import FitError, FitResult
 from jax_logreg.inference.covariance import check_kind, covariance_root
 from jax_logreg.inference.fitted import Fitted, fitted
@@ -88,7 +89,8 @@ def infer(
         fit_intercept=fit_intercept, reference=reference,
     )  # fmt: skip
     groups = None if groups is None else _check_groups(groups, start.weight)
-    names = _names(start, feature_names, class_names)
+    columns = _columns(start, feature_names)
+    names = _names(start, columns, class_names)
     fit, full = _to_the_last_digit(start)
     root = covariance_root(covariance, fit, full, groups)
     data = full if not isinstance(penalty, L2) else information(fit, penalised=False)
@@ -98,6 +100,7 @@ def infer(
         covariance_root=root,
         covariance_kind=covariance,
         rank=full.rank,
+        dependent=_dependent(fit, full, columns),
         degrees_of_freedom=float(np.sum((data.factor @ full.root) ** 2)),
         num_observations=fit.num_observations,
         log_likelihood=log_likelihood(fit),
@@ -141,11 +144,22 @@ def _check_groups(groups: Any, weight: np.ndarray) -> np.ndarray:
     return groups
 
 
-def _names(fit: Fitted, features: Sequence[str] | None, classes: Sequence[str] | None) -> list[str]:
-    """One name an entry of γ, in its layout: "feature", or "class: feature"."""
+def _dependent(fit: Fitted, full: Information, columns: list[str]) -> list[list[str]]:
+    """By name, the sets of columns that leave parameters untold."""
+    if full.rank == fit.num_parameters:
+        return []
+    return [[columns[j] for j in some] for some in of_design(fit.objective)]
+
+
+def _columns(fit: Fitted, features: Sequence[str] | None) -> list[str]:
+    """The names of the design's columns."""
     p = fit.objective.X.shape[1]
     columns = _check_names("feature_names", features, p, [f"x{j}" for j in range(p)])
-    columns += ["intercept"] if fit.objective.fit_intercept else []
+    return columns + (["intercept"] if fit.objective.fit_intercept else [])
+
+
+def _names(fit: Fitted, columns: list[str], classes: Sequence[str] | None) -> list[str]:
+    """One name an entry of γ, in its layout: "feature", or "class: feature"."""
     if fit.reference is None:
         return columns
     (K,) = fit.objective.class_shape
