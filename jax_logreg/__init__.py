@@ -28,6 +28,11 @@ from jax_logreg.inference.influence import Influence, influence
 from jax_logreg.inference.profile import profile_interval
 from jax_logreg.inference.score_test import score_test
 from jax_logreg.inference.separation import Separation, diagnose_separation
+from jax_logreg.interfaces.exports import export_onnx, export_stablehlo
+from jax_logreg.interfaces.model import Model
+from jax_logreg.interfaces.model_files import load, save
+from jax_logreg.interfaces.model_json import from_json, to_json
+from jax_logreg.interfaces.version import __version__ as __version__
 from jax_logreg.objective.losses import (
     binary_cross_entropy,
     categorical_cross_entropy,
@@ -52,8 +57,6 @@ from jax_logreg.solvers.newton import Newton
 from jax_logreg.solvers.newton_cg import NewtonCG
 from jax_logreg.solvers.optax_adapter import Minibatch, Optax
 
-__version__ = "0.1.0"
-
 __all__ = [
     "L2",
     "LBFGS",
@@ -67,6 +70,7 @@ __all__ = [
     "Inference",
     "Influence",
     "Minibatch",
+    "Model",
     "Newton",
     "NewtonCG",
     "Optax",
@@ -81,10 +85,14 @@ __all__ = [
     "check_derivatives",
     "delta",
     "diagnose_separation",
+    "export_onnx",
+    "export_stablehlo",
     "fit",
     "fit_many",
+    "from_json",
     "infer",
     "influence",
+    "load",
     "log_likelihood",
     "logit",
     "logits",
@@ -96,8 +104,10 @@ __all__ = [
     "probability",
     "profile_interval",
     "roc",
+    "save",
     "score_test",
     "sigmoid",
     "softmax",
     "sparse_features",
+    "to_json",
 ]

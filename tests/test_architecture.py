@@ -11,6 +11,7 @@ ROOMS = ["objective", "derivatives", "audit", "solvers", "fitting", "inference",
 OPTIONAL = {
     "rich": {"interfaces/console.py", "interfaces/check_console.py"},
     "matplotlib": {"interfaces/plots.py"},
+    "onnx": {"interfaces/exports.py"},
 }
 CORE = {"jax", "optax", "numpy", "scipy"}  # SciPy comes with JAX
 # The files of audit/ that hold this project's formulas: its own, and its two texts'.
