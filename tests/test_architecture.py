@@ -9,7 +9,13 @@ ROOT = Path(__file__).parent.parent / "jax_logreg"
 ROOMS = ["objective", "derivatives", "audit", "solvers", "fitting", "inference", "interfaces"]
 # A heavy optional dependency may be imported in these files only.
 OPTIONAL = {
-    "rich": {"interfaces/console.py", "interfaces/check_console.py"},
+    "rich": {
+        "interfaces/console.py",
+        "interfaces/check_console.py",
+        "interfaces/coefficient_table.py",
+        "interfaces/info_console.py",
+    },
+    "pyarrow": {"interfaces/parquet.py"},
     "matplotlib": {"interfaces/plots.py"},
     "onnx": {"interfaces/exports.py"},
 }

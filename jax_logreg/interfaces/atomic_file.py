@@ -4,7 +4,9 @@ import contextlib
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,6 +42,11 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         _sync_folder(target.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def opened_output(out: str) -> AbstractContextManager[BinaryIO]:
+    """The standard output for "-", and otherwise a file as :func:`replacing` writes it."""
+    return contextlib.nullcontext(sys.stdout.buffer) if out == "-" else replacing(out)
 
 
 def check_can_write(path: str | Path) -> None:

@@ -153,6 +153,11 @@ class Model:
             training={"solver": type(estimator).__name__},
         )
 
+    @property
+    def intercept_at_zero(self) -> np.ndarray:
+        """The log-odds where every feature is zero, () or (K,): b − cβ."""
+        return np.asarray(self.intercept - self.center @ self.coef)
+
     def logits(self, X: Any) -> np.ndarray:
         """η of every row, (n,) or (n, K), in float64.
 
@@ -168,9 +173,10 @@ class Model:
         if X.ndim != 2 or X.shape[1] != p:
             raise ValueError(f"X must be (n, {p}), one column a feature, not {tuple(X.shape)}.")
         with np.errstate(all="ignore"):
-            center, coef = self.center.astype(np.float64), self.coef.astype(np.float64)
-            product = X @ coef - center @ coef if sparse else (X - center) @ coef
-            eta = np.asarray(product + self.intercept)
+            coef = self.coef.astype(np.float64)
+            center, intercept = self.center.astype(np.float64), self.intercept
+            eta = X @ coef - center @ coef if sparse else (X - center) @ coef
+            eta = np.asarray(eta + intercept)
         bad = np.flatnonzero(~np.isfinite(eta).all(axis=tuple(range(1, eta.ndim))))
         if len(bad):
             raise ValueError(

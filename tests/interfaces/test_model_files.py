@@ -186,18 +186,19 @@ def test_every_truncation_and_every_flipped_bit_is_refused(tmp_path):
     path = tmp_path / "small.model"
     lr.save(Model([0.5], 1.0, classes=["no", "yes"]), path)
     whole = path.read_bytes()
-    damaged = [whole[:length] for length in range(len(whole))]
-    damaged += [whole + b"\0", whole + whole, b"\0" + whole]
-    for place in range(len(whole)):
-        for bit in range(8):
-            changed = bytearray(whole)
-            changed[place] ^= 1 << bit
-            damaged.append(bytes(changed))
-    for contents in damaged:
+    with path.open("r+b", buffering=0) as file:
+        for place in range(len(whole)):
+            for bit in range(8):
+                os.pwrite(file.fileno(), bytes([whole[place] ^ 1 << bit]), place)
+                assert "small.model: " in refusal_of(path)
+            os.pwrite(file.fileno(), whole[place : place + 1], place)
+        assert lr.load(path).predict([[1.0]]).tolist() == ["yes"]
+        for length in reversed(range(len(whole))):
+            file.truncate(length)
+            assert "small.model: " in refusal_of(path)
+    for contents in (whole + b"\0", whole + whole, b"\0" + whole):
         path.write_bytes(contents)
         assert "small.model: " in refusal_of(path)
-    path.write_bytes(whole)
-    assert lr.load(path).predict([[1.0]]).tolist() == ["yes"]
 
 
 class Trap:
