@@ -31,6 +31,11 @@ from jax_logreg.inference.influence import Influence, influence
 from jax_logreg.inference.profile import profile_interval, profile_test
 from jax_logreg.inference.score_test import score_test
 from jax_logreg.inference.separation import Separation, diagnose_separation
+from jax_logreg.interfaces.exports import export_onnx, export_stablehlo
+from jax_logreg.interfaces.model import Model
+from jax_logreg.interfaces.model_files import load, save
+from jax_logreg.interfaces.model_json import from_json, to_json
+from jax_logreg.interfaces.version import __version__ as __version__
 from jax_logreg.objective.losses import (
     binary_cross_entropy,
     categorical_cross_entropy,
@@ -60,8 +65,6 @@ if TYPE_CHECKING:
     from jax_logreg.interfaces.estimator import LogisticRegression, SeparationWarning
     from jax_logreg.interfaces.estimator_messages import RankWarning
 
-__version__ = "0.1.0"
-
 __all__ = [
     "L2",
     "LBFGS",
@@ -77,6 +80,7 @@ __all__ = [
     "Influence",
     "LogisticRegression",
     "Minibatch",
+    "Model",
     "Newton",
     "NewtonCG",
     "Optax",
@@ -94,10 +98,14 @@ __all__ = [
     "check_derivatives",
     "delta",
     "diagnose_separation",
+    "export_onnx",
+    "export_stablehlo",
     "fit",
     "fit_many",
+    "from_json",
     "infer",
     "influence",
+    "load",
     "log_likelihood",
     "logit",
     "logits",
@@ -110,10 +118,12 @@ __all__ = [
     "profile_interval",
     "profile_test",
     "roc",
+    "save",
     "score_test",
     "sigmoid",
     "softmax",
     "sparse_features",
+    "to_json",
 ]
 
 # What needs scikit-learn is loaded when it is first asked for.

@@ -1,4 +1,4 @@
-"""The command line: ``jax-logreg fit`` and ``jax-logreg check``."""
+"""The command line: ``jax-logreg fit``, ``check``, ``predict``, ``info`` and ``export``."""
 
 import argparse
 import math
@@ -13,10 +13,16 @@ import numpy as np
 
 from jax_logreg.inference.inference import Inference
 from jax_logreg.interfaces import check_command
+from jax_logreg.interfaces.atomic_file import check_can_write
 from jax_logreg.interfaces.console import Progress, job_as_json, print_job, require_rich
-from jax_logreg.interfaces.main_job import Settings, run_main_job
+from jax_logreg.interfaces.info_command import add_export, add_info
+from jax_logreg.interfaces.job_model import model_of_job
+from jax_logreg.interfaces.main_job import Job, Settings, run_main_job
+from jax_logreg.interfaces.model_files import save
 from jax_logreg.interfaces.plots import check_plot_path, plot_inference, plot_training
+from jax_logreg.interfaces.predict_command import add_predict
 from jax_logreg.interfaces.readers import EMBEDDED, Table, load_embedded, read_csv
+from jax_logreg.interfaces.version import __version__
 
 _EXAMPLES = """\
 examples:
@@ -25,6 +31,7 @@ examples:
   jax-logreg fit --l2 0                        no penalty: what separation does
   jax-logreg fit my.csv --target outcome       your own file
   jax-logreg fit --inference                   standard errors, tests, intervals
+  jax-logreg fit --save my.model               keep the model, for predict
   jax-logreg fit --json | python -m json.tool  for machines
 
 exit status: 0 when a solver converged and every derivative agrees with
@@ -64,7 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options)
+        status = options.run(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         print(f"jax-logreg: error: {error}", file=sys.stderr)
         return 2
@@ -78,6 +90,8 @@ def _fit(options: argparse.Namespace) -> int:
         require_rich()
     plot = None if options.plot is None else check_plot_path(options.plot)
     second = options.inference_plot and check_plot_path(options.inference_plot)
+    if options.save is not None:
+        check_can_write(options.save)
     table = _table(options)
     settings = Settings(
         l2=options.l2,
@@ -104,7 +118,17 @@ def _fit(options: argparse.Namespace) -> int:
     if second is not None and isinstance(job.inference, Inference):
         plot_inference(job.inference, second)
         print(f"wrote {second}", file=sys.stderr)
+    if options.save is not None:
+        _save(job, options.save)
     return 0 if job.sound else 1
+
+
+def _save(job: Job, path: str) -> None:
+    if not job.sound:
+        print("no model saved: no solver converged, or a derivative is wrong", file=sys.stderr)
+        return
+    save(model_of_job(job), path)
+    print(f"wrote {path}", file=sys.stderr)
 
 
 def _table(options: argparse.Namespace) -> Table:
@@ -124,9 +148,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="jax-logreg",
         description="Sigmoid and softmax regression, every derivative proved against autodiff.",
     )
+    parser.add_argument("--version", action="version", version=f"jax-logreg {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_fit(commands)
     _add_check(commands)
+    add_predict(commands)
+    add_info(commands)
+    add_export(commands)
     return parser
 
 
@@ -180,6 +208,7 @@ def _add_fit(commands: Any) -> None:
         metavar="FILE.png",
         help="draw intervals, ROC, calibration and influence as well",
     )
+    fit.add_argument("--save", metavar="MODEL", help="keep the best solver's model in a file")
     fit.add_argument("--json", action="store_true", help="print one JSON object")
 
 
