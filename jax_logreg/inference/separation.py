@@ -135,15 +135,8 @@ def diagnose_separation(
 def separate(
     X: np.ndarray, Y: np.ndarray, counted: np.ndarray, held: np.ndarray, fit_intercept: bool
 ) -> Separation:
-    """The programme alone, for data that are checked and known to be hard to fit.
-
-    Args:
-        X: (n, p).
-        Y: labels (n,) in [0, 1], or probabilities (n, K).
-        counted: rows that have weight, (n,).
-        held: columns that a penalty holds, (p,).
-        fit_intercept: whether there is an intercept.
-    """
+    """The programme alone, for data that are checked and known to be hard to fit: labels (n,)
+    or probabilities (n, K), rows that have weight, (n,), columns that a penalty holds, (p,)."""
     Z = np.column_stack([X, np.ones(len(Y))]) if fit_intercept else X
     return _solve(Z, Y, counted, np.append(~held, [True] * fit_intercept), fit_intercept)
 
