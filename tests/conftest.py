@@ -24,6 +24,8 @@ import pytest
 
 from tests.problems import MODELS, make_problem
 
+collect_ignore = ["fuzz/fuzz_model_files.py"]  # a command that needs atheris, not a test
+
 _MAPS = Path("/proc/self/maps")
 _LOOK_EVERY = 25
 _MANY_MAPS = 30_000
