@@ -9,11 +9,14 @@ The package is a staircase; a room imports only itself and the rooms above it:
     solvers/      one step                 Newton, L-BFGS, Newton-CG, gradient descent, Optax
     fitting/      many steps, one answer   choose, train, driver, verdict, result, fit, many
     inference/    what the answer means    infer, covariance, delta, separation, influence
-    interfaces/   doors outward            the command line, files, plots
+    interfaces/   doors outward            scikit-learn, the command line, files, plots
 
 To know the whole, read in this order: objective/objective.py,
 derivatives/analytic.py, solvers/base.py, fitting/driver.py.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from jax_logreg.audit.check import assert_derivatives, check_derivatives
 from jax_logreg.audit.report import DerivativeReport
@@ -25,9 +28,14 @@ from jax_logreg.inference.delta import Derived, delta, marginal_effects, predict
 from jax_logreg.inference.infer import infer
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.influence import Influence, influence
-from jax_logreg.inference.profile import profile_interval
+from jax_logreg.inference.profile import profile_interval, profile_test
 from jax_logreg.inference.score_test import score_test
 from jax_logreg.inference.separation import Separation, diagnose_separation
+from jax_logreg.interfaces.exports import export_onnx, export_stablehlo
+from jax_logreg.interfaces.model import Model
+from jax_logreg.interfaces.model_files import load, save
+from jax_logreg.interfaces.model_json import from_json, to_json
+from jax_logreg.interfaces.version import __version__ as __version__
 from jax_logreg.objective.losses import (
     binary_cross_entropy,
     categorical_cross_entropy,
@@ -43,7 +51,7 @@ from jax_logreg.objective.model import (
     softmax,
 )
 from jax_logreg.objective.objective import make_objective
-from jax_logreg.objective.penalties import L2, Firth
+from jax_logreg.objective.penalties import L2, ElasticNet, Firth
 from jax_logreg.objective.sparse import SparseFeatures, sparse_features
 from jax_logreg.solvers.base import Solver
 from jax_logreg.solvers.gradient_descent import BacktrackingGradientDescent, GradientDescent
@@ -51,8 +59,11 @@ from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton import Newton
 from jax_logreg.solvers.newton_cg import NewtonCG
 from jax_logreg.solvers.optax_adapter import Minibatch, Optax
+from jax_logreg.solvers.proximal_newton import ProximalNewton
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from jax_logreg.interfaces.estimator import LogisticRegression, SeparationWarning
+    from jax_logreg.interfaces.estimator_messages import RankWarning
 
 __all__ = [
     "L2",
@@ -60,17 +71,23 @@ __all__ = [
     "BacktrackingGradientDescent",
     "DerivativeReport",
     "Derived",
+    "ElasticNet",
     "Firth",
     "FitError",
     "FitResult",
     "GradientDescent",
     "Inference",
     "Influence",
+    "LogisticRegression",
     "Minibatch",
+    "Model",
     "Newton",
     "NewtonCG",
     "Optax",
+    "ProximalNewton",
+    "RankWarning",
     "Separation",
+    "SeparationWarning",
     "Solver",
     "SparseFeatures",
     "Status",
@@ -81,10 +98,14 @@ __all__ = [
     "check_derivatives",
     "delta",
     "diagnose_separation",
+    "export_onnx",
+    "export_stablehlo",
     "fit",
     "fit_many",
+    "from_json",
     "infer",
     "influence",
+    "load",
     "log_likelihood",
     "logit",
     "logits",
@@ -95,9 +116,29 @@ __all__ = [
     "predict_interval",
     "probability",
     "profile_interval",
+    "profile_test",
     "roc",
+    "save",
     "score_test",
     "sigmoid",
     "softmax",
     "sparse_features",
+    "to_json",
 ]
+
+# What needs scikit-learn is loaded when it is first asked for.
+_LAZY = {
+    "LogisticRegression": "jax_logreg.interfaces.estimator",
+    "RankWarning": "jax_logreg.interfaces.estimator_messages",
+    "SeparationWarning": "jax_logreg.interfaces.estimator",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'jax_logreg' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

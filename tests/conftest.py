@@ -2,10 +2,20 @@
 
 import itertools
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 # Two devices, so that "the device of the data" is a choice. Read when JAX first computes.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+
+# Most of a run is compilation: what one process has compiled the others take from disk.
+# JAX_COMPILATION_CACHE_DIR, if it is set, keeps it for the next run as well.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR",
+    str(Path(tempfile.gettempdir(), f"jax_logreg_tests_{os.getpid()}")),
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 
 import jax
@@ -18,6 +28,13 @@ _MAPS = Path("/proc/self/maps")
 _LOOK_EVERY = 25
 _MANY_MAPS = 30_000
 _tests = itertools.count(1)
+
+
+def pytest_unconfigure(config):
+    """The process that named the folder takes it away; its workers have ended by now."""
+    programs = Path(tempfile.gettempdir(), f"jax_logreg_tests_{os.getpid()}")
+    if programs.exists():
+        shutil.rmtree(programs)
 
 
 @pytest.fixture(autouse=True)

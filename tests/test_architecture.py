@@ -9,9 +9,17 @@ ROOT = Path(__file__).parent.parent / "jax_logreg"
 ROOMS = ["objective", "derivatives", "audit", "solvers", "fitting", "inference", "interfaces"]
 # A heavy optional dependency may be imported in these files only.
 OPTIONAL = {
-    "rich": {"interfaces/console.py", "interfaces/check_console.py"},
+    "rich": {
+        "interfaces/console.py",
+        "interfaces/check_console.py",
+        "interfaces/coefficient_table.py",
+        "interfaces/info_console.py",
+    },
+    "pyarrow": {"interfaces/parquet.py"},
     "matplotlib": {"interfaces/plots.py"},
-    "pyarrow": {"interfaces/parquet_source.py"},
+    "sklearn": {"interfaces/estimator.py"},
+    "pandas": {"inference/inference.py"},  # the table of Inference.to_dataframe
+    "onnx": {"interfaces/exports.py"},
 }
 CORE = {"jax", "optax", "numpy", "scipy"}  # SciPy comes with JAX
 # The files of audit/ that hold this project's formulas: its own, and its two texts'.

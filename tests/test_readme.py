@@ -18,7 +18,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 @pytest.fixture
-def names():
+def names(tmp_path):
     problem = make_problem("sigmoid", "float32")
     X, y = problem.X, problem.y
     result, smaller = lr.fit(X, y), lr.fit(X[:, :2], y)
@@ -29,12 +29,13 @@ def names():
         "counts": np.ones((2, 24)), "S": scipy.sparse.csr_array(X), "K": 2, "result": result,
         "inference": lr.infer(result, X, y), "smaller": lr.infer(smaller, X[:, :2], y),
         "groups": np.arange(24) % 6, "more_columns": X[:, :1] ** 2, "X_new": X[:3],
+        "model": lr.Model.from_result(result), "path": tmp_path / "my.model",
         "probability": np.linspace(0, 1, 24), "label": np.arange(24) % 2,
     }  # fmt: skip
 
 
 def test_the_blocks_run_as_they_stand():
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5
     pasted = {}
     for block in BLOCKS:
         exec(block, pasted)

@@ -27,12 +27,15 @@ class Point(NamedTuple):
         value: F(θ), a scalar.
         gradient: ∇F(θ), (P,).
         logits: η, kept so that curvature needs no new product; () where unknown.
+        smooth_gradient: that of the smooth part, (P,), where F has kinks; None elsewhere.
+            The gradient above is then the shortest subgradient.
     """
 
     theta: jax.Array
     value: jax.Array
     gradient: jax.Array
     logits: jax.Array
+    smooth_gradient: jax.Array | None = None
 
 
 class Trial(NamedTuple):
@@ -92,9 +95,13 @@ def cast(tree: T, dtype: DTypeLike) -> T:
 
 
 class Oracle:
-    """The questions a solver may ask. A subclass lists in ``offers`` those it answers."""
+    """The questions a solver may ask. A subclass lists in ``offers`` those it answers.
+
+    ``remedy`` is what to do where a solver asks for more.
+    """
 
     offers: ClassVar[frozenset[str]] = frozenset()
+    remedy: ClassVar[str] = "Use a solver that asks for the gradient alone, such as solver='lbfgs'."
 
     def lacks(self, needs: frozenset[str], num_parameters: int) -> dict[str, str]:
         """Which of ``needs`` this oracle cannot answer, each with the reason."""
@@ -130,6 +137,18 @@ class Oracle:
         """The point θ and the curvature there along one direction."""
         point = self.at(theta)
         return point, Curved(direction, self.hvp(point, direction), self.reach(direction))
+
+    def kinks(self, theta: jax.Array) -> jax.Array:
+        """κ of F = smooth part + Σ κⱼ|θⱼ|, of the shape of θ; zero where F is smooth itself."""
+        return jnp.zeros_like(theta)
+
+    def smooth_part(self) -> "Oracle":
+        """The oracle of F without its kinks."""
+        return self
+
+    def columns(self, point: Point, gain: jax.Array, count: int) -> Any:
+        """The problem of the columns with most to gain, the others kept as they are."""
+        raise NotImplementedError
 
     def along(self, point: Point, direction: jax.Array) -> Line:
         """F, its slope and its points at θ + t·d for any t."""
@@ -190,6 +209,10 @@ class Oracle:
     def can_recede(self) -> jax.Array:
         """Whether nothing in F itself rules a direction of recession out."""
         return jnp.asarray(False)
+
+    def is_curved(self) -> jax.Array:
+        """Whether F is known to have curvature in every direction."""
+        return ~self.can_recede()
 
     def reach(self, direction: jax.Array) -> jax.Array:
         """How far a step along a direction moves a logit at most; zero where there is none."""

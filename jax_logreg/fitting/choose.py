@@ -17,6 +17,7 @@ a Hessian of P parameters is worth about P/50 passes, its factor P/150 · P²/n 
    not bring home is carried over to the n dimensions that the rows span.
 
 2 to 4 are L-BFGS, one pass a step, and in 3 and 4 float32 leads float64 as far as it sees.
+A penalty with kinks has one method, proximal Newton, for more and more columns at a time.
 Inside ``jit`` and ``vmap`` nothing can be looked at and a method must see the fit through
 alone: Newton up to 500 parameters, beyond that the matrix. Elsewhere a fit that all this
 leaves short is finished by Newton, if the Hessian can be formed.
@@ -33,6 +34,7 @@ from jax_logreg.objective.sparse import SparseFeatures
 from jax_logreg.solvers.base import Solver
 from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton import Newton
+from jax_logreg.solvers.proximal_newton import ProximalNewton
 from jax_logreg.solvers.row_space import RowSpace
 
 # Multiply-adds of a Hessian that take no longer than a call of a compiled program.
@@ -43,6 +45,8 @@ _ROWS_A_PARAMETER = 64
 _GRAM_LIMIT = 3000
 # An n × n problem is solved densely up to here.
 _ROW_LIMIT = 5000
+# Parameters that are worked on at a time where most coefficients are zero.
+_WORKING_PARAMETERS = (256, 1024, 4096)
 # Steps that are always worth trying before something is prepared, and columns whose matrix
 # costs a pass.
 _FEW_STEPS = 20
@@ -58,14 +62,17 @@ class Stage(NamedTuple):
     steps: int | None = None
 
 
-def choose(objective: Objective, *, warm: bool, known: bool) -> list[Stage]:
+def choose(objective: Objective, *, warm: bool, known: bool, kinked: bool = False) -> list[Stage]:
     """The solvers to run in turn until one arrives.
 
     Args:
         objective: the problem.
         warm: whether a start was given, which a sample's answer would throw away.
         known: whether how a fit ends can be looked at, as it cannot inside ``jit``.
+        kinked: whether the penalty has kinks.
     """
+    if kinked:
+        return _with_kinks(objective, known=known)
     if not known:
         return [Stage(_alone(objective))]
     stages = _first(objective, warm=warm)
@@ -103,6 +110,25 @@ def _first(objective: Objective, *, warm: bool) -> list[Stage]:
     rent = max(_FEW_STEPS, p // _COLUMNS_A_PASS)
     rented = Stage(LBFGS("diagonal", lead=min(rent, lead)), rent if warm else rent // 2)
     return [rented, Stage(replace(_matrix(objective), lead=lead), _ENOUGH_STEPS)]
+
+
+def _with_kinks(objective: Objective, *, known: bool) -> list[Stage]:
+    """The solvers of a penalty with kinks: for few columns at a time first, then for more.
+
+    What a step costs is a Hessian of the columns that are worked on, and most coefficients
+    end at zero: passes over all of X only tell which do not.
+    """
+    if objective.num_parameters <= _WORKING_PARAMETERS[0]:
+        return [Stage(ProximalNewton())]
+    K = objective.class_shape[0] if objective.class_shape else 1
+    sizes = [min(objective.X.shape[1], max(1, size // K)) for size in _WORKING_PARAMETERS]
+    if not known:
+        return [Stage(ProximalNewton(sizes[1]))]
+    *first, last = sorted(set(sizes))
+    return [
+        *(Stage(ProximalNewton(size), _FEW_STEPS) for size in first),
+        Stage(ProximalNewton(last)),
+    ]
 
 
 def _has_matrix(objective: Objective) -> bool:

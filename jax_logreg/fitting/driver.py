@@ -38,8 +38,7 @@ def refuse_unmet_needs(oracle: Oracle, solver: Solver, num_parameters: int) -> N
     """
     for name, reason in oracle.lacks(solver.needs, num_parameters).items():
         raise ValueError(
-            f"solver {type(solver).__name__} needs '{name}': {reason}. Use a solver that "
-            "asks for the gradient alone, such as solver='lbfgs'."
+            f"solver {type(solver).__name__} needs '{name}': {reason}. {oracle.remedy}"
         )
 
 

@@ -6,9 +6,11 @@ import jax.numpy as jnp
 
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.firth_oracle import FirthOracle
+from jax_logreg.fitting import dependence
 from jax_logreg.fitting.choose import Stage
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.fitting.train import Progress, result_of, train
+from jax_logreg.fitting.values import is_known
 from jax_logreg.objective.objective import Objective
 from jax_logreg.objective.sparse import SparseFeatures
 from jax_logreg.solvers.base import Solver, steeper_than
@@ -36,11 +38,13 @@ def fit_firth(
     minimum of that start.
 
     Raises:
-        ValueError: for a sparse X, whose information is never spelt out, and for a solver that
-            asks more than Firth's function can answer.
+        ValueError: for a sparse X, whose information is never spelt out, for columns that
+            depend on one another, and for a solver that asks more than Firth's function can
+            answer.
     """
     if isinstance(objective.X, SparseFeatures):
         raise ValueError("penalty=Firth() needs a dense X: give X.toarray(), or fewer columns.")
+    _refuse_dependent_columns(objective)
     oracle = FirthOracle(objective, total, by_hand)
     if solver is not None and oracle.lacks(solver.needs, objective.num_parameters):
         raise ValueError(
@@ -56,6 +60,19 @@ def fit_firth(
         run, last = train(oracle, [Stage(method)], theta, tol, max_steps, progress)
         ends.append(result_of(oracle, last, run, tol))
     return ends[0] if len(ends) == 1 else _better(*ends)
+
+
+def _refuse_dependent_columns(objective: Objective) -> None:
+    """Their information has no determinant; inside jit, where nothing can be looked at, the fit
+    ends NOT_FINITE."""
+    if not all(map(is_known, jax.tree.leaves(objective))):
+        return
+    if sets := dependence.of_design(objective):
+        raise ValueError(
+            f"penalty=Firth() needs columns of X that do not depend on one another, but "
+            f"{dependence.in_words(sets[0], objective.X.shape[1])}. Leave out column "
+            f"{dependence.last_feature(sets[0], objective.X.shape[1])}."
+        )
 
 
 @jax.jit

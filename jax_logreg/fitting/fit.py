@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
+from jax_logreg.derivatives.kinked_oracle import KinkedOracle
 from jax_logreg.fitting import inputs, settings
 from jax_logreg.fitting.buckets import Rows, pad
 from jax_logreg.fitting.choose import Stage, choose
@@ -15,14 +16,14 @@ from jax_logreg.fitting.result import FitResult
 from jax_logreg.fitting.train import Progress, result_of, train
 from jax_logreg.fitting.values import is_known
 from jax_logreg.objective.objective import make_objective
-from jax_logreg.objective.penalties import L2, Firth
+from jax_logreg.objective.penalties import L2, ElasticNet, Firth
 
 
 def fit(
     X: Any,
     y: ArrayLike,
     *,
-    penalty: L2 | Firth | None = None,
+    penalty: L2 | ElasticNet | Firth | None = None,
     solver: Any = "auto",
     derivatives: str = "analytic",
     sample_weight: ArrayLike | None = None,
@@ -48,7 +49,8 @@ def fit(
         X: features, (n, p); also sparse, of SciPy or JAX, which is never spelt out.
         y: labels, and thereby the model: (n,) in [0, 1] for the sigmoid; whole
             numbers (n,) beyond 1, or probabilities (n, K), for softmax.
-        penalty: ``L2(strength, factor)`` on the mean loss; ``Firth()`` for Firth's bias
+        penalty: ``L2(strength, factor)`` on the mean loss; ``ElasticNet(strength,
+            l1_ratio, factor)``, with 1 for the lasso; ``Firth()`` for Firth's bias
             reduction; None for none.
         solver: "auto" chooses by the shape of the problem (the rule is in
             ``fitting/choose.py``); "newton", "newton_cg", "lbfgs", "gradient_descent", a
@@ -59,8 +61,9 @@ def fit(
         fit_intercept: whether to fit an unpenalised intercept.
         num_classes: K where y is (n,) and softmax is wanted; needed inside ``jit``.
         init: (coef, intercept) or an earlier result; zeros if absent.
-        tol: bound on the largest absolute entry of ∇F, in nats per unit of
-            coefficient; 1e-8 in float64 and 1e-5 in float32 if absent.
+        tol: bound on the largest absolute entry of ∇F, or of its shortest subgradient
+            under an elastic net, in nats per unit of coefficient; 1e-8 in float64 and 1e-5
+            in float32 if absent.
         max_steps: the solver's own default if absent.
         progress: called about twice a second with (steps, loss, gradient norm).
 
@@ -86,7 +89,7 @@ def fit(
         inputs.check_classes(y, weight)
     offset = inputs.check_offset(offset, X, y)
     firth = isinstance(penalty, Firth)
-    penalty = settings.check_penalty(None if firth else penalty, X)
+    checked = settings.check_penalty(None if firth else penalty, X)
     method = settings.check_solver(solver)
     make_oracle = settings.check_derivatives(derivatives)
     start = settings.check_init(init, X, y, fit_intercept)
@@ -97,7 +100,7 @@ def fit(
     if method is None or "rows" not in method.needs:  # a minibatch draws from the rows given
         rows = pad(rows)
     F = make_objective(
-        rows.X, rows.y, penalty,
+        rows.X, rows.y, checked if isinstance(checked, L2) else checked.smooth(),
         sample_weight=rows.weight, offset=rows.offset, fit_intercept=fit_intercept,
     )  # fmt: skip
     theta = None if start is None else F.join(*start)
@@ -105,9 +108,12 @@ def fit(
         total = jnp.asarray(X.shape[0], X.dtype) if weight is None else jnp.sum(weight)
         by_hand = make_oracle is AnalyticOracle
         return fit_firth(F, total, by_hand, theta, method, tol, max_steps, progress)
-    oracle = make_oracle(F)
+    oracle = make_oracle(F) if isinstance(checked, L2) else KinkedOracle(make_oracle(F), checked)
     theta = jnp.zeros(F.num_parameters, X.dtype) if theta is None else theta
     known = all(map(is_known, jax.tree.leaves((oracle, theta, tol))))
-    stages = [Stage(method)] if method else choose(F, warm=init is not None, known=known)
+    kinked = isinstance(oracle, KinkedOracle)
+    stages = (
+        [Stage(method)] if method else choose(F, warm=init is not None, known=known, kinked=kinked)
+    )
     run, method = train(oracle, stages, theta, tol, max_steps, progress)
     return result_of(oracle, method, run, tol)

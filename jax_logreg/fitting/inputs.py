@@ -8,7 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.fitting.values import as_floats, at_once, is_known, is_sparse, not_negative, require
+from jax_logreg.fitting.values import (
+    as_floats,
+    at_once,
+    is_known,
+    is_share,
+    is_sparse,
+    not_negative,
+    require,
+)
 from jax_logreg.objective.geometry import class_shares
 from jax_logreg.objective.products import Features
 from jax_logreg.objective.sparse import SparseFeatures, sparse_features
@@ -63,7 +71,7 @@ def check_labels(y: Any, rows: int, num_classes: int | None) -> jax.Array:
     if num_classes is None:
         return require(
             y,
-            _between_zero_and_one,
+            is_share,
             lambda index: (
                 f"y must lie in [0, 1] for the sigmoid model, but y[{index[0]}] is "
                 f"{float(y[index])}. Map labels -1 and 1 to 0 and 1, or give whole numbers "
@@ -177,10 +185,6 @@ def check_offset(offset: Any, X: Features, y: jax.Array) -> jax.Array | None:
             f"offset must have the shape of the logits, {y.shape}, but its shape is {offset.shape}."
         )
     return offset.astype(X.dtype)
-
-
-def _between_zero_and_one(x: Any) -> Any:
-    return (x >= 0) & (x <= 1)
 
 
 def _class_numbers(y: Any, num_classes: int) -> Any:

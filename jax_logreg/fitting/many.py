@@ -1,5 +1,6 @@
 """Many fits of one shape at once: resamples, folds, strengths, label sets."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
+from jax_logreg.derivatives.oracle import Point
 from jax_logreg.fitting import driver, inputs, settings, values
 from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.result import FitResult, Status
@@ -16,10 +18,21 @@ from jax_logreg.fitting.train import assemble
 from jax_logreg.fitting.verdict import Look
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import L2
+from jax_logreg.solvers.base import steeper_than
 from jax_logreg.solvers.newton import Newton
 
 # Fits that share a loop; one that is done waits for the slowest of these.
 _LANES = 32
+# Whole Newton steps from a near start first. Where they leave many open, with a line search.
+_METHODS = Newton(singular=False, search=False), Newton(singular=False)
+_MANY = 1 / 8
+# Steps towards the answer of the average problem, and how near to it is near enough.
+_POOLED_STEPS = 8
+_POOLED_TOL = 1e-3
+_NO_NEWTON = (
+    "fit_many runs Newton's method, which needs a smooth penalty: use jax.vmap over fit, or "
+    "L2(strength)."
+)
 
 
 class _Lane(NamedTuple):
@@ -30,6 +43,17 @@ class _Lane(NamedTuple):
     penalty: Any
     sample_weight: Any
     offset: Any
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _LaneOracle(AnalyticOracle):
+    """Leaves separation to the closing look: in a batch every lane would pay at every step
+    for what one of them asks."""
+
+    def separates(self, point: Point) -> jax.Array:
+        """Never known before the end."""
+        return jnp.asarray(False)
 
 
 def fit_many(
@@ -47,8 +71,9 @@ def fit_many(
     """Fit B problems of one shape, each with its own verdict.
 
     Each argument is either shared by all fits or has a leading axis of length B. The
-    answers are those of ``fit``: Newton runs over blocks of fits, and the few that a
-    block leaves open (separated, singular, not converged) are looked at one by one.
+    answers are those of ``fit``: Newton runs over blocks of fits, from the answer of their
+    average where they share X, and the few that a block leaves open (separated, singular,
+    not converged) are looked at one by one.
 
     Args:
         X: (n, p), or (B, n, p).
@@ -77,8 +102,12 @@ def fit_many(
     lane, axes, size = _check(X, y, penalty, sample_weight, offset, num_classes)
     tol = settings.check_tol(tol, lane.X.dtype)
     options: dict[str, Any] = {"fit_intercept": fit_intercept, "max_steps": max_steps}
-    many = _fit_regular(lane, tol, axes=axes, size=size, **options)
-    for i in np.flatnonzero(np.asarray(many.status) != Status.CONVERGED):
+    for method in _METHODS:
+        many = _fit_regular(method, lane, tol, axes=axes, size=size, **options)
+        left = np.flatnonzero(np.asarray(many.status) != Status.CONVERGED)
+        if len(left) <= _MANY * size:
+            break
+    for i in left:
         one = _fit_carefully(_take(lane, axes, int(i)), tol, **options)
         many = _put(many, int(i), one)
     return many
@@ -91,22 +120,57 @@ def _put(many: FitResult, i: int, one: FitResult) -> FitResult:
 
 @partial(jax.jit, static_argnames=("axes", "size", "fit_intercept", "max_steps"))
 def _fit_regular(
-    lane: _Lane, tol: jax.Array, *, axes: _Lane, size: int, fit_intercept: bool, max_steps: int
+    method: Newton,
+    lane: _Lane,
+    tol: jax.Array,
+    *,
+    axes: _Lane,
+    size: int,
+    fit_intercept: bool,
+    max_steps: int,
 ) -> FitResult:
-    """All fits by Newton, in blocks; what is singular or separated stays open."""
+    """All fits, in blocks; what is singular or separated stays open."""
+
+    def oracle_of(parts: _Lane) -> _LaneOracle:
+        X, y, penalty, weight, offset = parts
+        return _LaneOracle(
+            make_objective(
+                X, y, penalty, sample_weight=weight, offset=offset, fit_intercept=fit_intercept
+            )
+        )
+
+    begin = None if axes.X == 0 else _near_optimum(oracle_of(_average(lane, axes)))
 
     def one(i: jax.Array) -> FitResult:
-        X, y, penalty, weight, offset = _take(lane, axes, i)
-        F = make_objective(
-            X, y, penalty, sample_weight=weight, offset=offset, fit_intercept=fit_intercept
-        )
-        oracle, solver = AnalyticOracle(F), Newton(singular=False)
-        theta = jnp.zeros(F.num_parameters, F.X.dtype)
-        run = driver.start(oracle, solver, theta, tol, max_steps)
-        run = driver.advance(oracle, solver, run, tol, jnp.asarray(max_steps))
-        return assemble(oracle, solver, run, tol, Look.REGULAR)
+        oracle = oracle_of(_take(lane, axes, i))
+        theta = jnp.zeros(oracle.num_parameters(), lane.X.dtype) if begin is None else begin
+        run = driver.start(oracle, method, theta, tol, max_steps)
+        run = driver.advance(oracle, method, run, tol, jnp.asarray(max_steps))
+        return assemble(oracle, method, run, tol, Look.REGULAR)
 
     return jax.lax.map(one, jnp.arange(size), batch_size=min(_LANES, size))
+
+
+def _average(lane: _Lane, axes: _Lane) -> _Lane:
+    """One problem in the middle of all."""
+    parts = []
+    for part, axis in zip(lane, axes, strict=True):
+        if axis is None:
+            parts.append(part)
+        elif isinstance(part, L2):
+            parts.append(L2(jnp.median(jnp.asarray(part.strength)), part.factor))
+        else:
+            parts.append(jnp.mean(part, axis=0))
+    return _Lane(*parts)
+
+
+def _near_optimum(oracle: AnalyticOracle) -> jax.Array:
+    """Where some Newton steps lead; zero where that is nowhere."""
+    method = Newton(singular=False)
+    zero = jnp.zeros(oracle.num_parameters(), oracle.objective.X.dtype)
+    begin = method.init(oracle, zero)
+    end = method.run_roughly(oracle, begin, steeper_than(_POOLED_TOL), _POOLED_STEPS)
+    return jnp.where(jnp.all(jnp.isfinite(end.point.gradient)), end.point.theta, zero)
 
 
 @partial(jax.jit, static_argnames=("fit_intercept", "max_steps"))
@@ -191,11 +255,10 @@ def _check_penalty(penalty: L2 | None, X: jax.Array) -> tuple[L2, int | None]:
     table = X if X.ndim == 2 else X[0]
     if isinstance(penalty, L2) and np.ndim(penalty.strength) == 1:
         # One strength is checked with the factor, the others like it.
-        one = settings.check_penalty(
-            L2(jnp.max(jnp.asarray(penalty.strength)), penalty.factor), table
-        )
+        largest = L2(jnp.max(jnp.asarray(penalty.strength)), penalty.factor)
+        one = settings.check_smooth_penalty(largest, table, _NO_NEWTON)
         return L2(settings.nonnegative("penalty strength", penalty.strength, table), one.factor), 0
-    return settings.check_penalty(penalty, table), None
+    return settings.check_smooth_penalty(penalty, table, _NO_NEWTON), None
 
 
 def _take(lane: _Lane, axes: _Lane, i: Any) -> _Lane:

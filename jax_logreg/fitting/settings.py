@@ -10,8 +10,15 @@ import optax
 
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.autodiff import AutodiffOracle
-from jax_logreg.fitting.values import as_floats, is_known, is_zero, not_negative, require
-from jax_logreg.objective.penalties import L2
+from jax_logreg.fitting.values import (
+    as_floats,
+    is_known,
+    is_share,
+    is_zero,
+    not_negative,
+    require,
+)
+from jax_logreg.objective.penalties import L2, ElasticNet
 from jax_logreg.objective.products import Features
 from jax_logreg.solvers.base import Solver
 from jax_logreg.solvers.gradient_descent import GradientDescent
@@ -19,6 +26,7 @@ from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton import Newton
 from jax_logreg.solvers.newton_cg import NewtonCG
 from jax_logreg.solvers.optax_adapter import Optax
+from jax_logreg.solvers.proximal_newton import ProximalNewton
 
 ORACLES: dict[str, type[AnalyticOracle] | type[AutodiffOracle]] = {
     "analytic": AnalyticOracle,
@@ -29,15 +37,35 @@ SOLVERS: dict[str, Solver] = {
     "newton_cg": NewtonCG(),
     "lbfgs": LBFGS(),
     "gradient_descent": GradientDescent(),
+    "proximal_newton": ProximalNewton(),
 }
 
 
-def check_penalty(penalty: Any, X: Features) -> L2:
-    """The penalty, its numbers in the dtype of X."""
+def check_penalty(penalty: Any, X: Features) -> L2 | ElasticNet:
+    """The penalty, its numbers in the dtype of X; a ridge where that is known to be all."""
     if penalty is None:
         return L2(jnp.zeros((), X.dtype))
+    if isinstance(penalty, ElasticNet):
+        return _check_elastic_net(penalty, X)
     if not isinstance(penalty, L2):
-        raise ValueError(f"penalty must be None, L2(strength) or Firth(), but it is {penalty!r}.")
+        raise ValueError(
+            "penalty must be None, L2(strength), ElasticNet(strength, l1_ratio) or Firth(), but "
+            f"it is {penalty!r}."
+        )
+    return _check_ridge(penalty, X)
+
+
+def check_smooth_penalty(penalty: Any, X: Features, reason: str) -> L2:
+    """The same where one with kinks is of no use, for a reason."""
+    if isinstance(penalty, ElasticNet):
+        raise ValueError(f"penalty is ElasticNet(...), but {reason}")
+    checked = check_penalty(penalty, X)
+    assert isinstance(checked, L2)
+    return checked
+
+
+def _check_ridge(penalty: L2 | ElasticNet, X: Features) -> L2:
+    """Strength and factor."""
     strength = nonnegative("penalty strength", penalty.strength, X)
     if strength.ndim:
         raise ValueError(
@@ -53,6 +81,27 @@ def check_penalty(penalty: Any, X: Features) -> L2:
                 f"shape is {factor.shape}."
             )
     return L2(strength, factor)
+
+
+def _check_elastic_net(penalty: ElasticNet, X: Features) -> ElasticNet | L2:
+    whole = _check_ridge(penalty, X)
+    ratio = as_floats("penalty l1_ratio", penalty.l1_ratio)
+    if ratio.ndim:
+        raise ValueError(
+            f"penalty l1_ratio must be a scalar, but its shape is {ratio.shape}. Use jax.vmap "
+            "over ratios, or factor for one a feature."
+        )
+    ratio = require(
+        ratio,
+        is_share,
+        lambda index: (
+            f"penalty l1_ratio must lie in [0, 1], but it is {float(ratio)}. 1 is the lasso, 0 "
+            "the ridge penalty."
+        ),
+    )
+    if is_known(ratio) and float(ratio) == 0:
+        return whole
+    return ElasticNet(whole.strength, ratio.astype(X.dtype), whole.factor)
 
 
 def nonnegative(name: str, x: Any, X: Features) -> jax.Array:

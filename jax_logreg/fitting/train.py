@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jax_logreg.derivatives.firth_oracle import FirthOracle
+from jax_logreg.derivatives.kinked_oracle import KinkedOracle
 from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.fitting import driver, verdict
 from jax_logreg.fitting.choose import NEWTON_LIMIT, Stage, has_cheap_hessian
@@ -21,7 +22,7 @@ from jax_logreg.solvers.newton import Newton
 # A progress report is due about this often, in seconds.
 _REPORT_EVERY = 0.5
 
-Problem = ModelOracle | FirthOracle
+Problem = ModelOracle | FirthOracle | KinkedOracle
 # (steps taken, loss, gradient norm), called between runs of the compiled loop
 Progress = Callable[[int, float, float], None]
 

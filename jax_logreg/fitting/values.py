@@ -81,6 +81,11 @@ def not_negative(x: Any) -> Any:
     return x >= 0
 
 
+def is_share(x: Any) -> Any:
+    """0 ≤ x ≤ 1."""
+    return (x >= 0) & (x <= 1)
+
+
 def is_zero(x: Any) -> Any:
     """x = 0."""
     return x == 0
@@ -106,17 +111,29 @@ def as_floats(name: str, x: Any) -> jax.Array:
     return require(array, is_finite, lambda index: _not_finite(name, x, index))
 
 
+def refuse_masked(name: str, x: Any) -> None:
+    """Refuse a masked array that hides something: NumPy would drop the mask."""
+    if isinstance(x, np.ma.MaskedArray) and np.any(np.ma.getmaskarray(x)):
+        place = ", ".join(map(str, np.argwhere(np.ma.getmaskarray(x))[0]))
+        raise ValueError(
+            f"{name}[{place}] is masked, and what a mask hides is unknown: fill it "
+            f"({name}.filled(value)), or drop the row."
+        )
+
+
 def _numpy_floats(name: str, x: Any) -> np.ndarray:
     """Numbers in NumPy, from lists, frames and whatever else NumPy reads."""
     if is_sparse(x):
         raise ValueError(f"{name} is sparse; X alone may be. Give {name} as a dense array.")
+    refuse_masked(name, x)
     try:
         x = np.asarray(x)
     except ValueError as error:
         raise ValueError(f"{name} is no rectangular table of numbers: {error}.") from None
     if x.dtype.kind == "O":
         x = _object_floats(name, x)
-    if x.dtype.kind not in "buifc":
+    # NumPy knows bfloat16 and its like by JAX only.
+    if x.dtype.kind not in "buifc" and not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(
             f"{name} must hold numbers, but its dtype is {x.dtype}. Encode text as "
             "numbers first (labels as 0, 1, … K-1)."

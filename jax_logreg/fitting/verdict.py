@@ -187,7 +187,7 @@ def _look_with_products(
     separated = jax.lax.cond(
         open_end & ~settled, lambda: oracle.recedes(step), lambda: jnp.asarray(False)
     )
-    rank = jnp.where(open_end, -1, point.theta.size)
+    rank = jnp.where(oracle.is_curved(), point.theta.size, -1)
     return _Look(Direction(step, rank, jnp.zeros_like(step)), settled, separated)
 
 

@@ -22,7 +22,7 @@ from jax_logreg.derivatives.firth_oracle import FirthOracle
 from jax_logreg.derivatives.oracle import Point
 from jax_logreg.derivatives.rows import curvature, loss_and_residual
 from jax_logreg.fitting import inputs, settings
-from jax_logreg.fitting.result import FitResult
+from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.objective.model import probability
 from jax_logreg.objective.objective import Objective, make_objective
 from jax_logreg.objective.penalties import L2, Firth
@@ -30,6 +30,13 @@ from jax_logreg.objective.sparse import SparseFeatures, dense
 
 # How many roundings of its terms a gradient may differ by, data in another dtype included.
 _ROUNDING_UNITS = 100
+_NO_THEORY = (
+    "coefficients that an L1 penalty has chosen and shrunk have no standard errors: the "
+    "curvature at its answer does not describe them. Fit and infer with penalty=L2(strength) "
+    "or without a penalty."
+)
+# A step that gains no more than this share of the loss was one for nothing.
+_AT_ROUND_OFF = 1e-14
 
 
 @dataclass(frozen=True)
@@ -135,6 +142,21 @@ class Fitted:
             return slope
         return slope.reshape(-1, *self.objective.class_shape)[:, self.others].reshape(-1)
 
+    def hessian(self) -> np.ndarray:
+        """Of Σw · F in γ, (P, P), exact: under Firth's penalty not the information."""
+        with jax.enable_x64(True):
+            total = jnp.asarray(self.num_observations)
+            H = np.asarray(_firth_hessian(self.objective, jnp.asarray(self.theta), total))
+        if self.reference is not None:
+            K = self.num_contrasts + 1
+            H = H.reshape(-1, K, len(H) // K, K)[:, self.others][:, :, :, self.others]
+        return self.num_observations * H.reshape(self.num_parameters, -1)
+
+    @property
+    def num_parameters(self) -> int:
+        """P, the length of γ."""
+        return self.design.shape[1] * self.num_contrasts
+
     @cached_property
     def _at(self) -> Point:
         with jax.enable_x64(True):
@@ -151,6 +173,12 @@ class Fitted:
         change -= change.mean(axis=1, keepdims=True)
         return replace(self, theta=(table + change).reshape(-1))
 
+    def reach(self, step: np.ndarray) -> float:
+        """How far a step of γ moves a logit, or the difference of two of a row."""
+        eta = self.design @ step.reshape(self.design.shape[1], -1)
+        eta = np.where(self.weight[:, None] > 0, np.column_stack([np.zeros(len(eta)), eta]), 0)
+        return float(np.max(np.ptp(eta, axis=1)))
+
     def contrasts(self, theta: Any) -> Any:
         """γ of a θ, (q, K − 1), or (q,): NumPy's arrays or JAX's."""
         if self.reference is None:
@@ -164,6 +192,12 @@ def _point(objective: Objective, theta: jax.Array, total: jax.Array | None) -> P
     """Value and gradient of F; with Σw, of Firth's function."""
     oracle = AnalyticOracle(objective) if total is None else FirthOracle(objective, total)
     return oracle.at(theta)
+
+
+@jax.jit
+def _firth_hessian(objective: Objective, theta: jax.Array, total: jax.Array) -> jax.Array:
+    oracle = FirthOracle(objective, total)
+    return jax.jacfwd(lambda at: oracle.at(at).gradient)(theta)
 
 
 @jax.jit
@@ -190,7 +224,7 @@ def fitted(
     """
     if np.ndim(result.status):
         raise ValueError("result holds many fits: infer from one at a time.")
-    result.raise_if_failed()
+    _refuse_unfinished(result)
     fit_intercept = settings.check_flag("fit_intercept", fit_intercept)
     firth = isinstance(penalty, Firth)
     with jax.enable_x64(True):
@@ -214,7 +248,7 @@ def fitted(
         objective = make_objective(
             table,
             labels,
-            settings.check_penalty(None if firth else penalty, table),
+            settings.check_smooth_penalty(None if firth else penalty, table, _NO_THEORY),
             sample_weight=weight,
             offset=inputs.check_offset(offset, table, labels),
             fit_intercept=fit_intercept,
@@ -227,6 +261,18 @@ def fitted(
     found = Fitted(objective, weights, theta, at, firth)
     _refuse_other_problem(found, result)
     return found
+
+
+def _refuse_unfinished(result: FitResult) -> None:
+    """A fit that ran out of digits, not of steps, is one that float64 can finish.
+
+    Raises:
+        FitError: for any other fit without an answer.
+    """
+    status = int(result.status)
+    far = not float(result.newton_decrement) ** 2 <= _AT_ROUND_OFF * abs(float(result.objective))
+    if status in (Status.SEPARATED, Status.NOT_FINITE) or (status == Status.MAX_STEPS and far):
+        result.raise_if_failed()
 
 
 def _refuse_other_problem(fit: Fitted, result: FitResult) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from jax_logreg.fitting.dependence import of_design
 from jax_logreg.fitting.result import FitError, FitResult
 from jax_logreg.inference.covariance import check_kind, covariance_root
 from jax_logreg.inference.fitted import Fitted, fitted
@@ -16,14 +17,15 @@ from jax_logreg.inference.likelihood import (
     null_log_likelihood,
     saturated_log_likelihood,
 )
+from jax_logreg.inference.newton import NEARLY, downhill, newton_step
 from jax_logreg.objective.penalties import L2, Firth
 
-# Newton steps from the given answer to the last digit (under Firth's penalty they are
-# Fisher's, and linear), and when they may end: a move of so many standard errors changes
-# nothing that is reported.
+# Newton steps from the given answer to the last digit, and when they may end: a move of so
+# many standard errors changes nothing that is reported. A step that moves no logit by one
+# proves that a minimum exists (fitting/verdict.py); half of that leaves room for round-off.
 _MOST_STEPS = 50
-_SETTLED = 1e-10
-_NEARLY = 1e-4
+_SETTLED = 1e-13
+_SETTLED_LOGIT = 0.5
 
 
 def infer(
@@ -87,7 +89,8 @@ def infer(
         fit_intercept=fit_intercept, reference=reference,
     )  # fmt: skip
     groups = None if groups is None else _check_groups(groups, start.weight)
-    names = _names(start, feature_names, class_names)
+    columns = _columns(start, feature_names)
+    names = _names(start, columns, class_names)
     fit, full = _to_the_last_digit(start)
     root = covariance_root(covariance, fit, full, groups)
     data = full if not isinstance(penalty, L2) else information(fit, penalised=False)
@@ -97,6 +100,7 @@ def infer(
         covariance_root=root,
         covariance_kind=covariance,
         rank=full.rank,
+        dependent=_dependent(fit, full, columns),
         degrees_of_freedom=float(np.sum((data.factor @ full.root) ** 2)),
         num_observations=fit.num_observations,
         log_likelihood=log_likelihood(fit),
@@ -108,20 +112,25 @@ def infer(
 
 
 def _to_the_last_digit(fit: Fitted) -> tuple[Fitted, Information]:
-    """The same fit at its optimum, and the information there."""
+    """The same fit at its optimum, and the information there.
+
+    Raises:
+        FitError: where Newton's steps find none.
+    """
     full, left = information(fit), np.inf
     for _ in range(_MOST_STEPS):
-        slope = fit.gradient()
-        step = full.solve(slope)
-        if not _SETTLED**2 < slope @ step < left / 2:  # settled, or down to round-off
+        step = newton_step(fit, full)
+        length = np.sqrt(max(-step @ fit.gradient(), 0.0))
+        if not _SETTLED < length < left / 2:  # settled, or down to round-off
             break
-        left = slope @ step
-        fit = fit.moved(-step)
+        left = length if length < NEARLY else np.inf
+        fit = downhill(fit, step)
         full = information(fit)
-    if not slope @ step <= _NEARLY**2:
+    if not (length <= NEARLY and fit.reach(step) < _SETTLED_LOGIT):
         raise FitError(
-            f"Newton's steps from the fit do not settle: the last was {np.sqrt(slope @ step):.1g} "
-            "standard errors long. Standardise the columns of X and fit with a smaller tol."
+            f"Newton's steps from the fit do not settle: the last was {length:.1g} standard "
+            "errors long. The data are separated or nearly so, or columns are too far from "
+            "zero: try diagnose_separation(X, y), and standardise the columns of X."
         )
     return fit, full
 
@@ -135,11 +144,22 @@ def _check_groups(groups: Any, weight: np.ndarray) -> np.ndarray:
     return groups
 
 
-def _names(fit: Fitted, features: Sequence[str] | None, classes: Sequence[str] | None) -> list[str]:
-    """One name an entry of γ, in its layout: "feature", or "class: feature"."""
+def _dependent(fit: Fitted, full: Information, columns: list[str]) -> list[list[str]]:
+    """By name, the sets of columns that leave parameters untold."""
+    if full.rank == fit.num_parameters:
+        return []
+    return [[columns[j] for j in some] for some in of_design(fit.objective)]
+
+
+def _columns(fit: Fitted, features: Sequence[str] | None) -> list[str]:
+    """The names of the design's columns."""
     p = fit.objective.X.shape[1]
     columns = _check_names("feature_names", features, p, [f"x{j}" for j in range(p)])
-    columns += ["intercept"] if fit.objective.fit_intercept else []
+    return columns + (["intercept"] if fit.objective.fit_intercept else [])
+
+
+def _names(fit: Fitted, columns: list[str], classes: Sequence[str] | None) -> list[str]:
+    """One name an entry of γ, in its layout: "feature", or "class: feature"."""
     if fit.reference is None:
         return columns
     (K,) = fit.objective.class_shape

@@ -1,7 +1,7 @@
 """What is known about the estimates: their spread, tests of them, and the fit as a whole."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,6 +10,9 @@ from scipy.special import gammaincc, ndtr, ndtri
 from jax_logreg.inference.fitted import Fitted
 from jax_logreg.inference.information import Information, triangle
 from jax_logreg.inference.summary import summarise
+
+if TYPE_CHECKING:
+    import pandas
 
 
 class ChiSquaredTest(NamedTuple):
@@ -60,6 +63,8 @@ class Inference:
             tell all parameters.
         covariance_kind: "observed" and so on.
         rank: how many combinations of parameters the data tell.
+        dependent: sets of columns that depend on one another, by name, for each combination
+            that the data do not tell; a column of zeros is a set of its own.
         degrees_of_freedom: of the fit; less than P under a penalty.
         num_observations: Σw.
         log_likelihood: at the optimum, without the penalty.
@@ -74,6 +79,7 @@ class Inference:
     covariance_root: np.ndarray = field(repr=False)
     covariance_kind: str
     rank: int
+    dependent: list[list[str]]
     degrees_of_freedom: float
     num_observations: float
     log_likelihood: float
@@ -231,6 +237,21 @@ class Inference:
             for i, name in enumerate(self.names)
         ]
 
+    def to_dataframe(self, level: float = 0.95) -> "pandas.DataFrame":
+        """The records of ``as_dict`` as a pandas table, one row a parameter, by name.
+
+        Raises:
+            ImportError: where pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError(
+                "to_dataframe needs pandas: pip install pandas. as_dict() gives the same records "
+                "without it."
+            ) from error
+        return pandas.DataFrame(self.as_dict(level)).set_index("name")
+
     def statistics(self) -> dict[str, float]:
         """The fit as a whole, in plain Python numbers."""
         wanted = (
@@ -242,4 +263,4 @@ class Inference:
     def summary(self, level: float = 0.95) -> str:
         """The table that statisticians know, at most 80 columns wide."""
         kind = f"{self.covariance_kind} covariance"
-        return summarise(self.as_dict(level), self.statistics(), kind, level)
+        return summarise(self.as_dict(level), self.statistics(), kind, level, self.dependent)

@@ -13,14 +13,15 @@ secants find each end. Source: Venzon & Moolgavkar (1988), Applied Statistics 37
 import numpy as np
 from scipy.special import ndtri
 
+from jax_logreg.fitting.result import FitError
 from jax_logreg.inference.fitted import Fitted
-from jax_logreg.inference.inference import Inference, check_level
-from jax_logreg.inference.information import information, triangle
+from jax_logreg.inference.inference import ChiSquaredTest, Inference, check_level, chi_squared
+from jax_logreg.inference.information import information
+from jax_logreg.inference.newton import curvature_factor, settle_others, solve_among
 
 _CLOSE = 1e-9
 _SECANTS = 60
 _STEPS = 100
-_HALVINGS = 40
 # An end this many standard errors away is none: the likelihood has a flat tail.
 _FURTHEST = 1e3
 
@@ -44,12 +45,52 @@ def profile_interval(
     [[-0.3..., 2.3...]]
     """
     check_level(level)
-    names = inference.names if parameters is None else parameters
+    goal = -float(ndtri((1 - level) / 2))
+    rows = _rows(inference, inference.names if parameters is None else parameters)
+    return np.array([[_end(inference, j, -goal), _end(inference, j, goal)] for j in rows])
+
+
+def profile_test(inference: Inference, parameters: list[str]) -> ChiSquaredTest:
+    r"""Whether some parameters are zero, by the likelihood of the best fit that has them there.
+
+    .. math:: 2\,(\ell(\hat\gamma) - \max_{\gamma_j = 0} \ell(\gamma)) \sim \chi^2
+
+    Under Firth's penalty ℓ is the penalised likelihood of the full model on both sides, as
+    Heinze & Schemper (2002) have it: the columns stay in its information.
+
+    Args:
+        inference: what ``infer`` returned; its kind of covariance does not matter here.
+        parameters: names.
+
+    Raises:
+        ValueError: for a name that is none of the parameters, one that the data do not tell,
+            or under ``L2``, whose shrinkage has no such distribution.
+
+    >>> import jax_logreg as lr
+    >>> X, y = np.arange(6.0).reshape(-1, 1), np.array([0.0, 1, 0, 0, 1, 1])
+    >>> found = lr.infer(lr.fit(X, y, penalty=lr.Firth()), X, y, penalty=lr.Firth())
+    >>> round(profile_test(found, ["x0"]).p_value, 3)
+    0.311
+    """
+    if inference.fit.is_penalised and not inference.fit.firth:
+        raise ValueError("a likelihood ratio needs a fit without penalty=L2: use wald_test.")
+    held = np.unique(_rows(inference, parameters))
+    if not len(held):
+        raise ValueError("parameters is empty: name at least one.")
+    told = inference.information.is_estimable[held]
+    if not np.all(told):
+        name = inference.names[held[int(np.argmin(told))]]
+        raise ValueError(f"{name} cannot be estimated: columns of X depend on one another.")
+    change = np.zeros(len(inference.names))
+    change[held] = -inference.estimate[held]
+    fit = _restricted(inference, inference.fit, held, change)
+    return chi_squared(max(2 * (fit.value() - inference.fit.value()), 0.0), len(held))
+
+
+def _rows(inference: Inference, names: list[str]) -> list[int]:
     if unknown := [name for name in names if name not in inference.names]:
         raise ValueError(f"parameters holds {unknown}, but the names are {inference.names}.")
-    goal = -float(ndtri((1 - level) / 2))
-    rows = [inference.names.index(name) for name in names]
-    return np.array([[_end(inference, j, -goal), _end(inference, j, goal)] for j in rows])
+    return [inference.names.index(name) for name in names]
 
 
 def _end(inference: Inference, j: int, goal: float) -> float:
@@ -63,7 +104,8 @@ def _end(inference: Inference, j: int, goal: float) -> float:
     high, high_root = np.inf, np.inf
     fit, at, distance = inference.fit, 0.0, abs(goal)
     for _ in range(_SECANTS):
-        fit = _restricted(fit, j, sign * (distance - at) * error)
+        change = sign * (distance - at) * error * np.eye(len(inference.names))[j]
+        fit = _restricted(inference, fit, np.array([j]), change)
         at = distance
         root = np.sqrt(max(2 * (fit.value() - best), 0.0))
         if abs(root - abs(goal)) <= _CLOSE * abs(goal):
@@ -87,41 +129,20 @@ def _next(low: float, low_root: float, high: float, high_root: float, goal: floa
     return low + min(max(share, 0.02), 0.98) * (high - low)
 
 
-def _restricted(fit: Fitted, j: int, change: float) -> Fitted:
-    """The best fit whose γ_j has moved by so much, by Newton's steps in the others."""
-    unit = np.eye(fit.design.shape[1] * fit.num_contrasts)[j]
-    others = np.flatnonzero(unit == 0)
-    full = information(fit)
+def _restricted(inference: Inference, fit: Fitted, held: np.ndarray, change: np.ndarray) -> Fitted:
+    """The best fit whose γ has moved by so much where it is held.
+
+    Raises:
+        FitError: where Newton's steps do not settle.
+    """
+    full = curvature_factor(fit, information(fit))
+    others = np.setdiff1d(np.arange(len(change)), held)
     # To first order the others follow.
-    follow = _solve(full.factor, others, -full.factor.T @ (full.factor @ unit) * change)
-    fit = fit.moved(unit * change + follow)
-    for _ in range(_STEPS):
-        slope = fit.gradient()
-        step = _solve(information(fit).factor, others, -slope)
-        if -slope @ step <= _CLOSE**2:
-            break
-        fit = _downhill(fit, step)
-    return fit
-
-
-def _solve(factor: np.ndarray, others: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(RᵀR)⁻¹ · right among some parameters, zero for the rest."""
-    length = np.linalg.norm(factor, axis=0)[others]
-    length = np.where(length > 0, length, 1)  # lstsq would cut small columns off
-    R = triangle(factor[:, others] / length)
-    step = np.zeros(len(right))
-    if len(others):
-        half = np.linalg.lstsq(R.T, right[others] / length, rcond=None)[0]
-        step[others] = np.linalg.lstsq(R, half, rcond=None)[0] / length
-    return step
-
-
-def _downhill(fit: Fitted, step: np.ndarray) -> Fitted:
-    """The step, halved until it does not climb."""
-    before = fit.value()
-    for _ in range(_HALVINGS):
-        moved = fit.moved(step)
-        if moved.value() <= before + 1e-12 * abs(before):
-            return moved
-        step = step / 2
+    follow = solve_among(full, others, -full.T @ (full @ change))
+    fit, settled = settle_others(fit.moved(change + follow), held, _STEPS, _CLOSE)
+    if not settled:
+        raise FitError(
+            f"the best fit with {', '.join(inference.names[j] for j in held)} held was not found "
+            f"in {_STEPS} steps. Standardise the columns of X."
+        )
     return fit

@@ -36,6 +36,10 @@ Kind = Literal["none", "quasi", "complete"]
 
 # A step of this many that settles proves that nothing recedes; the screen costs no more.
 _SCREEN_STEPS = 30
+_L2_HOLDS_THE_SAME = (
+    "separation is screened by Newton's method, which needs a smooth penalty. L2(strength, "
+    "factor) holds the same coefficients: ask with that."
+)
 _TOLD = 0.5
 # Below this share of the largest entry a coefficient of the direction is round-off.
 _ROUND_OFF = 1e-9
@@ -119,14 +123,22 @@ def diagnose_separation(
             raise ValueError("X is sparse: give X.toarray(), or fewer columns.")
         labels = inputs.check_labels(y, X.shape[0], num_classes).astype(float)
         weight = inputs.check_weight(sample_weight, X)
-        held = np.asarray(settings.check_penalty(penalty, X).curvature(X[0]) > 0)
+        penalty = settings.check_smooth_penalty(penalty, X, _L2_HOLDS_THE_SAME)
+        held = np.asarray(penalty.curvature(X[0]) > 0)
         table, Y = np.asarray(X, float), np.asarray(labels)
     counted = np.ones(len(Y), bool) if weight is None else np.asarray(weight) > 0
     if _settles(table, Y, penalty, counted, fit_intercept):
         return _nothing(table, Y)
-    Z = np.column_stack([table, np.ones(len(Y))]) if fit_intercept else table
-    free = np.append(~held, [True] * fit_intercept)
-    return _solve(Z, Y, counted, free, fit_intercept)
+    return separate(table, Y, counted, held, fit_intercept)
+
+
+def separate(
+    X: np.ndarray, Y: np.ndarray, counted: np.ndarray, held: np.ndarray, fit_intercept: bool
+) -> Separation:
+    """The programme alone, for data that are checked and known to be hard to fit: labels (n,)
+    or probabilities (n, K), rows that have weight, (n,), columns that a penalty holds, (p,)."""
+    Z = np.column_stack([X, np.ones(len(Y))]) if fit_intercept else X
+    return _solve(Z, Y, counted, np.append(~held, [True] * fit_intercept), fit_intercept)
 
 
 def _settles(

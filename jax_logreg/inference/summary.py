@@ -6,6 +6,7 @@ from typing import Any
 
 WIDTH = 80
 _NAME = 22
+_MOST_NOTES = 5
 
 
 def summarise(
@@ -13,6 +14,7 @@ def summarise(
     statistics: Mapping[str, float],
     kind: str,
     level: float,
+    dependent: Sequence[Sequence[str]],
 ) -> str:
     """At most 80 columns wide; a name that is too long is cut in the middle."""
     rule, double = "-" * WIDTH, "=" * WIDTH
@@ -25,9 +27,21 @@ def summarise(
     lines += [_line(parameter) for parameter in parameters]
     lines.append(double)
     if any(parameter["z"] != parameter["z"] for parameter in parameters):
-        note = "nan: the data do not tell this parameter, for columns of X depend on one another."
-        lines += textwrap.wrap(note, WIDTH)
+        lines += _why_nan(dependent)
     return "\n".join(lines)
+
+
+def _why_nan(dependent: Sequence[Sequence[str]]) -> list[str]:
+    notes = ["nan: the data do not tell this parameter, for columns of X depend on one another."]
+    for names in dependent[:_MOST_NOTES]:
+        notes.append(
+            f"{', '.join(names[:-1])} and {names[-1]} depend on one another."
+            if len(names) > 1
+            else f"{names[0]} is zero in every row that counts."
+        )
+    if len(dependent) > _MOST_NOTES:
+        notes.append(f"… and {len(dependent) - _MOST_NOTES} more such sets.")
+    return [line for note in notes for line in textwrap.wrap(note, WIDTH)]
 
 
 def _statistics(statistics: Mapping[str, float], kind: str) -> list[str]:

@@ -153,7 +153,13 @@ def encode_features(source: Source, encoding: Encoding) -> Iterator[np.ndarray]:
         ValueError: for a missing column, now; for a missing value or an unknown category,
             naming its place, when it is read.
     """
-    check_present(source, encoding.names, "feature")
+    columns = set(source.columns)
+    lacking = [name for name in encoding.names if name not in columns]
+    if lacking:
+        raise ValueError(
+            f"{source.name} lacks {len(lacking)} of the model's {len(encoding.names)} columns: "
+            f"{listed(lacking)}. Its columns: {listed(source.columns)}."
+        )
     return _encoded(source, encoding)
 
 

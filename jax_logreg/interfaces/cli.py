@@ -1,7 +1,6 @@
-"""The command line: ``jax-logreg fit`` and ``jax-logreg check``."""
+"""The command line: ``jax-logreg fit``, ``check``, ``predict``, ``info`` and ``export``."""
 
 import argparse
-import math
 import os
 import sys
 from collections.abc import Sequence
@@ -11,10 +10,12 @@ from typing import Any
 import jax
 
 from jax_logreg.interfaces import check_command, fit_command
-from jax_logreg.interfaces.assemble import MISSING_POLICIES
+from jax_logreg.interfaces.info_command import add_export, add_info
 from jax_logreg.interfaces.main_job import Settings
-from jax_logreg.interfaces.readers import EMBEDDED
-from jax_logreg.interfaces.sources import MAX_BYTES
+from jax_logreg.interfaces.number_options import count, nonnegative, positive
+from jax_logreg.interfaces.predict_command import add_predict
+from jax_logreg.interfaces.table_options import add_table
+from jax_logreg.interfaces.version import __version__
 
 
 def run_process() -> int:
@@ -49,7 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options)
+        status = options.run(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         print(f"jax-logreg: error: {error}", file=sys.stderr)
         return 2
@@ -63,9 +69,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="jax-logreg",
         description="Sigmoid and softmax regression, every derivative proved against autodiff.",
     )
+    parser.add_argument("--version", action="version", version=f"jax-logreg {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_fit(commands)
     _add_check(commands)
+    add_predict(commands)
+    add_info(commands)
+    add_export(commands)
     return parser
 
 
@@ -78,10 +88,10 @@ def _add_fit(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     fit.set_defaults(run=fit_command.run_fit)
-    _add_table(fit)
+    add_table(fit)
     fit.add_argument(
         "--l2",
-        type=_nonnegative,
+        type=nonnegative,
         default=Settings.l2,
         metavar="S",
         help="strength of the L2 penalty on the mean loss (default %(default)s)",
@@ -95,17 +105,17 @@ def _add_fit(commands: Any) -> None:
     fit.add_argument("--dtype", choices=["float64", "float32"], default="float64")
     fit.add_argument(
         "--tol",
-        type=_positive,
+        type=positive,
         metavar="T",
         help="bound on the largest gradient entry (default 1e-8, 1e-5 in float32)",
     )
     fit.add_argument(
-        "--max-steps", type=_count, metavar="N", help="for every solver (default: its own)"
+        "--max-steps", type=count, metavar="N", help="for every solver (default: its own)"
     )
     fit.add_argument("--no-intercept", action="store_true", help="fit no intercept")
     fit.add_argument("--no-standardize", action="store_true", help="take columns as they are")
     fit.add_argument(
-        "--seed", type=_count, default=0, metavar="N", help="of the audit's random point"
+        "--seed", type=count, default=0, metavar="N", help="of the audit's random point"
     )
     fit.add_argument("--plot", metavar="FILE.png", help="draw the training (png, pdf, svg)")
     fit.add_argument(
@@ -116,41 +126,8 @@ def _add_fit(commands: Any) -> None:
         metavar="FILE.png",
         help="draw intervals, ROC, calibration and influence as well",
     )
+    fit.add_argument("--save", metavar="MODEL", help="keep the best solver's model in a file")
     fit.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def _add_table(fit: argparse.ArgumentParser) -> None:
-    fit.add_argument("file", nargs="?", metavar="FILE", help="a table: see the formats below")
-    fit.add_argument("--target", metavar="NAME", help="the file's column of classes")
-    fit.add_argument("--data", choices=list(EMBEDDED), help="a data set that ships inside")
-    fit.add_argument(
-        "--missing",
-        choices=MISSING_POLICIES,
-        default="refuse",
-        help="rows with missing values: refuse the file (default), drop them, or fill "
-        "numbers with the mean of their column",
-    )
-    fit.add_argument(
-        "--categorical",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="one-hot encode this column, its first category being the reference; may be "
-        'repeated; "auto" takes every column that is not numbers',
-    )
-    fit.add_argument(
-        "--drop", action="append", default=[], metavar="NAME", help="ignore this column; as often"
-    )
-    fit.add_argument(
-        "--delimiter", metavar="C", help='of a CSV file (default: by its header); "tab" is one'
-    )
-    fit.add_argument(
-        "--max-gib",
-        type=_positive,
-        default=MAX_BYTES / 2**30,
-        metavar="G",
-        help="largest table in memory (default %(default)g GiB)",
-    )
 
 
 def _add_check(commands: Any) -> None:
@@ -163,32 +140,8 @@ def _add_check(commands: Any) -> None:
     )
     check.set_defaults(run=check_command.run_check)
     check.add_argument("file", nargs="?", metavar="FILE.py", help="a file of formulas; it is run")
-    check.add_argument("--seed", type=_count, default=0, metavar="N", help="of the points")
+    check.add_argument("--seed", type=count, default=0, metavar="N", help="of the points")
     check.add_argument(
         "--plot", metavar="FILE.png", help="draw differences and errors (png, pdf, svg)"
     )
     check.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def _number(text: str, least: float, allow_least: bool, kind: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if math.isfinite(value) and (value > least or (allow_least and value == least)):
-        return value
-    raise argparse.ArgumentTypeError(f"must be a {kind}, but it is {text!r}")
-
-
-def _nonnegative(text: str) -> float:
-    return _number(text, 0, True, "number of at least 0")
-
-
-def _positive(text: str) -> float:
-    return _number(text, 0, False, "number above 0")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number, but it is {text!r}")
-    return int(text)

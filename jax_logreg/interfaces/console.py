@@ -1,4 +1,4 @@
-"""What the command line prints, in 80 columns. The one file that imports rich."""
+"""What the command line prints, in 80 columns."""
 
 import math
 from contextlib import AbstractContextManager, nullcontext
@@ -9,6 +9,7 @@ import numpy as np
 from jax_logreg.audit.compare import Comparison
 from jax_logreg.fitting.result import Status as FitStatus
 from jax_logreg.inference.inference import Inference
+from jax_logreg.interfaces.coefficient_table import coefficient_tables
 from jax_logreg.interfaces.json_text import as_json
 from jax_logreg.interfaces.main_job import Job, Report, Training
 
@@ -31,10 +32,6 @@ _OPTIONS = {
     FitStatus.STALLED: "--dtype float64, --tol T",
     FitStatus.LOOSE: "--tol T, --l2 S",
 }
-
-# Beyond this many features the table shows the largest; --json has them all.
-_SHOWN_FEATURES = 40
-_CLASSES_A_TABLE = 5
 
 
 def require_rich() -> None:
@@ -144,35 +141,17 @@ def _print_messages(console: "Console", job: Job) -> None:
 
 
 def _coefficient_tables(job: Job) -> list["Table"]:
-    """One table, or several side by side in thought where the classes are many."""
-    names = job.table.class_names
+    best, names = job.trainings[job.best], job.table.class_names
     headings = names if len(names) > 2 else [f"of {names[1]}"]
-    columns = range(0, len(headings), _CLASSES_A_TABLE)
-    return [_coefficient_table(job, headings, slice(c, c + _CLASSES_A_TABLE)) for c in columns]
-
-
-def _coefficient_table(job: Job, headings: list[str], classes: slice) -> "Table":
-    best = job.trainings[job.best]
     note = "" if best.result.converged else f" ({best.status.name.lower()}: no answer)"
-    coef = np.asarray(best.result.coef).reshape(len(job.scale), -1)
-    intercept = np.atleast_1d(best.result.intercept)[classes]
     unit = "per standard deviation" if job.settings.standardize else "per unit"
-    table = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, padding=0, title_justify="left",
-        title=f"Coefficients of {best.solver}, log-odds {unit}{note}", min_width=60,
-    )  # fmt: skip
-    table.add_column("feature", overflow="fold")
-    for heading in headings[classes]:
-        table.add_column(heading, justify="right", overflow="fold")
-    order = np.argsort(-np.abs(coef).max(axis=1), kind="stable")
-    shown = np.sort(order[:_SHOWN_FEATURES])
-    for j in shown:
-        table.add_row(job.table.feature_names[j], *(f"{x:.4f}" for x in coef[j, classes]))
-    if len(shown) < len(coef):
-        table.add_row(f"… and {len(coef) - len(shown)} smaller ones (--json has all)")
-    if job.settings.fit_intercept:
-        table.add_row("(intercept)", *(f"{x:.4f}" for x in intercept))
-    return table
+    return coefficient_tables(
+        f"Coefficients of {best.solver}, log-odds {unit}{note}",
+        job.table.feature_names,
+        headings,
+        np.asarray(best.result.coef).reshape(len(job.scale), -1),
+        np.atleast_1d(best.result.intercept) if job.settings.fit_intercept else None,
+    )
 
 
 def _print_inference(console: "Console", job: Job) -> None:

@@ -6,12 +6,15 @@ import sys
 import numpy as np
 
 from jax_logreg.inference.inference import Inference
+from jax_logreg.interfaces.atomic_file import check_can_write
 from jax_logreg.interfaces.console import Progress, job_as_json, print_job, require_rich
-from jax_logreg.interfaces.main_job import Settings, run_main_job
+from jax_logreg.interfaces.job_model import model_of_job
+from jax_logreg.interfaces.main_job import Job, Settings, run_main_job
+from jax_logreg.interfaces.model_files import save
 from jax_logreg.interfaces.plots import check_plot_path, plot_inference, plot_training
-from jax_logreg.interfaces.readers import load_embedded, read_table
 from jax_logreg.interfaces.sources import plain
-from jax_logreg.interfaces.table import Table, densified
+from jax_logreg.interfaces.table import Table
+from jax_logreg.interfaces.table_options import table_of
 
 SUMMARY = """\
 Train by gradient descent, Optax Adam, Optax L-BFGS and Newton, then hold every
@@ -34,14 +37,12 @@ examples:
   jax-logreg fit my.csv --target outcome --categorical auto --missing mean
   jax-logreg fit my.npy --target -1            labels in the last column
   jax-logreg fit --inference                   standard errors, tests, intervals
+  jax-logreg fit --save my.model               keep the model, for predict
   jax-logreg fit --json | python -m json.tool  for machines
 
 exit status: 0 when a solver converged and every derivative agrees with
 autodiff, 1 when not, 2 for bad input.
 """
-
-# Options that say how to read a file.
-_FILE_OPTIONS = ("target", "missing", "categorical", "drop", "delimiter")
 
 
 def run_fit(options: argparse.Namespace) -> int:
@@ -61,7 +62,9 @@ def run_fit(options: argparse.Namespace) -> int:
         require_rich()
     plot = None if options.plot is None else check_plot_path(options.plot)
     second = options.inference_plot and check_plot_path(options.inference_plot)
-    table = _table(options)
+    if options.save is not None:
+        check_can_write(options.save)
+    table = table_of(options)
     _tell_encoding(table)
     settings = Settings(
         l2=options.l2,
@@ -88,33 +91,17 @@ def run_fit(options: argparse.Namespace) -> int:
     if second is not None and isinstance(job.inference, Inference):
         plot_inference(job.inference, second)
         print(f"wrote {second}", file=sys.stderr)
+    if options.save is not None:
+        _save(job, options.save)
     return 0 if job.sound else 1
 
 
-def _table(options: argparse.Namespace) -> Table:
-    if options.file is None:
-        given = [
-            name for name in _FILE_OPTIONS if getattr(options, name) not in (None, [], "refuse")
-        ]
-        if given:
-            raise ValueError(
-                f"--{given[0]} goes with a file: jax-logreg fit FILE --{given[0]} …, not with "
-                "a data set that ships inside."
-            )
-        return load_embedded(options.data or "breast-cancer")
-    if options.data is not None:
-        raise ValueError(f"give either a file or --data, not both ({options.file!r}).")
-    max_bytes = int(options.max_gib * 2**30)
-    table = read_table(
-        options.file,
-        options.target,
-        missing=options.missing,
-        categorical="auto" if options.categorical == ["auto"] else options.categorical,
-        drop=options.drop,
-        delimiter="\t" if options.delimiter == "tab" else options.delimiter,
-        max_bytes=max_bytes,
-    )
-    return densified(table, max_bytes)
+def _save(job: Job, path: str) -> None:
+    if not job.sound:
+        print("no model saved: no solver converged, or a derivative is wrong", file=sys.stderr)
+        return
+    save(model_of_job(job), path)
+    print(f"wrote {path}", file=sys.stderr)
 
 
 def _tell_encoding(table: Table) -> None:

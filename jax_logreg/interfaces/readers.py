@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from jax_logreg.interfaces.assemble import (
 from jax_logreg.interfaces.csv_source import CsvSource
 from jax_logreg.interfaces.encoding import Encoding
 from jax_logreg.interfaces.numpy_source import LABELS, open_npy, open_npz
-from jax_logreg.interfaces.parquet_source import ParquetSource
+from jax_logreg.interfaces.parquet import ParquetSource
 from jax_logreg.interfaces.sources import MAX_BYTES, Source, plain, regular_file
 from jax_logreg.interfaces.svmlight import read_svmlight, svmlight_features
 from jax_logreg.interfaces.table import Table
@@ -29,6 +30,18 @@ EMBEDDED = {
 _CSV = (".csv", ".tsv", ".txt")
 _SVMLIGHT = (".svmlight", ".libsvm", ".svm")
 SUFFIXES = (*_CSV, ".parquet", ".npy", ".npz", *_SVMLIGHT)
+
+
+class Features(NamedTuple):
+    """The rows of a file as features for a model.
+
+    Attributes:
+        unused: columns of the file that the model does not know, in the file's order.
+        chunks: arrays of float64, (some rows, p).
+    """
+
+    unused: list[str]
+    chunks: Iterator[np.ndarray]
 
 
 def load_embedded(name: str) -> Table:
@@ -115,10 +128,10 @@ def read_features(
     *,
     delimiter: str | None = None,
     max_bytes: int = MAX_BYTES,
-) -> Iterator[np.ndarray]:
+) -> Features:
     """The features of a file's rows for a model, chunk by chunk, in bounded memory.
 
-    Columns are found by name, in any order, and others than the model's are ignored. A
+    Columns are found by name, in any order, and others than the model's are not used. A
     .npy, and an .npz without feature_names, has the model's columns and no others, in
     their order.
 
@@ -128,9 +141,6 @@ def read_features(
         delimiter: as for :func:`read_table`.
         max_bytes: bound on what is unpacked of the file at a time.
 
-    Returns:
-        Arrays of float64, (some rows, p).
-
     Raises:
         ValueError: naming the file, the row, the column, and what to do: at once where
             the columns do not fit, else when the row is read.
@@ -138,9 +148,11 @@ def read_features(
     """
     path, suffix = _file(path)
     if suffix in _SVMLIGHT:
-        return svmlight_features(path, encoding)
+        return Features([], svmlight_features(path, encoding))
     source = _source(path, suffix, delimiter, encoding.names, encoding.names, max_bytes)
-    return encode_features(source, encoding)
+    known = set(encoding.names)
+    unused = [name for name in source.columns if name not in known]
+    return Features(unused, encode_features(source, encoding))
 
 
 def _named(table: Table, path: Path) -> Table:

@@ -43,6 +43,47 @@ class L2:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
+class ElasticNet:
+    r"""Lasso and ridge together: it sets coefficients to zero, exactly.
+
+    .. math::
+        P(\beta) = \text{strength}\sum_j f_j\sum_k\Big(\text{l1\_ratio}\,|\beta_{jk}|
+        + \tfrac12(1-\text{l1\_ratio})\,\beta_{jk}^2\Big).
+
+    The strength multiplies the *mean* loss, as in ``L2``. Every coefficient of softmax
+    counts for itself. Source: Zou & Hastie (2005), J. R. Statist. Soc. B 67.
+
+    Attributes:
+        strength: scalar ≥ 0.
+        l1_ratio: scalar in [0, 1]: 1 is the lasso, 0 is ``L2``.
+        factor: f, (p,), ≥ 0; one factor a feature, ones if absent.
+
+    >>> ElasticNet(0.5).value(jnp.array([1.0, -2.0])).item()
+    1.5
+    >>> ElasticNet(0.5, l1_ratio=0.0).value(jnp.array([1.0, -2.0])).item()
+    1.25
+    """
+
+    strength: ArrayLike
+    l1_ratio: ArrayLike = 1.0
+    factor: ArrayLike | None = None
+
+    def smooth(self) -> L2:
+        """The ridge part."""
+        return L2(jnp.asarray(self.strength) * (1 - jnp.asarray(self.l1_ratio)), self.factor)
+
+    def kinks(self, coef: jax.Array) -> jax.Array:
+        """strength · l1_ratio · factor for every coefficient: the slope of P beside zero."""
+        strength = jnp.asarray(self.strength) * jnp.asarray(self.l1_ratio)
+        return L2(strength, self.factor).curvature(coef)
+
+    def value(self, coef: jax.Array) -> jax.Array:
+        """P(β), a scalar, for coefficients (p,) or (p, K)."""
+        return self.smooth().value(coef) + jnp.sum(self.kinks(coef) * jnp.abs(coef))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
 class Firth:
     r"""Jeffreys' prior: half the log-determinant of the information joins the log-likelihood.
 

@@ -6,6 +6,7 @@ All costs of a fit are here: :math:`X\beta` forward, :math:`X^\top r` backward, 
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jax_logreg.objective.sparse import SparseFeatures
@@ -17,6 +18,9 @@ _BLOCK_ENTRIES = 2**18
 _FEWEST_ROWS = 1024
 # Narrower tables gain nothing from a transposed copy.
 _COPY_FROM = 64
+# Tables so narrow and short have their products of two columns spelt out.
+_FEW_COLUMNS = 16
+_FEW_PAIRS = 2**18
 
 
 def precision() -> lax.Precision | None:
@@ -60,6 +64,13 @@ def _number_of_blocks(n: int) -> int:
     return next((b for b in range(64, 7, -1) if n >= _FEWEST_ROWS * 8 and n % b == 0), 1)
 
 
+def take_columns(X: Features, which: jax.Array) -> jax.Array:
+    """Columns ``which``, (m,), of X, spelt out, (n, m)."""
+    if isinstance(X, SparseFeatures):
+        return X.times((jnp.arange(X.shape[1])[:, None] == which).astype(X.dtype))
+    return X[:, which]
+
+
 def column_squares(X: Features, weight: jax.Array) -> jax.Array:
     """The diagonal of Xᵀ diag(weight) X, (p,) or (p, K), for weights (n,) or (n, K)."""
     if isinstance(X, SparseFeatures):
@@ -88,6 +99,8 @@ def gram(X: jax.Array, weight: jax.Array, dtype: jax.typing.DTypeLike | None = N
             third of float64.
     """
     dtype = X.dtype if dtype is None else jnp.dtype(dtype)
+    if X.shape[1] <= _FEW_COLUMNS and X.shape[0] * X.shape[1] ** 2 <= _FEW_PAIRS:
+        return _gram_by_pairs(X, weight).astype(dtype)
     rows = max(_FEWEST_ROWS, _BLOCK_ENTRIES // X.shape[1])
     whole = X.shape[0] // rows
 
@@ -108,6 +121,16 @@ def gram(X: jax.Array, weight: jax.Array, dtype: jax.typing.DTypeLike | None = N
     if whole < 2:
         return at_once(X, weight)
     return lax.platform_dependent(X, weight, cpu=by_blocks, default=at_once)
+
+
+def _gram_by_pairs(X: jax.Array, weight: jax.Array) -> jax.Array:
+    """Each entry is one weighted sum of a product of two columns, which no weight changes:
+    for a batch of weights over one X all entries are one matrix product."""
+    left, right = np.triu_indices(X.shape[1])
+    entries = jnp.matmul(weight, X[:, left] * X[:, right], precision=precision())
+    which = np.zeros((X.shape[1],) * 2, int)
+    which[left, right] = which[right, left] = np.arange(len(left))
+    return entries[which]
 
 
 def _block_gram(X: jax.Array, weight: jax.Array, dtype: jnp.dtype) -> jax.Array:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.oracle import Oracle, Point
 
@@ -29,7 +30,7 @@ class State(NamedTuple):
     memory: Any = ()
 
 
-def steeper_than(left: float) -> Callable[[State], jax.Array]:
+def steeper_than(left: ArrayLike) -> Callable[[State], jax.Array]:
     """Whether some entry of the gradient is larger."""
     return lambda state: jnp.max(jnp.abs(state.point.gradient)) > left
 

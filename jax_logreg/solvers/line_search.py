@@ -28,11 +28,19 @@ class Search(NamedTuple):
 
 
 def move(
-    oracle: Oracle, point: Point, direction: jax.Array, first_step: jax.Array, **conditions: float
+    oracle: Oracle,
+    point: Point,
+    direction: jax.Array,
+    first_step: jax.Array,
+    slope: jax.Array | None = None,
+    **conditions: float,
 ) -> tuple[Point, Search]:
-    """The point that a search along a direction accepts; ``conditions`` as in ``search``."""
+    """The point that a search along a direction accepts; ``conditions`` as in ``search``.
+
+    The slope is that of the gradient, unless a model that knows more foresees another.
+    """
     line: Line = oracle.along(point, direction)
-    slope = jnp.vdot(point.gradient, direction)
+    slope = jnp.vdot(point.gradient, direction) if slope is None else slope
     found = search(line.at, point.value, slope, first_step, **conditions)  # type: ignore[arg-type]
     return line.point(found.step, found.trial), found
 

@@ -14,6 +14,7 @@ from jax_logreg import (
     Newton,
     NewtonCG,
     Optax,
+    ProximalNewton,
     Solver,
     fit,
 )
@@ -34,6 +35,7 @@ SOLVERS = {
     "row space": RowSpace(),
     "minibatch": Minibatch(optax.sgd(0.5), N, jax.random.key(0)),
     "newton": Newton(),
+    "proximal newton": ProximalNewton(),
 }
 
 

@@ -4,28 +4,9 @@
 An input that breaks the reader is left in the working directory as ``crash-…``.
 """
 
-import io
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
-
-# Between the arrays of an .npz, which is zipped afresh so that its checksums agree.
-_SEAM = b"\n--\n"
-_ARRAYS = ("X.npy", "y.npy", "feature_names.npy")
-
-
-def _joined(content: bytes) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return _SEAM.join(archive.read(name) for name in _ARRAYS if name in archive.namelist())
-
-
-def _zipped(content: bytes) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name, member in zip(_ARRAYS, content.split(_SEAM), strict=False):
-            archive.writestr(name, member)
-    return stream.getvalue()
 
 
 def _escaped(word: bytes) -> str:
@@ -39,17 +20,17 @@ def main() -> None:
         from tests.fuzz.targets import READERS, TOKENS, check
 
     name, arguments = sys.argv[1], sys.argv[2:]
-    reader, is_npz = READERS[name], name == "npz"
+    reader = READERS[name]
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     corpus, words = folder / "corpus", folder / "words"
     corpus.mkdir()
     for index, seed in enumerate(reader.seeds):
-        (corpus / f"{index}").write_bytes(b"\0" + (_joined(seed) if is_npz else seed))
+        (corpus / f"{index}").write_bytes(b"\0" + reader.opened(seed))
     words.write_text("".join(f'"{_escaped(word)}"\n' for word in TOKENS))
 
     def run(data: bytes) -> None:
         """The first byte chooses the options."""
-        content = _zipped(data[1:]) if is_npz else data[1:]
+        content = reader.sealed(data[1:])
         check(reader, content, reader.options[sum(data[:1]) % len(reader.options)], folder)
 
     program = [sys.argv[0], f"-dict={words}", "-max_len=2000", "-rss_limit_mb=4096", str(corpus)]

@@ -1,5 +1,9 @@
 """What the fuzzers feed the readers, and what must hold of whatever comes out."""
 
+import contextlib
+import hashlib
+import struct
+import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from io import BytesIO
@@ -8,7 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jax_logreg.interfaces.encoding import Encoding
+from jax_logreg.interfaces import model_files
+from jax_logreg.interfaces.encoding import Column, Encoding
+from jax_logreg.interfaces.model import Model
+from jax_logreg.interfaces.model_json import from_json, to_json
 from jax_logreg.interfaces.readers import read_features, read_table
 from jax_logreg.interfaces.table import densified
 from tests.table_files import npy, npz, parquet
@@ -63,25 +70,117 @@ def edited(content: bytes, edits: Sequence[Edit]) -> bytes:
     return content
 
 
+def use_table(path: Path, options: dict) -> None:
+    """Read a table, which must be consistent.
+
+    Raises:
+        ValueError: if it is refused.
+    """
+    table = densified(read_table(path, **options, max_bytes=MAX_BYTES), MAX_BYTES)
+    n, p = table.X.shape
+    assert n > 0
+    assert (p, n) == (len(table.feature_names), len(table.y))
+    assert table.X.dtype == np.float64
+    assert np.all(np.isfinite(table.X))
+    assert set(table.y.tolist()) == set(range(len(table.class_names)))
+    assert len(set(table.class_names)) == len(table.class_names) > 1
+    assert Encoding.from_dict(table.encoding.as_dict()) == table.encoding
+    if path.suffix != ".npy" and table.num_dropped == 0:  # whose target is one column more
+        again = np.concatenate(list(read_features(path, table.encoding).chunks))
+        np.testing.assert_array_equal(again, table.X)
+
+
+def use_model(path: Path, options: dict) -> None:
+    """Load a model file; the model must predict, and come back to the bit when it is saved."""
+    model = model_files.load(path)
+    predicts(model)
+    model_files.save(model, path)
+    again = model_files.load(path)
+    assert again.coef.tobytes() == model.coef.tobytes()
+    assert repr(again.classes.tolist()) == repr(model.classes.tolist())
+
+
+def use_json(path: Path, options: dict) -> None:
+    """Read a model in JSON, which must predict."""
+    try:
+        model = from_json(path.read_bytes().decode("utf-8", "surrogateescape"))
+    except ValueError as error:  # it is text, not a file, that was refused
+        raise ValueError(f"{path.name}: {error!r}") from error
+    predicts(model)
+
+
+def predicts(model: Model) -> None:
+    with contextlib.suppress(ValueError):  # a logit may overflow
+        assert len(model.predict(np.zeros((1, len(model.coef))))) == 1
+
+
 class Reader(NamedTuple):
-    """A format: valid files, the options to read them by, and how a change is made."""
+    """A format: valid files, the options to read them by, and what is done with a file.
+
+    A file with a checksum is opened before a change is made to what it holds, and sealed
+    afterwards, so that changes get behind the checksum.
+    """
 
     suffix: str
     seeds: tuple[bytes, ...]
-    options: tuple[dict, ...]
-    change: Callable[[bytes, Sequence[Edit]], bytes] = edited
+    options: tuple[dict, ...] = ({},)
+    use: Callable[[Path, dict], None] = use_table
+    opened: Callable[[bytes], bytes] = bytes
+    sealed: Callable[[bytes], bytes] = bytes
+
+    def change(self, content: bytes, edits: Sequence[Edit]) -> bytes:
+        """A file with every other change made within, and the rest without."""
+        inside = edited(self.opened(content), edits[::2])
+        return edited(self.sealed(inside), edits[1::2])
 
 
-def _rezipped(content: bytes, edits: Sequence[Edit]) -> bytes:
-    """Every other change is made within the archive, whose checksums then agree with it."""
-    inside, outside = edits[::2], edits[1::2]
+# Between the arrays of an .npz, which is zipped afresh so that its checksums agree.
+_SEAM = b"\n--\n"
+_ARRAYS = ("X.npy", "y.npy", "feature_names.npy")
+
+
+def _unzipped(content: bytes) -> bytes:
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        return _SEAM.join(archive.read(name) for name in _ARRAYS if name in archive.namelist())
+
+
+def _zipped(content: bytes) -> bytes:
     stream = BytesIO()
-    with zipfile.ZipFile(BytesIO(content)) as old, zipfile.ZipFile(stream, "w") as new:
-        for index, name in enumerate(old.namelist()):
-            changes = inside if index == len(inside) % len(old.namelist()) else ()
-            new.writestr(name, edited(old.read(name), changes))
-    return edited(stream.getvalue(), outside)
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, member in zip(_ARRAYS, content.split(_SEAM), strict=False):
+            archive.writestr(name, member)
+    return stream.getvalue()
 
+
+_PREFIX = len(model_files.MAGIC) + struct.calcsize("<IQ")
+_DIGEST = hashlib.sha256().digest_size
+
+
+def _without_checksum(content: bytes) -> bytes:
+    """The header's length, the header, the arrays."""
+    length = int.from_bytes(content[_PREFIX - 8 : _PREFIX], "little")
+    return length.to_bytes(2, "little") + content[_PREFIX:-_DIGEST]
+
+
+def _with_checksum(content: bytes) -> bytes:
+    claim = int.from_bytes(content[:2], "little")
+    body = model_files.MAGIC + struct.pack("<IQ", 1, claim) + content[2:]
+    return body + hashlib.sha256(body).digest()
+
+
+def _saved(model: Model) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model")
+        model_files.save(model, path)
+        return path.read_bytes()
+
+
+_ENCODING = Encoding((Column("age", fill=0.5), Column("sex", ("f", "m"))))
+_MODELS = (
+    Model([0.5], 1.0, classes=["no", "yes"]),
+    Model(np.float32([[1, 2, 3]]), np.zeros(3), classes=[1, b"x", "a"], training={"a": [None]}),
+    Model([0.5, 2.0], 1.0, classes=[False, True], encoding=_ENCODING),
+)
 
 _CSV = (
     b"u,v,y\n1.5,-2,a\n3,4e-9,b\n5,6.25,b\n7,0,a\n",
@@ -105,7 +204,8 @@ READERS = {
         (npz(X=MATRIX, y=_TEXT), npz(X=MATRIX.astype("i2"), y=MATRIX[:, 2]),
          npz(X=MATRIX, y=_TEXT.astype(">U3"), feature_names=np.array(["u", "v", "w"]))),
         ({}, {"missing": "drop", "categorical": "auto"}),
-        _rezipped,
+        opened=_unzipped,
+        sealed=_zipped,
     ),
     "parquet": Reader(
         ".parquet",
@@ -113,37 +213,30 @@ READERS = {
          parquet(9, u=MATRIX[:, 0], v=_TEXT, y=MATRIX[:, 2] > 0)),
         (_ANY, {"target": "y"}),
     ),
-    "svmlight": Reader(".svmlight", _SVMLIGHT, ({},)),
+    "svmlight": Reader(".svmlight", _SVMLIGHT),
+    "model": Reader(
+        ".model", tuple(map(_saved, _MODELS)), use=use_model,
+        opened=_without_checksum, sealed=_with_checksum,
+    ),
+    "json": Reader(".json", tuple(to_json(model).encode() for model in _MODELS), use=use_json),
 }  # fmt: skip
 
 
 def check(reader: Reader, content: bytes, options: dict, folder: Path) -> bool:
-    """Read a file; whether it was taken.
+    """Use a file; whether it was taken.
 
     Raises:
-        AssertionError: if the table is not consistent, or the error does not name the file.
+        AssertionError: if what it holds is not consistent, or the error does not name it.
         Exception: whatever else the reader lets through.
     """
     path = folder / f"fuzzed{reader.suffix}"
     path.write_bytes(content)
-    refusal = None
     try:
-        table = densified(read_table(path, **options, max_bytes=MAX_BYTES), MAX_BYTES)
+        reader.use(path, options)
     except (ValueError, OSError) as error:
         refusal = str(error)
-    if refusal is not None:
-        assert path.name in refusal, f"no file is named: {refusal!r}"
-        assert refusal.isprintable(), f"not one printable line: {refusal!r}"
-        return False
-    n, p = table.X.shape
-    assert n > 0
-    assert (p, n) == (len(table.feature_names), len(table.y))
-    assert table.X.dtype == np.float64
-    assert np.all(np.isfinite(table.X))
-    assert set(table.y.tolist()) == set(range(len(table.class_names)))
-    assert len(set(table.class_names)) == len(table.class_names) > 1
-    assert Encoding.from_dict(table.encoding.as_dict()) == table.encoding
-    if reader.suffix != ".npy" and table.num_dropped == 0:  # whose target is one column more
-        again = np.concatenate(list(read_features(path, table.encoding)))
-        np.testing.assert_array_equal(again, table.X)
-    return True
+    else:
+        return True
+    assert path.name in refusal, f"no file is named: {refusal!r}"
+    assert refusal.isprintable(), f"not one printable line: {refusal!r}"
+    return False

@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_changed_file_is_a_table_or_an_error_that_names_it(name, folder):
+def test_a_changed_file_is_read_or_an_error_names_it(name, folder):
     reader = READERS[name]
     taken = set()
 

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jax_logreg.interfaces import csv_lines, parquet_source
+from jax_logreg.interfaces import csv_lines
+from jax_logreg.interfaces import parquet as parquet_door
 from jax_logreg.interfaces.cli import main
 from jax_logreg.interfaces.readers import read_table
 from tests.table_files import npy, npz, parquet, put
@@ -292,7 +293,7 @@ def test_a_row_that_runs_on_for_ever_is_cut_off(tmp_path, monkeypatch):
 
 
 def test_parquet_without_pyarrow(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet_source, "HAS_PYARROW", False)
+    monkeypatch.setattr(parquet_door, "HAS_PYARROW", False)
     with pytest.raises(ValueError, match=r"needs pyarrow: pip install 'jax-logreg\[parquet\]'"):
         read_table(put(tmp_path, ".parquet", parquet(**GOOD)), "y")
 

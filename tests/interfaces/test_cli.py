@@ -6,9 +6,11 @@ import sys
 import numpy as np
 import pytest
 
+import jax_logreg as lr
 from jax_logreg.interfaces import console, plots
 from jax_logreg.interfaces.cli import main
 from jax_logreg.interfaces.main_job import standardize
+from jax_logreg.interfaces.readers import read_table
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +47,10 @@ def test_iris_without_a_penalty_says_why_there_is_no_answer(capsys):
     assert all("penalty" in t["message"] for t in report["trainings"])
 
 
-def test_json_is_whole_and_agrees_with_itself(small_csv, capsys):
-    assert main(["fit", small_csv, "--target", "answer", "--json", "--tol", "1e-7"]) == 0
+def test_json_is_whole_and_agrees_with_itself(small_csv, tmp_path, capsys):
+    saved = str(tmp_path / "my.model")
+    command = ["fit", small_csv, "--target", "answer", "--json", "--tol", "1e-7", "--save", saved]
+    assert main(command) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["data"]["classes"] == ["no", "yes"]
     assert report["settings"]["l2"] == 0.01
@@ -56,6 +60,13 @@ def test_json_is_whole_and_agrees_with_itself(small_csv, capsys):
         assert len(training["history"]["objective"]) == training["num_steps"] + 1
         assert training["gradient_norm"] <= 1e-7
         np.testing.assert_allclose(training["coef"], report["trainings"][-1]["coef"], atol=1e-4)
+    best = next(t for t in report["trainings"] if t["solver"] == report["best"])
+    model, X = lr.load(saved), read_table(small_csv, "answer").X
+    logits = standardize(X)[0] @ best["coef"] + best["intercept"]
+    np.testing.assert_allclose(model.logits(X), logits, rtol=0, atol=1e-14)
+    assert model.classes.tolist() == ["no", "yes"]
+    assert model.feature_names == ("first", "second")
+    assert model.training["solver"] == report["best"]
 
 
 def test_the_options_reach_the_training(small_csv, capsys):
@@ -70,11 +81,13 @@ def test_the_options_reach_the_training(small_csv, capsys):
 def test_the_picture_is_drawn_and_the_step_limit_is_told(small_csv, tmp_path, capsys):
     picture = tmp_path / "training.png"
     arguments = ["fit", small_csv, "--target", "answer", "--plot", str(picture)]
-    assert main([*arguments, "--max-steps", "2"]) == 1
+    assert main([*arguments, "--max-steps", "2", "--save", str(tmp_path / "model")]) == 1
     assert picture.read_bytes().startswith(b"\x89PNG")
-    printed = capsys.readouterr().out
-    assert "max_steps" in printed
-    assert "The step limit was reached" in printed
+    printed = capsys.readouterr()
+    assert "max_steps" in printed.out
+    assert "The step limit was reached" in printed.out
+    assert "no model saved" in printed.err
+    assert not (tmp_path / "model").exists()
 
 
 def test_names_in_brackets_and_many_classes_are_printed_whole(tmp_path, capsys):
@@ -105,6 +118,7 @@ BAD = {
     "categories of nothing": (["--categorical", "auto"], "--categorical goes with a file"),
     "both": (["x.csv", "--data", "iris"], "not both"),
     "plot's ending": (["--plot", "x.txt"], "must end in .png"),
+    "model's folder": (["--save", "no/such/model"], "no folder"),
     "plot's folder": (["--plot", "no/such/x.png"], "no folder"),
 }
 

@@ -153,7 +153,7 @@ def test_gaps_are_filled_with_means_that_the_encoding_keeps(tmp_path):
     np.testing.assert_array_equal(table.X, [[1, 0, 4], [4, 1, 3], [3, 0, 4], [8, 1, 5]])
     assert table.feature_names == ["age", "sex=m", "dose"]
     new = put(tmp_path, ".new.csv", "dose,other,sex,age\n,1,m,2\n0,2,f,nan\n")
-    (features,) = read_features(new, table.encoding)
+    (features,) = read_features(new, table.encoding).chunks
     np.testing.assert_array_equal(features, [[2, 1, 4], [4, 0, 0]])
 
 
@@ -197,7 +197,7 @@ def encoding(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sex\nf\n", "feature 'age' is not a column"),
+        ("sex\nf\n", "lacks 1 of the model's 2 columns: age"),
         ("sex,age\nf,\n", "line 2, column 'age' .* is missing.*--missing mean"),
         ("sex,age\n,1\n", "line 2, column 'sex' .* is missing"),
         ("sex;age\nf;1\nx;2\n", r"line 3, column 'sex' .* holds 'x', a category.*knows f, m"),
@@ -206,13 +206,14 @@ def encoding(tmp_path):
 )
 def test_rows_that_a_model_cannot_take(encoding, text, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        list(read_features(put(tmp_path, ".csv", text), encoding))
+        list(read_features(put(tmp_path, ".csv", text), encoding).chunks)
 
 
 def test_features_come_in_chunks_of_the_same_numbers(tmp_path):
     values = np.random.default_rng(0).normal(size=(70_000, 5))
     text = "\n".join(["a,b,c,d,e", *(",".join(map(repr, row)) for row in values.tolist())])
-    chunks = list(read_features(put(tmp_path, ".csv", text), Encoding.of_numbers(list("edcba"))))
+    path = put(tmp_path, ".csv", text)
+    chunks = list(read_features(path, Encoding.of_numbers(list("edcba"))).chunks)
     assert len(chunks) > 1
     np.testing.assert_array_equal(np.concatenate(chunks), values[:, ::-1])
 
@@ -220,7 +221,7 @@ def test_features_come_in_chunks_of_the_same_numbers(tmp_path):
 def test_arrays_without_names_are_taken_in_order(tmp_path):
     names = Encoding.of_numbers(["u", "v"])
     for suffix, content in ((".npy", npy(X)), (".npz", npz(X=X))):
-        (features,) = read_features(put(tmp_path, suffix, content), names)
+        (features,) = read_features(put(tmp_path, suffix, content), names).chunks
         np.testing.assert_array_equal(features, X)
     with pytest.raises(ValueError, match="has 3 columns without names, but 2 features"):
         read_features(put(tmp_path, ".npy", npy(MATRIX)), names)
@@ -228,10 +229,10 @@ def test_arrays_without_names_are_taken_in_order(tmp_path):
 
 def test_svmlight_for_a_model(tmp_path):
     path = put(tmp_path, ".svm", "0 3:7\n0\n0 1:2\n")
-    (features,) = read_features(path, Encoding.of_numbers(["x1", "x2", "x3"]))
+    (features,) = read_features(path, Encoding.of_numbers(["x1", "x2", "x3"])).chunks
     np.testing.assert_array_equal(features, [[0, 0, 7], [0, 0, 0], [2, 0, 0]])
     with pytest.raises(ValueError, match="line 1 of .*table.svm has the index 3"):
-        list(read_features(path, Encoding.of_numbers(["x1", "x2"])))
+        list(read_features(path, Encoding.of_numbers(["x1", "x2"])).chunks)
     with pytest.raises(ValueError, match="table.svm has features by number.*'age'"):
         read_features(path, Encoding.of_numbers(["age"]))
 

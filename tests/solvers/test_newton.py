@@ -47,6 +47,13 @@ def test_a_column_of_zeros_gets_a_zero_step(x64):
     np.testing.assert_array_equal(x, [1.0, 0.0])
 
 
+def test_a_direction_without_curvature_takes_no_round_off_from_the_others(x64):
+    A = np.random.default_rng(3).normal(size=(9, 4)) * [1.0, 0.0, 1e-8, 1e3]
+    _, rank, null = minimum_norm_solve(jnp.asarray(A.T @ A), jnp.asarray(A.sum(axis=0)))
+    assert rank == 3
+    assert np.array_equal(np.abs(null), [0, 1, 0, 0])
+
+
 def undamped_newton(X, y, steps):
     Z = np.column_stack([X, np.ones(len(X))])
     theta = np.zeros(Z.shape[1])

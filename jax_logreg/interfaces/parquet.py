@@ -1,9 +1,9 @@
-"""Parquet as a source of columns. The one file that imports pyarrow."""
+"""Parquet, read and written some rows at a time. The one file that imports pyarrow."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -30,6 +30,19 @@ except ImportError:
     HAS_PYARROW = False
 
 
+def require_pyarrow(name: str) -> None:
+    """Say how to get pyarrow where it is missing.
+
+    Args:
+        name: of the file that needs it.
+
+    Raises:
+        ValueError: naming the command.
+    """
+    if not HAS_PYARROW:
+        raise ValueError(f"{name} needs pyarrow: pip install 'jax-logreg[parquet]'.")
+
+
 class ParquetSource:
     """One Parquet file of numbers, booleans and text: see :class:`Source`.
 
@@ -47,8 +60,7 @@ class ParquetSource:
     def __init__(self, path: Path, max_bytes: int) -> None:
         self.name = plain(str(path))
         self._path = path
-        if not HAS_PYARROW:
-            raise ValueError(f"{self.name} needs pyarrow: pip install 'jax-logreg[parquet]'.")
+        require_pyarrow(self.name)
         with self._opened() as file:
             metadata, schema = file.metadata, file.schema_arrow
             groups = [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
@@ -178,3 +190,32 @@ def _is_number(kind: Any) -> bool:
             types.is_boolean, types.is_null,
         )
     )  # fmt: skip
+
+
+class ParquetOutput:
+    """Writes columns to a stream as Parquet, a row group a call."""
+
+    def __init__(self, stream: BinaryIO, like: dict[str, np.ndarray]) -> None:
+        """Begin a file.
+
+        Args:
+            stream: where to write.
+            like: name ↦ values of the type that the column is to have.
+
+        Raises:
+            ValueError: where the values have no one type that Parquet knows.
+        """
+        try:
+            self._schema = pa.table({name: x.tolist() for name, x in like.items()}).schema
+        except (pa.ArrowException, OverflowError) as error:
+            raise ValueError(f"Parquet cannot hold these classes ({error}): use CSV.") from error
+        self._writer = parquet.ParquetWriter(stream, self._schema)
+
+    def write(self, columns: dict[str, np.ndarray]) -> None:
+        """Add rows: name ↦ values, the names as they were at the beginning."""
+        values = {name: x.tolist() for name, x in columns.items()}
+        self._writer.write_table(pa.table(values, schema=self._schema))
+
+    def close(self) -> None:
+        """Write the end of the file."""
+        self._writer.close()

@@ -1,0 +1,86 @@
+"""``jax-logreg info`` and ``export``: what a model file holds, and in other formats."""
+
+import argparse
+from typing import Any
+
+from jax_logreg.interfaces.atomic_file import check_can_write, opened_output
+from jax_logreg.interfaces.console import require_rich
+from jax_logreg.interfaces.exports import export_onnx, export_stablehlo
+from jax_logreg.interfaces.info_console import print_model
+from jax_logreg.interfaces.model_files import load
+from jax_logreg.interfaces.model_json import to_json
+
+_INFO_EXAMPLES = """\
+examples:
+  jax-logreg info my.model          classes, how the fit ended, coefficients
+  jax-logreg info my.model --json   all of it, every digit, for machines
+
+exit status: 0, or 2 for a file that is damaged or no model.
+"""
+
+_EXPORT_EXAMPLES = """\
+StableHLO and ONNX take the features, of any number of rows, and give the
+probability of every class, in float64; JSON holds the model itself, readable.
+
+examples:
+  jax-logreg export my.model --to onnx --out my.onnx
+  jax-logreg export my.model --to stablehlo --out my.stablehlo
+  jax-logreg export my.model --to json --out -       to the screen
+
+exit status: 0, or 2 for a file that cannot be used.
+"""
+
+_FORMATS = {
+    "stablehlo": export_stablehlo,
+    "onnx": export_onnx,
+    "json": lambda model: f"{to_json(model)}\n".encode(),
+}
+
+
+def add_info(commands: Any) -> None:
+    """Tell the command line of ``info``."""
+    info = commands.add_parser(
+        "info",
+        help="show what is in a saved model",
+        description="Show what is in a model file.",
+        epilog=_INFO_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    info.set_defaults(run=_run_info)
+    info.add_argument("model", metavar="MODEL", help="what fit --save wrote")
+    info.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def add_export(commands: Any) -> None:
+    """Tell the command line of ``export``."""
+    export = commands.add_parser(
+        "export",
+        help="write a saved model as StableHLO, ONNX or JSON",
+        description="Write a saved model in a format that other programs read.",
+        epilog=_EXPORT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    export.set_defaults(run=_run_export)
+    export.add_argument("model", metavar="MODEL", help="what fit --save wrote")
+    export.add_argument("--to", required=True, choices=list(_FORMATS), help="the format")
+    export.add_argument("--out", required=True, metavar="OUT", help="a file, or - for the screen")
+
+
+def _run_info(options: argparse.Namespace) -> int:
+    if not options.json:
+        require_rich()
+    model = load(options.model)
+    if options.json:
+        print(to_json(model))
+    else:
+        print_model(options.model, model)
+    return 0
+
+
+def _run_export(options: argparse.Namespace) -> int:
+    if options.out != "-":
+        check_can_write(options.out)
+    contents = _FORMATS[options.to](load(options.model))
+    with opened_output(options.out) as stream:
+        stream.write(contents)
+    return 0

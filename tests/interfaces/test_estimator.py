@@ -1,0 +1,344 @@
+"""The estimator: scikit-learn's own checks, its answers, and life in its company."""
+
+import copy
+import itertools
+import pickle
+import subprocess
+import sys
+import warnings
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse
+import sklearn
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression as Reference
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+import jax_logreg as lr
+from jax_logreg import LogisticRegression, RankWarning, SeparationWarning
+from jax_logreg.fitting.train import _assemble, _run_whole
+from jax_logreg.interfaces import estimator_fit
+
+N = 60
+ROWS = np.random.default_rng(7)
+X = ROWS.normal(size=(N, 3))
+Y = (X @ [1.0, -1.0, 0.5] + ROWS.logistic(size=N) > 0).astype(int)
+Y3 = ROWS.integers(0, 3, N)
+W = ROWS.integers(0, 3, N).astype(float)
+NAMES = ["age", "dose", "weight"]
+
+
+def test_scikit_learns_checks():
+    results = check_estimator(LogisticRegression(), on_fail=None, on_skip=None)
+    # The array API is looked at only where SciPy was told to speak it.
+    open_ = [r["check_name"] for r in results if r["status"] != "passed"]
+    assert open_ in ([], ["check_array_api_input"])
+    assert len(results) > 40
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings"),
+    [
+        *itertools.product([Y, Y3], [{}, {"C": 0.01}, {"C": np.inf}]),
+        *itertools.product([Y3], [{"class_weight": "balanced"}, {"class_weight": {0: 3.0}}]),
+        (Y, {"fit_intercept": False}),
+    ],
+)
+def test_answers_are_scikit_learns(labels, settings):
+    ours = LogisticRegression(**settings).fit(X, labels, W)
+    theirs = Reference(solver="newton-cg", tol=1e-12, max_iter=1000, **settings)
+    theirs.fit(X, labels, W)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-8)
+    np.testing.assert_allclose(
+        ours.intercept_ - ours.intercept_.mean() * (len(ours.classes_) > 2),
+        theirs.intercept_ - theirs.intercept_.mean() * (len(ours.classes_) > 2),
+        atol=1e-8,
+    )
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-8)
+    np.testing.assert_allclose(ours.decision_function(X), theirs.decision_function(X), atol=1e-7)
+    assert np.array_equal(ours.predict(X), theirs.predict(X))
+    assert ours.coef_.shape == theirs.coef_.shape
+    assert ours.intercept_.shape == theirs.intercept_.shape
+    assert ours.n_iter_.shape == theirs.n_iter_.shape
+
+
+@pytest.mark.parametrize("labels", [Y, Y3], ids=["binary", "softmax"])
+@pytest.mark.parametrize("l1_ratio", [1.0, 0.4])
+def test_lasso_and_elastic_net_are_scikit_learns(labels, l1_ratio):
+    ours = LogisticRegression(l1_ratio=l1_ratio, C=0.5).fit(X, labels, W)
+    theirs = Reference(l1_ratio=l1_ratio, C=0.5, solver="saga", tol=1e-12, max_iter=100_000)
+    theirs.fit(X, labels, W)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-8)
+    assert np.array_equal(ours.coef_ == 0, theirs.coef_ == 0)
+    with pytest.raises(ValueError, match="no standard errors"):
+        ours.summary()
+    far = LogisticRegression(l1_ratio=l1_ratio, C=0.5).fit(np.add(X, [1e6, 0, 0]), labels, W)
+    np.testing.assert_allclose(far.coef_, ours.coef_, atol=1e-8)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cg", "newton-cholesky", "sag"])
+def test_a_smooth_solver_refuses_l1(solver):
+    with pytest.raises(ValueError, match="supports only 'l2'.*solver='auto'"):
+        LogisticRegression(l1_ratio=1, solver=solver).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    "solver",
+    ["newton", "newton_cg", "lbfgs", "newton-cg", "newton-cholesky", "liblinear", "sag", "saga"],
+)
+def test_every_name_of_a_solver_reaches_the_same_minimum(solver):
+    want = LogisticRegression().fit(X, Y).coef_
+    got = LogisticRegression(solver=solver, dual=solver == "liblinear").fit(X, Y).coef_
+    np.testing.assert_allclose(got, want, atol=1e-8)
+
+
+def test_solver_objects_optax_and_autodiff():
+    want = LogisticRegression().fit(X, Y).coef_
+    for changed in ({"solver": lr.Newton()}, {"derivatives": "autodiff"}):
+        got = LogisticRegression(**changed).fit(X, Y).coef_
+        np.testing.assert_allclose(got, want, atol=1e-8)
+    adam = LogisticRegression(solver=optax.adam(0.1), tol=1e-3, max_iter=2000)
+    np.testing.assert_allclose(clone(adam).fit(X, Y).coef_, want, atol=1e-2)
+
+
+def test_it_computes_in_double_whatever_the_setting_and_leaves_that_alone():
+    before = jnp.zeros(1).dtype
+    model = LogisticRegression().fit(X, Y)
+    assert jnp.zeros(1).dtype == before == jnp.float32
+    assert type(model.coef_) is np.ndarray
+    assert model.coef_.dtype == np.float64
+    assert model.diagnostics_.gradient_norm < 1e-9
+    low = LogisticRegression(dtype="float32", device="cpu").fit(X, Y)
+    np.testing.assert_allclose(low.coef_, model.coef_, atol=1e-4)
+    assert LogisticRegression().fit(X.astype(np.float32), Y).coef_.dtype == np.float32
+    placed = LogisticRegression(device="cpu:1").fit(X, Y)
+    np.testing.assert_allclose(placed.coef_, model.coef_, atol=1e-12)
+
+
+def test_folds_and_strengths_compile_nothing_new():
+    LogisticRegression().fit(X, Y)
+    before = _run_whole._cache_size() + _assemble._cache_size()
+    search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0, 7.0]}, cv=3)
+    scores = cross_val_score(search.fit(X, Y).best_estimator_, X[:-4, :2], Y[:-4], cv=4)
+    assert _run_whole._cache_size() + _assemble._cache_size() == before
+    assert np.all(scores > 0.4)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(["no", "yes"])[Y],
+        np.array(["no", "yes"], dtype=object)[Y],
+        Y.astype(bool),
+        2 * Y - 1,
+        Y * 1e18,
+        pd.Categorical.from_codes(Y, ["no", "yes"]),
+        pd.Series(Y, dtype="Int64"),
+        pl.Series(np.array(["no", "yes"])[Y]),
+        Y.astype(object),
+    ],
+    ids=lambda labels: f"{type(labels).__name__} {getattr(labels, 'dtype', '')}",
+)
+def test_labels_of_any_type(labels):
+    model = LogisticRegression().fit(X, labels)
+    np.testing.assert_allclose(model.coef_, LogisticRegression().fit(X, Y).coef_, atol=1e-12)
+    assert np.array_equal(model.classes_, np.unique(np.asarray(labels.__array__())))
+    assert set(model.predict(X)) == set(np.asarray(labels).tolist())
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
+def test_frames_keep_their_names(frame):
+    table = frame({name: X[:, j] for j, name in enumerate(NAMES)})
+    model = LogisticRegression(C=np.inf).fit(table, Y)
+    assert model.feature_names_in_.tolist() == NAMES
+    np.testing.assert_allclose(model.predict_proba(table)[:, 1], model.predict_proba(table)[:, 1])
+    assert all(name in model.summary() for name in NAMES)
+    other = table[NAMES[::-1]]
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(other)
+
+
+@pytest.mark.parametrize("make", [scipy.sparse.csr_array, scipy.sparse.csc_matrix])
+def test_sparse_tables(make):
+    thin = np.where(np.abs(X) > 0.5, X, 0.0)
+    table = make(thin)
+    if hasattr(table, "indptr"):
+        table.indices, table.indptr = table.indices.astype(np.int64), table.indptr.astype(np.int64)
+    want, got = LogisticRegression().fit(thin, Y), LogisticRegression().fit(table, Y)
+    np.testing.assert_allclose(got.coef_, want.coef_, atol=1e-12)
+    np.testing.assert_allclose(got.predict_log_proba(table), want.predict_log_proba(thin))
+    again = got.sparsify().predict_proba(table)
+    np.testing.assert_allclose(again, want.predict_proba(thin))
+    np.testing.assert_allclose(got.densify().coef_, want.coef_, atol=1e-12)
+
+
+def test_a_large_sparse_table_is_never_spelt_out(monkeypatch):
+    thin = np.where(np.abs(X) > 0.5, X, 0.0) * [1.0, 1e30, 1e-3]
+    want = LogisticRegression().fit(thin, Y)
+    monkeypatch.setattr(estimator_fit, "_SPELT_OUT", 0)
+    got = LogisticRegression().fit(scipy.sparse.coo_array(thin), Y)
+    assert got.diagnostics_.solver.startswith("LBFGS")
+    np.testing.assert_allclose(got.coef_, want.coef_, rtol=1e-8)
+
+
+def test_pipelines_calibration_and_pandas_output():
+    table = pd.DataFrame(X, columns=NAMES).assign(site=np.array(["a", "b", "c"])[Y3])
+    columns = make_column_transformer(
+        (OneHotEncoder(sparse_output=False), ["site"]), remainder=StandardScaler()
+    ).set_output(transform="pandas")
+    model = make_pipeline(columns, LogisticRegression()).fit(table, Y)
+    assert "onehotencoder__site_a" in model[-1].feature_names_in_
+    calibrated = CalibratedClassifierCV(model, cv=2).fit(table, Y)
+    assert calibrated.predict_proba(table).shape == (N, 2)
+
+
+def test_weights_are_routed():
+    with sklearn.config_context(enable_metadata_routing=True):
+        asked = LogisticRegression().set_fit_request(sample_weight=True)
+        pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=True), asked)
+        routed = pipeline.fit(X, Y, sample_weight=W)[-1].coef_
+    scaled = StandardScaler().fit(X, sample_weight=W).transform(X)
+    np.testing.assert_allclose(routed, LogisticRegression().fit(scaled, Y, W).coef_)
+
+
+def test_copies_and_pickles():
+    model = LogisticRegression(C=2.0, solver="newton")
+    assert pickle.loads(pickle.dumps(model)).get_params() == model.get_params()
+    model.fit(X, Y)
+    other = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(other.predict_proba(X), model.predict_proba(X))
+    assert other.status_ is lr.Status.CONVERGED
+    with pytest.raises(ValueError, match="give X and y again"):
+        other.summary()
+    assert other.summary(X, Y) == model.summary()
+    assert not hasattr(clone(model), "coef_")
+    assert np.array_equal(copy.deepcopy(model).coef_, model.coef_)
+
+
+def test_warm_start():
+    model = LogisticRegression(warm_start=True).fit(X, Y3)
+    first, steps = model.coef_, model.n_iter_[0]
+    assert model.fit(X, Y3).n_iter_[0] == 0 < steps
+    np.testing.assert_allclose(model.coef_, first, atol=1e-12)
+    assert model.fit(X[:, :2], Y3).n_iter_[0] > 0  # other columns: from zero
+    binary = LogisticRegression(warm_start=True).fit(X, Y)
+    assert binary.set_params(C=1.01).fit(X, Y).n_iter_[0] < LogisticRegression().fit(X, Y).n_iter_
+
+
+def test_what_is_told_of_a_fit():
+    model = LogisticRegression().fit(X, Y3)
+    d = model.diagnostics_
+    assert d.status is model.status_ is lr.Status.CONVERGED
+    assert d.rank == 12
+    assert d.num_steps == model.n_iter_[0] == len(model.history_.objective) - 1
+    assert d.objective == model.history_.objective[-1]
+    assert d.gradient_norm == model.history_.gradient_norm[-1] <= 1e-10
+    assert d.newton_decrement < 1e-8
+    assert "Newton" in d.solver
+    eta = X @ model.coef_.T + model.intercept_
+    loss = np.mean(np.log(np.exp(eta).sum(1)) - eta[np.arange(N), Y3])
+    np.testing.assert_allclose(d.objective, loss + 0.5 / N * np.sum(model.coef_**2))
+
+
+def test_inference_of_a_fit():
+    model = LogisticRegression(C=np.inf, class_weight={0: 2.0}).fit(X, Y, W)
+    result = lr.fit(X, Y, sample_weight=W * np.where(Y == 0, 2.0, 1.0))
+    want = lr.infer(result, X, Y, sample_weight=W * np.where(Y == 0, 2.0, 1.0))
+    got = model.infer(X, Y, W, covariance="observed")
+    np.testing.assert_allclose(got.standard_error, want.standard_error, rtol=1e-6)
+    assert model.infer().names == ["x0", "x1", "x2", "intercept"]
+    three = LogisticRegression().fit(X, np.array(["low", "mid", "high"])[Y3])
+    assert "mid: x1" in three.infer().names
+    with pytest.raises(ValueError, match="other labels than the fit"):
+        three.infer(X, Y3.astype(str))
+
+
+def test_a_fit_that_ran_out_of_steps_warns_with_the_remedy():
+    with pytest.warns(ConvergenceWarning, match=r"max_iter.*scale the columns"):
+        model = LogisticRegression(max_iter=1).fit(X, Y)
+    assert model.status_ is lr.Status.MAX_STEPS
+    assert model.n_iter_.tolist() == [1]
+
+
+def test_separation_warns_with_the_columns():
+    table = pd.DataFrame(X, columns=NAMES)
+    with pytest.warns(SeparationWarning, match=r"complete.*dose.*finite C") as caught:
+        model = LogisticRegression(C=np.inf).fit(table, X[:, 1] > 0)
+    assert issubclass(SeparationWarning, ConvergenceWarning)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert np.all(np.isfinite(model.coef_))
+    assert model.score(table, X[:, 1] > 0) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LogisticRegression().fit(table, X[:, 1] > 0)  # a penalty holds them
+
+
+def test_dependent_columns_warn_with_the_remedy():
+    double = np.column_stack([X, X[:, 0]])
+    with pytest.warns(RankWarning, match="Drop such a column, or give a finite C"):
+        model = LogisticRegression(C=np.inf).fit(double, Y)
+    want = LogisticRegression(C=np.inf).fit(X, Y)
+    np.testing.assert_allclose(model.coef_[0, 0], want.coef_[0, 0] / 2, atol=1e-8)
+    np.testing.assert_allclose(model.predict_proba(double), want.predict_proba(X), atol=1e-8)
+    assert model.diagnostics_.rank == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "warning", "text"),
+    [
+        ({"penalty": "l2"}, FutureWarning, "'penalty' was deprecated"),
+        ({"n_jobs": 2}, FutureWarning, "'n_jobs' has no effect"),
+        ({"l1_ratio": None}, FutureWarning, "'l1_ratio=None' was deprecated"),
+    ],
+    ids=str,
+)
+def test_old_words_still_work(settings, warning, text):
+    with pytest.warns(warning, match=text) as caught:
+        model = LogisticRegression(**settings).fit(X, Y)
+    assert caught[0].filename == __file__
+    np.testing.assert_allclose(model.coef_, LogisticRegression().fit(X, Y).coef_)
+
+
+def test_penalty_none_is_an_infinite_C():
+    with pytest.warns() as caught:
+        model = LogisticRegression(penalty=None, C=3.0).fit(X, Y)
+    assert {w.category for w in caught} == {FutureWarning, UserWarning}
+    np.testing.assert_allclose(model.coef_, LogisticRegression(C=np.inf).fit(X, Y).coef_)
+
+
+def test_progress_is_printed_on_request(capsys):
+    LogisticRegression(verbose=1).fit(X, Y)
+    assert "largest entry of the gradient" in capsys.readouterr().out
+
+
+WITHOUT_SCIKIT_LEARN = """
+import sys
+import jax_logreg
+assert "sklearn" not in sys.modules
+assert "LogisticRegression" in dir(jax_logreg)
+sys.modules["sklearn"] = None
+try:
+    jax_logreg.LogisticRegression
+except ImportError as error:
+    assert "pip install 'jax-logreg[sklearn]'" in str(error)
+else:
+    raise AssertionError
+"""
+
+
+def test_scikit_learn_is_loaded_when_first_asked_for():
+    subprocess.run([sys.executable, "-c", WITHOUT_SCIKIT_LEARN], check=True)
+    with pytest.raises(AttributeError, match="no attribute 'Logistic'"):
+        lr.Logistic  # noqa: B018

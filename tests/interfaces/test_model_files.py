@@ -1,0 +1,343 @@
+"""A model file gives back every bit, or an error that names it."""
+
+import contextlib
+import hashlib
+import json
+import os
+import pickle
+import resource
+import struct
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import jax_logreg as lr
+from jax_logreg import Model
+from jax_logreg.interfaces import model_files
+from jax_logreg.interfaces.encoding import Column, Encoding
+
+FLOAT64 = np.array([-0.0, 5e-324, 1.7976931348623157e308])
+FLOAT32 = np.float32([[-0.0, 1e-45, 0.1], [3.4e38, -1.0, 2.0]])
+ENCODING = Encoding((Column("age", fill=0.1), Column("sex", ("f", "m", "x"))))
+
+LABELS = {
+    "text": ["no", "ja", "да"],
+    "wide text": np.array(["a", "b", "c"], "<U9"),
+    "text of NumPy 2": np.array(["a", "b", "a longer one"], np.dtypes.StringDType()),
+    "lone surrogates, NUL": ["\udce9", "b\0", ""],
+    "bytes": [b"\x00\xff", b"b", b""],
+    "small numbers": np.int8([-1, 0, 1]),
+    "int64": [-(2**63), 0, 2**63 - 1],
+    "uint64": [0, 1, 2**64 - 1],
+    "both ends": [-1, 0, 2**63],
+    "numbers without end": [2**70, 0, -(2**70)],
+    "big-endian": np.array([1, 2, 300], ">i4"),
+    "fractions": [0.1, -0.0, 5e-324],
+    "halves": np.float16([0.1, 1, 2]),
+    "objects": np.array(["a", 1, 2.5], object),
+    "mixed": [True, "True", b"True"],
+}
+
+
+def assert_same(model, other):
+    for name in ("coef", "intercept", "center", "classes"):
+        mine, its = getattr(model, name), getattr(other, name)
+        assert mine.dtype == its.dtype
+        assert mine.shape == its.shape
+        assert repr(mine.tolist()) == repr(its.tolist())
+    for name in ("coef", "intercept", "center"):
+        assert getattr(model, name).tobytes() == getattr(other, name).tobytes()
+    for name in ("feature_names", "encoding", "training", "version"):
+        assert getattr(model, name) == getattr(other, name)
+
+
+MODELS = {
+    "two classes": Model(FLOAT64, -0.0, center=FLOAT64[::-1], classes=[False, True]),
+    "float32": Model(FLOAT32, np.float32([0.1, 0, -0.0]), feature_names=["ä", "b\n\0"]),
+    "encoded": Model(FLOAT64, 0.1, encoding=ENCODING, training={"note": [1, None, {"a": True}]}),
+    "no features": Model(np.zeros(0), 1e-310, version="0.0.9"),
+    **{f"labels: {n}": Model(FLOAT32, np.zeros(3), classes=x) for n, x in LABELS.items()},
+}
+
+
+@pytest.mark.parametrize("case", MODELS)
+def test_every_bit_comes_back(case, tmp_path):
+    path = tmp_path / "model"
+    lr.save(MODELS[case], path)
+    assert_same(MODELS[case], lr.load(path))
+    assert_same(MODELS[case], lr.from_json(lr.to_json(MODELS[case])))
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_the_file_does_not_depend_on_the_precision_setting(tmp_path):
+    rows = [[0.1], [1 / 3]]
+    with jax.enable_x64(True):
+        model = Model(jnp.array([0.1]), jnp.array(1 / 3))
+        assert model.coef.dtype == np.float64
+        lr.save(model, tmp_path / "on")
+    with jax.enable_x64(False):
+        lr.save(model, tmp_path / "off")
+        assert_same(model, lr.load(tmp_path / "on"))
+        off = lr.load(tmp_path / "on").probability(rows)
+    assert (tmp_path / "on").read_bytes() == (tmp_path / "off").read_bytes()
+    with jax.enable_x64(True):
+        assert lr.load(tmp_path / "off").probability(rows).tobytes() == off.tobytes()
+
+
+@pytest.fixture
+def sealed(tmp_path):
+    """A model file with parts of one's own, and the checksum that agrees with them."""
+
+    def write(header=b"{}", arrays=b"", version=1, claim=None, magic=model_files.MAGIC):
+        header = header if isinstance(header, bytes) else json.dumps(header).encode()
+        claim = len(header) if claim is None else claim
+        body = magic + struct.pack("<IQ", version, claim) + header + arrays
+        path = tmp_path / "forged.model"
+        path.write_bytes(body + hashlib.sha256(body).digest())
+        return path
+
+    return write
+
+
+def header(**changes):
+    arrays = {"coef": ["<f8", [1]], "intercept": ["<f8", []], "center": ["<f8", [1]]}
+    labels = {"dtype": "<i8", "values": [0, 1]}
+    rest = dict(version="0.1.0", classes=labels, feature_names=["a"], encoding=None, training={})
+    return {**rest, "arrays": arrays, **changes}
+
+
+def layout(**changes):
+    return header(arrays={**header()["arrays"], **changes})
+
+
+def labels(dtype, *values):
+    return header(classes={"dtype": dtype, "values": list(values)})
+
+
+def test_the_forger_can_also_write_what_is_right(sealed):
+    assert lr.load(sealed(header(), bytes(24))).predict([[1.0]]).tolist() == [0]
+
+
+TEXT = json.dumps(header()).encode()
+FORGED = {
+    "a newer version": (dict(version=2), "format 2, and 1 is the newest known here: upgrade"),
+    "an endless header": (dict(claim=2**63), "claims 9223372036854775808 bytes"),
+    "no header": (dict(header=b""), "forged"),
+    "deep JSON": (dict(header=b"[" * 100_000), "nested too deep"),
+    "deep objects": (dict(header=b'{"a":' * 100_000), "nested too deep"),
+    "keys twice": (dict(header=TEXT[:-1] + b', "version": "2"}'), "'version' is there twice"),
+    "NaN": (dict(header=TEXT.replace(b"[0, 1]", b"[NaN, 1]")), "NaN is no number"),
+    "1e999": (dict(header=TEXT.replace(b"[0, 1]", b"[1e999, 1]")), "beyond every float64"),
+    "a number of 5000 digits": (dict(header=TEXT.replace(b"[0, 1]", b"[" + b"9" * 5000)), "limit"),
+    "not UTF-8": (dict(header=b'{"\xff": 1}'), "decode"),
+    "a list": (dict(header=[1]), "not that of a model"),
+    "a key too many": (dict(header=header(more=1)), "not that of a model"),
+    "names no text": (dict(header=header(feature_names=[1])), "must be text"),
+    "arrays missing": (dict(header=header(arrays={})), "arrays of a model are"),
+    "a bomb": (dict(header=layout(coef=["<f8", [2**40, 2**20]])), "the file is shorter"),
+    "a long number": (dict(header=layout(coef=["<f8", [10**400]])), "the file is shorter"),
+    "minus one": (dict(header=layout(coef=["<f8", [-1]])), "dtype and shape"),
+    "a size of true": (dict(header=layout(coef=["<f8", [True]])), "dtype and shape"),
+    "objects": (dict(header=layout(coef=["|O", [1]])), "dtype and shape"),
+    "many axes": (dict(header=layout(coef=["<f8", [1] * 99])), "dtype and shape"),
+    "arrays too long": (dict(header=header(), arrays=bytes(32)), "8 bytes that belong to no"),
+    "nothing times many": (
+        dict(header=layout(coef=["<f8", [0, 2**62]]), arrays=bytes(16)),
+        "too big",
+    ),
+    "not finite": (dict(header=header(), arrays=b"\xff" * 24), r"coef\[0\] is nan"),
+    "wide labels": (dict(header=labels("<U999999999", "a", "b")), "cannot have dtype"),
+    "labels of objects": (dict(header=labels("|V8", 0, 1)), "cannot have dtype"),
+    "labels of no type": (dict(header=labels("<i3", 0, 1)), "cannot have dtype"),
+    "labels too large": (dict(header=labels("<i8", 0, 2**70)), "do not fit"),
+    "labels rounded": (dict(header=labels("<i8", 0, 1.5)), "do not fit"),
+    "labels twice": (dict(header=labels("object", 1, True)), "there twice"),
+    "labels of lists": (dict(header=labels("object", [1], [2])), "neither text"),
+    "labels of null": (dict(header=labels("object", None, 1)), "neither text"),
+    "labels of lists in a row": (dict(header=labels("<i8", [1, 2], [3, 4])), "sequence"),
+    "bad digits": (dict(header=labels("|S1", {"bytes": "zz"}, 1)), "non-hexadecimal"),
+    "no labels": (dict(header=header(classes=5)), "classes are not"),
+    "bad encoding": (dict(header=header(encoding={"columns": 5})), "no encoding"),
+}
+
+
+@pytest.mark.parametrize("case", FORGED)
+def test_a_file_that_lies_is_refused_by_name(case, sealed):
+    parts, message = FORGED[case]
+    given = {"arrays": bytes(24), **parts}
+    with pytest.raises(ValueError, match=message) as refusal:
+        lr.load(sealed(**given))
+    assert "forged.model" in str(refusal.value)
+
+
+def refusal_of(path):
+    try:
+        lr.load(path)
+    except ValueError as error:
+        return str(error)
+    return "none"
+
+
+def test_every_truncation_and_every_flipped_bit_is_refused(tmp_path):
+    path = tmp_path / "small.model"
+    lr.save(Model([0.5], 1.0, classes=["no", "yes"]), path)
+    whole = path.read_bytes()
+    with path.open("r+b", buffering=0) as file:
+        for place in range(len(whole)):
+            for bit in range(8):
+                os.pwrite(file.fileno(), bytes([whole[place] ^ 1 << bit]), place)
+                assert "small.model: " in refusal_of(path)
+            os.pwrite(file.fileno(), whole[place : place + 1], place)
+        assert lr.load(path).predict([[1.0]]).tolist() == ["yes"]
+        for length in reversed(range(len(whole))):
+            file.truncate(length)
+            assert "small.model: " in refusal_of(path)
+    for contents in (whole + b"\0", whole + whole, b"\0" + whole):
+        path.write_bytes(contents)
+        assert "small.model: " in refusal_of(path)
+
+
+class Trap:
+    def __reduce__(self):
+        return os.abort, ()
+
+
+def test_files_of_other_kinds_under_our_name_run_nothing(tmp_path):
+    path = tmp_path / "other.model"
+    np.savez(tmp_path / "other.npz", coef=np.ones(3))
+    others = [
+        pickle.dumps(Trap()), (tmp_path / "other.npz").read_bytes(), b"", b"{}",
+        model_files.MAGIC, model_files.MAGIC + pickle.dumps(Trap()), b"a,b\n1,2\n",
+    ]  # fmt: skip
+    for contents in others:
+        path.write_bytes(contents)
+        with pytest.raises(ValueError, match=r"other\.model: "):
+            lr.load(path)
+
+
+HEADERS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+PLACES = st.sampled_from(sorted(header()))
+
+
+@settings(max_examples=100, derandomize=True, deadline=None, database=None)
+@given(PLACES, HEADERS, st.binary(max_size=40))
+def test_anything_in_a_header_is_an_error_or_a_model(tmp_path_factory, place, value, arrays):
+    parts = json.dumps(header(**{place: value})).encode()
+    body = model_files.MAGIC + struct.pack("<IQ", 1, len(parts)) + parts + arrays
+    path = tmp_path_factory.getbasetemp() / "any.model"
+    path.write_bytes(body + hashlib.sha256(body).digest())
+    with contextlib.suppress(ValueError):
+        assert lr.load(path).coef.shape == (1,)
+
+
+@settings(max_examples=40, derandomize=True, deadline=None, database=None)
+@given(
+    st.lists(
+        st.text(max_size=3) | st.integers() | st.booleans() | st.binary(max_size=3)
+        | st.floats(allow_nan=False, allow_infinity=False),
+        min_size=2, max_size=5, unique=True,
+    ),
+    st.floats(allow_nan=False, allow_infinity=False),
+)  # fmt: skip
+def test_any_labels_and_numbers_come_back(tmp_path_factory, classes, number):
+    coef = np.full((2, len(classes)), number)
+    model = Model(coef, np.zeros(len(classes)), classes=classes)
+    path = tmp_path_factory.getbasetemp() / "labels.model"
+    lr.save(model, path)
+    assert_same(model, lr.load(path))
+    assert_same(model, lr.from_json(lr.to_json(model)))
+    assert repr(model.classes.tolist()) == repr(classes)
+
+
+SMALL = Model([0.5], 1.0)
+
+
+def test_what_was_there_stays_when_saving_fails(tmp_path, monkeypatch):
+    path = tmp_path / "model"
+    lr.save(SMALL, path)
+    before = path.read_bytes()
+    large = Model(np.ones(20_000), 0.0)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # as a full disk is
+    try:
+        with pytest.raises(OSError, match="model'") as refusal:
+            lr.save(large, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert ".part" not in str(refusal.value)
+
+    def interrupt(handle):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        lr.save(large, path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_permissions_and_links_are_those_that_a_user_expects(tmp_path):
+    path, link = tmp_path / "model", tmp_path / "current"
+    mask = os.umask(0o027)
+    try:
+        lr.save(SMALL, path)
+    finally:
+        os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o640
+    path.chmod(0o604)
+    link.symlink_to(path)
+    lr.save(Model([0.25], 1.0), link)
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o604
+    assert lr.load(link).coef.tolist() == [0.25]
+    lr.save(SMALL, tmp_path / ("n" * 255))  # the longest name there can be
+
+
+def test_folders_pipes_and_loops_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name, message in (("", "folder|directory"), ("pipe", "regular file"), ("loop", "loop")):
+        path = tmp_path / name
+        for door in (lr.load, lambda path: lr.save(SMALL, path)):
+            with pytest.raises((ValueError, OSError), match=message):
+                door(path)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        lr.load(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="no/such"):
+        lr.save(SMALL, tmp_path / "no/such")
+    with pytest.raises(ValueError, match="null byte"):
+        lr.load("a\0b")
+    with pytest.raises(TypeError, match=r"Model\.from_result"):
+        lr.save({"coef": 1}, tmp_path / "x")
+    assert sorted(os.listdir(tmp_path)) == ["loop", "pipe"]
+
+
+DOCUMENT = json.loads(lr.to_json(SMALL))
+JSON = {
+    "no JSON": ("{", "no model in JSON"),
+    "another format": ({**DOCUMENT, "format": "x"}, "its format is not"),
+    "a newer one": ({**DOCUMENT, "format_version": 2}, "upgrade"),
+    "a key too many": ({**DOCUMENT, "x": 1}, "and no others"),
+    "other features": ({**DOCUMENT, "center": {"b": 0.0}}, "same features"),
+    "no dtype": ({**DOCUMENT, "dtype": {}}, "dtype of intercept"),
+    "text": ({**DOCUMENT, "intercept": {}}, "intercept must be"),
+    "digits lost": ({**DOCUMENT, "dtype": dict.fromkeys(DOCUMENT["dtype"], "float32"),
+                     "coef": {"x0": 0.1}}, "none of float32"),
+    "ragged": ({**DOCUMENT, "coef": {"x0": [0.1, "a"]}}, "convert"),
+    "a list for a dict": ({**DOCUMENT, "coef": [1.0]}, "same features"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", JSON)
+def test_json_that_is_no_model_is_refused(case):
+    document, message = JSON[case]
+    with pytest.raises(ValueError, match=message):
+        lr.from_json(document if isinstance(document, str) else json.dumps(document))
