@@ -20,6 +20,9 @@ from jax_logreg.solvers.newton import Newton
 # Newton steps towards maximum likelihood, whose neighbourhood is the second start: on
 # separated data they stay finite.
 _TOWARDS_LIKELIHOOD = 8
+# How far below tol the default method goes on: it has come near by then, and a step or two
+# more give the digits that Newton's last step gives elsewhere.
+_BEYOND_TOL = 1e-3
 
 
 def fit_firth(
@@ -57,7 +60,8 @@ def fit_firth(
     for theta in starts:
         # L-BFGS over the information: Fisher's scoring alone stalls where its rate is poor.
         method = LBFGS("hessian") if solver is None else solver
-        run, last = train(oracle, [Stage(method)], theta, tol, max_steps, progress)
+        aim = tol * _BEYOND_TOL if solver is None else tol
+        run, last = train(oracle, [Stage(method)], theta, aim, max_steps, progress)
         ends.append(result_of(oracle, last, run, tol))
     return ends[0] if len(ends) == 1 else _better(*ends)
 

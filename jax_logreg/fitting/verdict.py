@@ -21,7 +21,12 @@ import jax.numpy as jnp
 from jax_logreg.derivatives.oracle import Curved, Oracle, Point
 from jax_logreg.fitting.result import Status
 from jax_logreg.solvers.base import Solver, State
-from jax_logreg.solvers.newton import Direction, newton_direction, newton_move
+from jax_logreg.solvers.newton import (
+    Direction,
+    minimum_norm_solve,
+    newton_direction,
+    newton_move,
+)
 from jax_logreg.solvers.newton_cg import conjugate_gradients
 
 RUNNING = -1
@@ -220,13 +225,22 @@ def _look_with_hessian(oracle: Oracle, point: Point) -> _Look:
     can_recede = oracle.can_recede() & jnp.all(jnp.isfinite(point.gradient))
     blind = jax.lax.cond(
         direction.rank < point.theta.size,
-        lambda: ~oracle.ignores(direction.null),
+        lambda: ~oracle.ignores(_sharpened(oracle, point, direction.null)),
         lambda: jnp.asarray(False),
     )
     settled = ~blind & _settles(oracle, direction.step)
     wanted = can_recede & ~settled
     begin = jax.lax.cond(blind & wanted, oracle.at_even_odds, lambda point: point, point)
     return _Look(direction, settled, _follow_newton(oracle, begin, wanted))
+
+
+def _sharpened(oracle: Oracle, point: Point, null: jax.Array) -> jax.Array:
+    """A direction without curvature to more digits than the Hessian's entries hold: a product
+    with it shows what it wrongly has of the others."""
+    if "hvp" not in oracle.offers:
+        return null
+    wrong = oracle.products_at(point)(null)
+    return null - minimum_norm_solve(oracle.pin(oracle.hessian(point)), wrong).step
 
 
 class _Probe(NamedTuple):

@@ -44,7 +44,8 @@ def pin_class_shifts(objective: Objective, hessian: jax.Array) -> jax.Array:
 
 
 def ignores(objective: Objective, direction: jax.Array) -> jax.Array:
-    """Whether Xd is zero to its own rounding, as for columns that depend on one another.
+    """Whether Xd is zero to its own rounding, as for columns that depend on one another;
+    rows of weight zero do not count.
 
     Columns that are parallel to all but a few digits do not pass: their Hessian is
     singular to its rounding, and yet they tell rows apart.
@@ -55,7 +56,9 @@ def ignores(objective: Objective, direction: jax.Array) -> jax.Array:
         z = z - jnp.mean(z, axis=1, keepdims=True)
     terms = times(_absolute(objective.X), jnp.abs(coef)) + jnp.abs(intercept)
     noise = _ROUND_OFF_UNITS * objective.X.shape[1] * jnp.finfo(z.dtype).eps
-    return jnp.max(jnp.abs(z)) <= noise * jnp.max(terms)
+    counted = (objective.row_weights() > 0).reshape(-1, *[1] * (z.ndim - 1))
+    furthest, largest = (jnp.max(jnp.where(counted, jnp.abs(t), 0)) for t in (z, terms))
+    return furthest <= noise * largest
 
 
 def _absolute(X: Features) -> Features:
