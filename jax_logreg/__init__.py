@@ -62,8 +62,10 @@ from jax_logreg.solvers.optax_adapter import Minibatch, Optax
 from jax_logreg.solvers.proximal_newton import ProximalNewton
 
 if TYPE_CHECKING:
-    from jax_logreg.interfaces.estimator import LogisticRegression, SeparationWarning
-    from jax_logreg.interfaces.estimator_messages import RankWarning
+    from jax_logreg.interfaces.estimator import LogisticRegression as LogisticRegression
+    from jax_logreg.interfaces.estimator import SeparationWarning as SeparationWarning
+    from jax_logreg.interfaces.estimator_messages import RankWarning as RankWarning
+    from jax_logreg.interfaces.readers import read_table as read_table
 
 __all__ = [
     "L2",
@@ -78,16 +80,13 @@ __all__ = [
     "GradientDescent",
     "Inference",
     "Influence",
-    "LogisticRegression",
     "Minibatch",
     "Model",
     "Newton",
     "NewtonCG",
     "Optax",
     "ProximalNewton",
-    "RankWarning",
     "Separation",
-    "SeparationWarning",
     "Solver",
     "SparseFeatures",
     "Status",
@@ -126,11 +125,13 @@ __all__ = [
     "to_json",
 ]
 
-# What needs scikit-learn is loaded when it is first asked for.
+# What needs scikit-learn, or would load pyarrow, is loaded when it is first asked for. It is
+# not in __all__, so that "import *" works without them.
 _LAZY = {
     "LogisticRegression": "jax_logreg.interfaces.estimator",
     "RankWarning": "jax_logreg.interfaces.estimator_messages",
     "SeparationWarning": "jax_logreg.interfaces.estimator",
+    "read_table": "jax_logreg.interfaces.readers",
 }
 
 
@@ -141,4 +142,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_LAZY})
