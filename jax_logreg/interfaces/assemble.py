@@ -9,6 +9,7 @@ from jax_logreg.interfaces.collect import Plan, Rows
 from jax_logreg.interfaces.encoding import Column, Encoding
 from jax_logreg.interfaces.sources import (
     Chunk,
+    ReadProgress,
     Source,
     check_columns,
     check_present,
@@ -55,7 +56,9 @@ def make_plan(
     return Plan(target, features, [name for name in features if name in chosen])
 
 
-def assemble(source: Source, plan: Plan, missing: str, max_bytes: int) -> Table:
+def assemble(
+    source: Source, plan: Plan, missing: str, max_bytes: int, progress: ReadProgress
+) -> Table:
     """A table for training.
 
     Args:
@@ -63,6 +66,7 @@ def assemble(source: Source, plan: Plan, missing: str, max_bytes: int) -> Table:
         plan: what its columns are for.
         missing: what is done with missing values, one of MISSING_POLICIES.
         max_bytes: bound on X.
+        progress: called after every chunk.
 
     Raises:
         ValueError: naming the place in the file.
@@ -73,6 +77,7 @@ def assemble(source: Source, plan: Plan, missing: str, max_bytes: int) -> Table:
     rows = Rows(source, plan, missing)
     for chunk in source.chunks(plan.numeric, [plan.target, *plan.categorical]):
         rows.add(chunk)
+        progress(chunk.share)
         check_size(source.name, 8 * num_columns * rows.num_rows, max_bytes)
     rows.check()
     orders = [
@@ -142,12 +147,15 @@ def _arrays(
     return X, y
 
 
-def encode_features(source: Source, encoding: Encoding) -> Iterator[np.ndarray]:
+def encode_features(
+    source: Source, encoding: Encoding, progress: ReadProgress
+) -> Iterator[np.ndarray]:
     """The features of a file's rows, chunk by chunk; columns that are no features are ignored.
 
     Args:
         source: the file; its columns are found by name, in any order.
         encoding: of the training table.
+        progress: called before every chunk.
 
     Raises:
         ValueError: for a missing column, now; for a missing value or an unknown category,
@@ -160,10 +168,10 @@ def encode_features(source: Source, encoding: Encoding) -> Iterator[np.ndarray]:
             f"{source.name} lacks {len(lacking)} of the model's {len(encoding.names)} columns: "
             f"{listed(lacking)}. Its columns: {listed(source.columns)}."
         )
-    return _encoded(source, encoding)
+    return _encoded(source, encoding, progress)
 
 
-def _encoded(source: Source, encoding: Encoding) -> Iterator[np.ndarray]:
+def _encoded(source: Source, encoding: Encoding, progress: ReadProgress) -> Iterator[np.ndarray]:
     numeric, categorical = encoding.numeric, encoding.categorical
     names = [column.name for column in numeric], [column.name for column in categorical]
     for chunk in source.chunks(*names):
@@ -174,6 +182,7 @@ def _encoded(source: Source, encoding: Encoding) -> Iterator[np.ndarray]:
             _known_codes(source, chunk, index, column) for index, column in enumerate(categorical)
         ]
         table = np.array(codes, int).reshape(len(categorical), len(chunk.places)).T
+        progress(chunk.share)
         yield encoding.expand(chunk.numbers, table)
 
 

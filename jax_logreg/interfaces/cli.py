@@ -2,10 +2,13 @@
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import jax
 
@@ -17,11 +20,28 @@ from jax_logreg.interfaces.predict_command import add_predict
 from jax_logreg.interfaces.table_options import add_table
 from jax_logreg.interfaces.version import __version__
 
+_A_MOMENT = 0.01  # seconds
+
 
 def run_process() -> int:
     """The program as a process of its own: what it compiles is kept for the next one."""
     keep_programs()
+    signal.signal(signal.SIGTERM, _end)
+    sys.unraisablehook = _interrupt_again
     return main()
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """Leave as after an error, so that no half of a file stays behind."""
+    raise SystemExit(128 + number)
+
+
+def _interrupt_again(lost: Any) -> None:
+    """JAX has Python run code in the garbage collector, where a Ctrl-C gets lost."""
+    if lost.exc_type is KeyboardInterrupt:
+        threading.Timer(_A_MOMENT, signal.raise_signal, [signal.SIGINT]).start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def keep_programs() -> None:

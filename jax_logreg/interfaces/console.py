@@ -1,6 +1,7 @@
 """What the command line prints, in 80 columns."""
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -18,12 +19,14 @@ try:
     from rich.console import Console
     from rich.status import Status as Spinner
     from rich.table import Table
+    from rich.text import Text
 
     HAS_RICH = True
 except ImportError:
     HAS_RICH = False
 
 WIDTH = 80
+_BAR = 30
 
 # What a status's advice is called on the command line.
 _OPTIONS = {
@@ -69,7 +72,18 @@ class Progress:
                 if math.isnan(norm)
                 else (f"{what}: step {steps}, loss {loss:.6g}, gradient norm {norm:.1e}")
             )
-            self._spinner.update(text)
+            self._spinner.update(Text(text))
+
+        return tell
+
+    def bar(self, what: str) -> Callable[[float], None]:
+        """The function to call with the share that is done, from 0 to 1."""
+
+        def tell(share: float) -> None:
+            if self._spinner is not None:
+                done = round(_BAR * share)
+                bar = f"{'━' * done}{'─' * (_BAR - done)} {share:4.0%}"
+                self._spinner.update(Text(f"{what} {bar}"))
 
         return tell
 

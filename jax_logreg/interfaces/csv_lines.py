@@ -35,6 +35,12 @@ class Lines:
         self.name = plain(str(path))
         self.number = 0
         self._stream = stream
+        self._size = max(1, path.stat().st_size)
+
+    @property
+    def share(self) -> float:
+        """How much of the file has been read, from 0 to 1."""
+        return min(1.0, self._stream.buffer.tell() / self._size)
 
     def __iter__(self) -> Iterator[str]:
         return self

@@ -58,11 +58,11 @@ class CsvSource:
         for lines, block in self._blocks():
             last, parsed = lines.number, self._parse_plain(block, numeric, text)
             if parsed is not None:
-                yield Chunk(*parsed, range(last - len(block) + 1, last + 1))
+                yield Chunk(*parsed, range(last - len(block) + 1, last + 1), lines.share)
                 continue
             found = self._records(lines, block)
             if found:
-                yield self._careful(found, numeric, text)
+                yield self._careful(found, numeric, text, lines.share)
 
     def _header(self, delimiter: str | None, needed: Sequence[str]) -> tuple[str, list[str]]:
         if delimiter is not None:
@@ -113,7 +113,9 @@ class CsvSource:
             return [()] * len(self.columns)
         return list(zip(*(record.cells for record in found), strict=True))
 
-    def _careful(self, found: list[Record], numeric: list[str], text: list[str]) -> Chunk:
+    def _careful(
+        self, found: list[Record], numeric: list[str], text: list[str], share: float
+    ) -> Chunk:
         columns = self._columns(found)
         numbers = np.empty((len(found), len(numeric)))
         for index, name in enumerate(numeric):
@@ -122,7 +124,7 @@ class CsvSource:
             except BadCellError as fault:
                 raise self._error(found[fault.index], name, fault) from fault
         texts = [parse_texts(columns[self._place[name]]) for name in text]
-        return Chunk(numbers, texts, [record.line for record in found])
+        return Chunk(numbers, texts, [record.line for record in found], share)
 
     def _error(self, record: Record, column: str, fault: BadCellError) -> ValueError:
         cell = record.cells[self._place[column]].strip()

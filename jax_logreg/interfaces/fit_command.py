@@ -64,7 +64,9 @@ def run_fit(options: argparse.Namespace) -> int:
     second = options.inference_plot and check_plot_path(options.inference_plot)
     if options.save is not None:
         check_can_write(options.save)
-    table = table_of(options)
+    progress = Progress()
+    with progress.shown():
+        table = table_of(options, progress.bar(f"reading {options.file}"))
     _tell_encoding(table)
     settings = Settings(
         l2=options.l2,
@@ -77,7 +79,6 @@ def run_fit(options: argparse.Namespace) -> int:
         seed=options.seed,
         inference=options.inference or options.inference_plot is not None,
     )
-    progress = Progress()
     with progress.shown():
         job = run_main_job(table, settings, progress.report())
     if options.json:

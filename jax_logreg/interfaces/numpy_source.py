@@ -76,7 +76,8 @@ class NumpySource:
             here = slice(start, min(start + rows, len(self._X)))
             places = range(start + 1, here.stop + 1)
             numbers = self._finite(self._X[here][:, wanted], numeric, places)
-            yield Chunk(numbers, [self._texts(name, here, places) for name in text], places)
+            texts = [self._texts(name, here, places) for name in text]
+            yield Chunk(numbers, texts, places, here.stop / len(self._X))
 
     def _finite(self, values: np.ndarray, names: list[str], places: Sequence[int]) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):

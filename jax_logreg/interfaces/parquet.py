@@ -85,8 +85,9 @@ class ParquetSource:
             numbers = np.empty((batch.num_rows, len(numeric)))
             for index, name in enumerate(numeric):
                 numbers[:, index] = self._numbers(batch, name, places)
-            yield Chunk(numbers, [self._texts(batch, name, places) for name in text], places)
+            texts = [self._texts(batch, name, places) for name in text]
             begin += batch.num_rows
+            yield Chunk(numbers, texts, places, begin / max(1, self.num_rows or 0))
         if begin != self.num_rows:
             raise ValueError(
                 f"{self.name} claims {self.num_rows} rows, but has {begin}. Save it again."

@@ -87,15 +87,16 @@ def run_predict(options: argparse.Namespace) -> int:
     as_parquet = _check_out(options)
     model = load(options.model)
     encoding = model.encoding or Encoding.of_numbers(list(model.feature_names))
-    rows = read_features(options.file, encoding, delimiter=delimiter(options))
-    _tell(options, model, rows)
     progress = Progress()
+    bar = progress.bar(f"predicting {options.file}")
+    rows = read_features(options.file, encoding, delimiter=delimiter(options), progress=bar)
+    _tell(options, model, rows)
     with (
         opened_output(options.out) as stream,
         closing(_output(model, stream, as_parquet)) as output,
         progress.shown(),
     ):
-        _predict(model, rows, output.write, progress.report())
+        _predict(model, rows, output.write)
     return 0
 
 
@@ -132,9 +133,7 @@ def _tell(options: argparse.Namespace, model: Model, rows: Features) -> None:
         print(f"{options.model}: its fit ended {status}, which is no answer.", file=sys.stderr)
 
 
-def _predict(
-    model: Model, rows: Features, write: Callable[[dict[str, np.ndarray]], None], report: Any
-) -> None:
+def _predict(model: Model, rows: Features, write: Callable[[dict[str, np.ndarray]], None]) -> None:
     done = 0
     for X in rows.chunks:
         try:
@@ -143,7 +142,6 @@ def _predict(
             raise ValueError(f"after row {done}: {error}") from error
         write(columns)
         done += len(X)
-        report(f"{done} rows")
 
 
 def _headings(model: Model) -> list[str]:

@@ -17,7 +17,7 @@ from jax_logreg.interfaces.csv_source import CsvSource
 from jax_logreg.interfaces.encoding import Encoding
 from jax_logreg.interfaces.numpy_source import LABELS, open_npy, open_npz
 from jax_logreg.interfaces.parquet import ParquetSource
-from jax_logreg.interfaces.sources import MAX_BYTES, Source, plain, regular_file
+from jax_logreg.interfaces.sources import MAX_BYTES, ReadProgress, Source, plain, regular_file
 from jax_logreg.interfaces.svmlight import read_svmlight, svmlight_features
 from jax_logreg.interfaces.table import Table
 
@@ -30,6 +30,10 @@ EMBEDDED = {
 _CSV = (".csv", ".tsv", ".txt")
 _SVMLIGHT = (".svmlight", ".libsvm", ".svm")
 SUFFIXES = (*_CSV, ".parquet", ".npy", ".npz", *_SVMLIGHT)
+
+
+def _silent(share: float) -> None:
+    """No progress is told."""
 
 
 class Features(NamedTuple):
@@ -67,6 +71,7 @@ def read_table(
     drop: Sequence[str] = (),
     delimiter: str | None = None,
     max_bytes: int = MAX_BYTES,
+    progress: ReadProgress = _silent,
 ) -> Table:
     """A classification problem from a file, whose format its suffix tells.
 
@@ -93,6 +98,7 @@ def read_table(
         delimiter: of a CSV file; if None, the first of comma, semicolon, tab and bar by
             which its header holds the target.
         max_bytes: bound on X in memory, 4 GiB by default.
+        progress: called with the share of the file that has been read, from 0 to 1.
 
     Raises:
         ValueError: naming the file, the row, the column, and what to do.
@@ -111,7 +117,7 @@ def read_table(
                 f"{plain(str(path))} is svmlight: its labels stand first and its columns are "
                 "numbers. Leave target, categorical and drop away."
             )
-        return _named(read_svmlight(path, max_bytes), path)
+        return _named(read_svmlight(path, max_bytes, progress), path)
     if target is None and suffix != ".npz":
         raise ValueError(
             f"{plain(str(path))} needs a target (--target NAME), the column of classes."
@@ -119,7 +125,7 @@ def read_table(
     source = _source(path, suffix, delimiter, () if target is None else (target,), None, max_bytes)
     target = _target(source, suffix, target)
     plan = make_plan(source, target, categorical, drop)
-    return _named(assemble(source, plan, missing, max_bytes), path)
+    return _named(assemble(source, plan, missing, max_bytes, progress), path)
 
 
 def read_features(
@@ -128,6 +134,7 @@ def read_features(
     *,
     delimiter: str | None = None,
     max_bytes: int = MAX_BYTES,
+    progress: ReadProgress = _silent,
 ) -> Features:
     """The features of a file's rows for a model, chunk by chunk, in bounded memory.
 
@@ -140,6 +147,7 @@ def read_features(
         encoding: of the table that the model was trained on.
         delimiter: as for :func:`read_table`.
         max_bytes: bound on what is unpacked of the file at a time.
+        progress: called with the share of the file that has been read, from 0 to 1.
 
     Raises:
         ValueError: naming the file, the row, the column, and what to do: at once where
@@ -148,11 +156,11 @@ def read_features(
     """
     path, suffix = _file(path)
     if suffix in _SVMLIGHT:
-        return Features([], svmlight_features(path, encoding))
+        return Features([], svmlight_features(path, encoding, progress))
     source = _source(path, suffix, delimiter, encoding.names, encoding.names, max_bytes)
     known = set(encoding.names)
     unused = [name for name in source.columns if name not in known]
-    return Features(unused, encode_features(source, encoding))
+    return Features(unused, encode_features(source, encoding, progress))
 
 
 def _named(table: Table, path: Path) -> Table:

@@ -4,7 +4,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -36,6 +36,10 @@ _KINDS = {
 }
 
 
+# Called with the share of a file that has been read, from 0 to 1.
+ReadProgress = Callable[[float], None]
+
+
 class Texts(NamedTuple):
     """A column of text.
 
@@ -55,11 +59,13 @@ class Chunk(NamedTuple):
         numbers: the columns asked for as numbers, float64, NaN where missing, (m, k).
         texts: the columns asked for as text.
         places: where each row is in the file, by the source's unit, from 1.
+        share: of the file that has been read by now, from 0 to 1.
     """
 
     numbers: np.ndarray
     texts: list[Texts]
     places: Sequence[int]
+    share: float
 
 
 class Source(Protocol):

@@ -16,6 +16,7 @@ from jax_logreg.interfaces.sources import (
     CHUNK_CELLS,
     MOST_COLUMNS,
     NUMBER,
+    ReadProgress,
     check_size,
     number_text,
     plain,
@@ -26,6 +27,7 @@ from jax_logreg.interfaces.table import MOST_CLASSES, Table, class_order
 _INDEX = re.compile(r"\d{1,18}", re.ASCII)
 # An entry in memory: its value and its column, and both again while SciPy takes them over.
 _ENTRY_BYTES = 32
+_TOLD_EVERY = 4096
 
 
 class _Row(NamedTuple):
@@ -34,7 +36,7 @@ class _Row(NamedTuple):
     values: list[float]
 
 
-def read_svmlight(path: Path, max_bytes: int) -> Table:
+def read_svmlight(path: Path, max_bytes: int, progress: ReadProgress) -> Table:
     """A sparse table for training; features are named by index as x1, x2, …
 
     Indices count from 1, or from 0 where an index 0 occurs. They ascend in every line.
@@ -43,6 +45,7 @@ def read_svmlight(path: Path, max_bytes: int) -> Table:
     Args:
         path: the file.
         max_bytes: bound on its entries in memory.
+        progress: called every few thousand lines.
 
     Raises:
         ValueError: naming the line.
@@ -50,7 +53,7 @@ def read_svmlight(path: Path, max_bytes: int) -> Table:
     """
     name = plain(str(path))
     labels, indices, values, ends = array("d"), array("q"), array("d"), array("q", [0])
-    for _, row in _rows(path):
+    for _, row in _rows(path, progress):
         labels.append(row.label)
         indices.extend(row.indices)
         values.extend(row.values)
@@ -80,12 +83,15 @@ def _labels(
     return codes, names, class_order(f"the first column of {name}", texts, len(labels))
 
 
-def svmlight_features(path: Path, encoding: Encoding) -> Iterator[np.ndarray]:
+def svmlight_features(
+    path: Path, encoding: Encoding, progress: ReadProgress
+) -> Iterator[np.ndarray]:
     """Features of the file's rows, dense, chunk by chunk; the labels are ignored.
 
     Args:
         path: the file.
         encoding: of the training table, its columns x1, x2, … or x0, x1, …
+        progress: called every few thousand lines.
 
     Raises:
         ValueError: naming the line, also where an index is none of the model's features.
@@ -98,12 +104,14 @@ def svmlight_features(path: Path, encoding: Encoding) -> Iterator[np.ndarray]:
             f"{shown(next(iter(place)))} and others. Give it a file with a header."
         )
     num_rows = max(1, CHUNK_CELLS // len(place))
-    return _dense_chunks(path, place, num_rows)
+    return _dense_chunks(path, place, num_rows, progress)
 
 
-def _dense_chunks(path: Path, place: Mapping[str, int], num_rows: int) -> Iterator[np.ndarray]:
+def _dense_chunks(
+    path: Path, place: Mapping[str, int], num_rows: int, progress: ReadProgress
+) -> Iterator[np.ndarray]:
     chunk, filled = np.zeros((num_rows, len(place))), 0
-    for lines, row in _rows(path):
+    for lines, row in _rows(path, progress):
         for index, value in zip(row.indices, row.values, strict=True):
             if f"x{index}" not in place:
                 raise lines.error(f"has the index {index}, which is no feature of the model.")
@@ -116,10 +124,12 @@ def _dense_chunks(path: Path, place: Mapping[str, int], num_rows: int) -> Iterat
         yield chunk[:filled]
 
 
-def _rows(path: Path) -> Iterator[tuple[Lines, _Row]]:
+def _rows(path: Path, progress: ReadProgress) -> Iterator[tuple[Lines, _Row]]:
     with open_text(path) as stream:
         lines = Lines(path, stream)
         for line in lines:
+            if lines.number % _TOLD_EVERY == 0:
+                progress(lines.share)
             words = line.split("#", 1)[0].split()
             if words:
                 yield lines, _row(lines, words)

@@ -5,7 +5,7 @@ import argparse
 from jax_logreg.interfaces.assemble import MISSING_POLICIES
 from jax_logreg.interfaces.number_options import positive
 from jax_logreg.interfaces.readers import EMBEDDED, load_embedded, read_table
-from jax_logreg.interfaces.sources import MAX_BYTES
+from jax_logreg.interfaces.sources import MAX_BYTES, ReadProgress
 from jax_logreg.interfaces.table import Table, densified
 
 # Options that say how to read a file.
@@ -47,8 +47,12 @@ def add_table(fit: argparse.ArgumentParser) -> None:
     )
 
 
-def table_of(options: argparse.Namespace) -> Table:
+def table_of(options: argparse.Namespace, progress: ReadProgress) -> Table:
     """The table that the options of :func:`add_table` name.
+
+    Args:
+        options: those of the command.
+        progress: called with the share of a file that has been read.
 
     Raises:
         ValueError: if they contradict one another, or the file cannot be used.
@@ -75,6 +79,7 @@ def table_of(options: argparse.Namespace) -> Table:
         drop=options.drop,
         delimiter=delimiter(options),
         max_bytes=max_bytes,
+        progress=progress,
     )
     return densified(table, max_bytes)
 
