@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from jax_logreg.interfaces.estimator import LogisticRegression as LogisticRegression
     from jax_logreg.interfaces.estimator import SeparationWarning as SeparationWarning
     from jax_logreg.interfaces.estimator_messages import RankWarning as RankWarning
+    from jax_logreg.interfaces.readers import load_embedded as load_embedded
     from jax_logreg.interfaces.readers import read_table as read_table
 
 __all__ = [
@@ -131,6 +132,7 @@ _LAZY = {
     "LogisticRegression": "jax_logreg.interfaces.estimator",
     "RankWarning": "jax_logreg.interfaces.estimator_messages",
     "SeparationWarning": "jax_logreg.interfaces.estimator",
+    "load_embedded": "jax_logreg.interfaces.readers",
     "read_table": "jax_logreg.interfaces.readers",
 }
 

@@ -1,5 +1,6 @@
 """The README's Python runs as it stands, and what its tables name exists."""
 
+import doctest
 import re
 from pathlib import Path
 
@@ -14,12 +15,15 @@ import jax_logreg as lr
 from tests.problems import make_problem
 
 TEXT = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+TOUR = re.findall(r"```pycon\n(.*?)```", TEXT, re.DOTALL)
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 @pytest.fixture
 def names(tmp_path):
     problem = make_problem("sigmoid", "float32")
+    table = tmp_path / "my.csv"
+    table.write_text("age,sex,outcome\n50,f,no\n,m,yes\n61,f,yes\n")
     X, y = problem.X, problem.y
     result, smaller = lr.fit(X, y), lr.fit(X[:, :2], y)
     return {
@@ -30,17 +34,26 @@ def names(tmp_path):
         "inference": lr.infer(result, X, y), "smaller": lr.infer(smaller, X[:, :2], y),
         "groups": np.arange(24) % 6, "more_columns": X[:, :1] ** 2, "X_new": X[:3],
         "model": lr.Model.from_result(result), "path": tmp_path / "my.model",
-        "probability": np.linspace(0, 1, 24), "label": np.arange(24) % 2,
+        "table": table, "probability": np.linspace(0, 1, 24), "label": np.arange(24) % 2,
     }  # fmt: skip
 
 
-def test_the_blocks_run_as_they_stand():
-    assert len(BLOCKS) == 5
-    pasted = {}
-    for block in BLOCKS:
-        exec(block, pasted)
-    assert pasted["result"].converged
-    assert pasted["report"].diagnosis.kind == "penalty-missing"
+def test_the_tour_and_the_blocks_run_as_they_stand(tmp_path, monkeypatch):
+    """In order, as someone who pastes all of it; the first lines turn float64 on for good."""
+    monkeypatch.chdir(tmp_path)
+    assert len(TOUR) == 10
+    before = jax.config.jax_enable_x64
+    tour = doctest.DocTestParser().get_doctest("\n".join(TOUR), {}, "tour", "README.md", 0)
+    try:
+        result = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(
+            tour, clear_globs=False
+        )
+        for block in BLOCKS:
+            exec(block, tour.globs)
+    finally:
+        jax.config.update("jax_enable_x64", before)
+    assert result.failed == 0
+    assert tour.globs["report"].diagnosis.kind == "penalty-missing"
 
 
 def test_the_recipes_run(names):
