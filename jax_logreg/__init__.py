@@ -64,6 +64,12 @@ from jax_logreg.solvers.proximal_newton import ProximalNewton
 if TYPE_CHECKING:
     from jax_logreg.interfaces.estimator import LogisticRegression, SeparationWarning
     from jax_logreg.interfaces.estimator_messages import RankWarning
+    from jax_logreg.interfaces.model_plots import (
+        plot_coefficients,
+        plot_confusion,
+        plot_decision_regions,
+    )
+    from jax_logreg.interfaces.plots import plot_inference, plot_reports, plot_training
 
 __all__ = [
     "L2",
@@ -112,6 +118,12 @@ __all__ = [
     "make_objective",
     "marginal_effects",
     "odds",
+    "plot_coefficients",
+    "plot_confusion",
+    "plot_decision_regions",
+    "plot_inference",
+    "plot_reports",
+    "plot_training",
     "predict_class",
     "predict_interval",
     "probability",
@@ -126,11 +138,17 @@ __all__ = [
     "to_json",
 ]
 
-# What needs scikit-learn is loaded when it is first asked for.
+# What needs scikit-learn or matplotlib is loaded when it is first asked for.
 _LAZY = {
     "LogisticRegression": "jax_logreg.interfaces.estimator",
     "RankWarning": "jax_logreg.interfaces.estimator_messages",
     "SeparationWarning": "jax_logreg.interfaces.estimator",
+    "plot_coefficients": "jax_logreg.interfaces.model_plots",
+    "plot_confusion": "jax_logreg.interfaces.model_plots",
+    "plot_decision_regions": "jax_logreg.interfaces.model_plots",
+    "plot_inference": "jax_logreg.interfaces.plots",
+    "plot_reports": "jax_logreg.interfaces.plots",
+    "plot_training": "jax_logreg.interfaces.plots",
 }
 
 
