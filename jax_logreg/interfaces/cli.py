@@ -115,7 +115,7 @@ def _fit(options: argparse.Namespace) -> int:
         title = f"{table.name}, L2 strength {settings.l2:g}"
         seconds = {t.solver: t.run_seconds for t in job.trainings}
         results = {t.solver: t.result for t in job.trainings}
-        save_figure(plot_training(results, title=title, cost=seconds), plot)
+        save_figure(plot_training(results, title=title, costs={"seconds": seconds}), plot)
         print(f"wrote {plot}", file=sys.stderr)
     if second is not None and isinstance(job.inference, Inference):
         save_figure(plot_inference(job.inference), second)

@@ -22,19 +22,18 @@ _MOST_IN_FOREST = 30
 def plot_training(
     results: Mapping[str, FitResult],
     *,
+    costs: Mapping[str, Mapping[str, Any]] | None = None,
     title: str = "",
-    cost: Mapping[str, Any] | None = None,
-    cost_label: str = "seconds",
 ) -> Any:
     """Draw how solvers learn: loss above the lowest seen, and gradient norm, both
     logarithmic, against steps and against what the steps cost.
 
     Args:
         results: name ↦ what ``fit`` returned, all for the same objective.
+        costs: label, such as "seconds" ↦ name ↦ the cost of that whole training, shared out
+            evenly among its start and its steps; or what it had cost after each of them,
+            (num_steps + 1,), positive.
         title: a line above the picture.
-        cost: name ↦ the cost of the whole training, shared out evenly among its steps and
-            its start; or what it had cost after every step, (num_steps + 1,), positive.
-        cost_label: what the cost is, with its unit.
 
     Returns:
         The matplotlib figure: a notebook shows it, ``figure.savefig(path)`` writes it.
@@ -45,7 +44,7 @@ def plot_training(
     >>> import jax_logreg as lr
     >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]
     >>> result = lr.fit(X, y, solver="newton")
-    >>> figure = plot_training({"Newton": result}, cost={"Newton": 0.02})
+    >>> figure = plot_training({"Newton": result}, costs={"seconds": {"Newton": 0.02}})
     >>> [axes.get_xlabel() for axes in figure.axes]
     ['step + 1', 'seconds', 'step + 1', 'seconds']
     """
@@ -53,21 +52,21 @@ def plot_training(
     if not curves:
         raise ValueError("results is empty: give at least one fit.")
     # A logarithmic axis has no zero: the start counts as the first step.
-    costs = {"step + 1": {name: np.arange(len(loss)) + 1 for name, (loss, _) in curves.items()}}
-    if cost is not None:
-        costs[cost_label] = {name: _spread(name, cost, len(c[0])) for name, c in curves.items()}
-    figure = new_figure(7.5, 6.4 if cost is not None else 3.6)
-    shape = (2, 2) if cost is not None else (1, 2)
-    axes = figure.subplots(*shape, sharey="row" if cost is not None else False)
-    panels = axes.T if cost is not None else axes[None]
-    for (label, spent), column in zip(costs.items(), panels, strict=True):
-        _draw_curves(column, curves, spent)
+    spent = {"step + 1": {name: np.arange(len(loss)) + 1 for name, (loss, _) in curves.items()}}
+    for label, cost in (costs or {}).items():
+        spent[label] = {
+            name: _spread(label, name, cost, len(loss)) for name, (loss, _) in curves.items()
+        }
+    figure = new_figure(7.5, 6.4 if costs else 3.6)
+    # A column of panels for each cost; steps alone are a row.
+    columns = figure.subplots(2, len(spent), sharey="row").T if costs else [figure.subplots(1, 2)]
+    for (label, after), column in zip(spent.items(), columns, strict=True):
+        _draw_curves(column, curves, after)
         for panel in column:
             panel.set_xlabel(label)
-    for panel, label in zip(panels[0], ("loss above the lowest", "gradient norm"), strict=True):
+    for panel, label in zip(columns[0], ("loss above the lowest", "gradient norm"), strict=True):
         panel.set_ylabel(label)
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    figure.legend(*columns[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.suptitle(title)
     return figure
 
@@ -79,26 +78,28 @@ def _curve(result: FitResult) -> tuple[np.ndarray, np.ndarray]:
     return loss, norm
 
 
-def _spread(name: str, cost: Mapping[str, Any], count: int) -> np.ndarray:
+def _spread(label: str, name: str, cost: Mapping[str, Any], count: int) -> np.ndarray:
     """What had been spent after every step."""
     if name not in cost:
-        raise ValueError(f"cost has no entry for {name!r}.")
+        raise ValueError(f"costs[{label!r}] has no entry for {name!r}.")
     spent = np.asarray(cost[name], float)
     if spent.ndim == 0:
         spent = spent * (np.arange(count) + 1) / count
     if spent.shape != (count,):
-        raise ValueError(f"cost[{name!r}] must be a number or ({count},), not {spent.shape}.")
+        raise ValueError(
+            f"costs[{label!r}][{name!r}] must be a number or ({count},), not {spent.shape}."
+        )
     return spent
 
 
 def _draw_curves(
-    panels: Any, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], spent: Mapping[str, Any]
+    panels: Any, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], after: Mapping[str, Any]
 ) -> None:
     best = min(float(np.nanmin(loss)) for loss, _ in curves.values())
     for i, (name, (loss, norm)) in enumerate(curves.items()):
         last_digit = np.finfo(loss.dtype).eps * max(abs(best), np.finfo(loss.dtype).tiny)
         for panel, values in zip(panels, (np.maximum(loss - best, last_digit), norm), strict=True):
-            panel.plot(spent[name], values, label=name, markevery=0.15, **series(i))
+            panel.plot(after[name], values, label=name, markevery=0.15, **series(i))
     for panel in panels:
         panel.set(xscale="log", yscale="log")
         panel.grid()

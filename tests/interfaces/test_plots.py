@@ -39,7 +39,10 @@ def a_fit(num_steps, start=1.0):
 
 
 FITS = {"gradient descent": a_fit(3400), "Optax Adam": a_fit(290), "Newton": a_fit(8)}
-COST = {"gradient descent": 0.046, "Optax Adam": 0.0095, "Newton": np.arange(1, 10.0)}
+COSTS = {
+    "seconds": {"gradient descent": 0.046, "Optax Adam": 0.0095, "Newton": np.arange(1, 10.0)},
+    "products": {"gradient descent": 6800, "Optax Adam": 580, "Newton": 300},
+}
 
 
 def classes_of(K, n=600):
@@ -55,7 +58,7 @@ PICTURES = {
     "coefficients of classes": lambda: lr.plot_coefficients(THREE),
     "many coefficients": lambda: lr.plot_coefficients(lr.Model(RNG.normal(size=80), 0.0)),
     "training": lambda: lr.plot_training(FITS, title="Three solvers"),
-    "training with costs": lambda: lr.plot_training(FITS, cost=COST, title="Three solvers"),
+    "training with costs": lambda: lr.plot_training(FITS, costs=COSTS, title="Three solvers"),
     "confusion of 2": lambda: lr.plot_confusion(*classes_of(2), title="Who is ill"),
     "confusion of 10": lambda: lr.plot_confusion(*classes_of(10)),
     "confusion of 20": lambda: lr.plot_confusion(*classes_of(20, 30_000), title="Twenty"),
@@ -191,14 +194,14 @@ def test_coefficients_are_sorted_and_lie_where_they_are():
 
 def test_curves_end_where_the_training_ended_and_costs_are_shared_out():
     figure = PICTURES["training with costs"]()
-    loss, seconds = figure.axes[:2]
+    loss, seconds, _ = figure.axes[:3]
     ends = {line.get_label(): line.get_xydata() for line in loss.lines}
     assert {name: curve[-1, 0] for name, curve in ends.items()} == {
         "gradient descent": 3401, "Optax Adam": 291, "Newton": 9,
     }  # fmt: skip
     adam, newton = seconds.lines[1].get_xdata(), seconds.lines[2].get_xdata()
     np.testing.assert_allclose(adam, 0.0095 * np.arange(1, 292) / 291)
-    np.testing.assert_array_equal(newton, COST["Newton"])
+    np.testing.assert_array_equal(newton, COSTS["seconds"]["Newton"])
     assert all(line.get_ydata().min() > 0 for line in loss.lines)  # none falls off the axis
 
 
@@ -266,9 +269,9 @@ BAD = {
     "lengths": (lambda: lr.plot_decision_regions(TWO, X, WHO[1:]), r"\(90, 3\) and \(89,\)"),
     "a scale too short": (lambda: lr.plot_coefficients(TWO, scale=[1.0]), r"scale must be \(3,\)"),
     "no fits": (lambda: lr.plot_training({}), "results is empty"),
-    "no cost": (lambda: lr.plot_training(FITS, cost={"Newton": 1.0}), "no entry for 'gradient"),
+    "no cost": (lambda: lr.plot_training(FITS, costs={"products": {"Newton": 1.0}}), "no entry for 'gradient"),
     "costs too few": (
-        lambda: lr.plot_training({"Newton": FITS["Newton"]}, cost={"Newton": [1.0, 2.0]}),
+        lambda: lr.plot_training({"Newton": FITS["Newton"]}, costs={"products": {"Newton": [1.0, 2.0]}}),
         r"a number or \(9,\)",
     ),
     "an answer too few": (lambda: lr.plot_confusion(["a", "b"], ["a"]), "must both be"),
