@@ -1,6 +1,7 @@
 """One style for every picture. The one file that imports matplotlib."""
 
 import functools
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -53,6 +54,17 @@ STYLE: Any = {
     ),
 }
 
+if HAS_MATPLOTLIB:
+
+    class Picture(Figure):
+        """A figure that a notebook shows, whether pyplot is in use or not."""
+
+        def _repr_png_(self) -> bytes:
+            stream = io.BytesIO()
+            self.savefig(stream, format="png")
+            return stream.getvalue()
+
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -81,7 +93,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
 def new_figure(width: float, height: float) -> Any:
     """An empty picture, in inches; no more than 7.5 wide, so that 600 pixels can be read."""
-    return Figure(figsize=(width, height))
+    return Picture(figsize=(width, height))
 
 
 def series(i: int) -> dict[str, Any]:

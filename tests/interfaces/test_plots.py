@@ -269,10 +269,12 @@ BAD = {
     "lengths": (lambda: lr.plot_decision_regions(TWO, X, WHO[1:]), r"\(90, 3\) and \(89,\)"),
     "a scale too short": (lambda: lr.plot_coefficients(TWO, scale=[1.0]), r"scale must be \(3,\)"),
     "no fits": (lambda: lr.plot_training({}), "results is empty"),
-    "no cost": (lambda: lr.plot_training(FITS, costs={"products": {"Newton": 1.0}}), "no entry for 'gradient"),
+    "no cost": (
+        lambda: lr.plot_training(FITS, costs={"seconds": {"Newton": 1.0}}), "no entry for 'grad",
+    ),
     "costs too few": (
-        lambda: lr.plot_training({"Newton": FITS["Newton"]}, costs={"products": {"Newton": [1.0, 2.0]}}),
-        r"a number or \(9,\)",
+        lambda: lr.plot_training(FITS, costs={"products": dict.fromkeys(FITS, (1.0, 2.0))}),
+        r"a number or \(3401,\)",
     ),
     "an answer too few": (lambda: lr.plot_confusion(["a", "b"], ["a"]), "must both be"),
     "a class left out": (
@@ -286,6 +288,10 @@ def test_bad_input_is_named(what):
     draw, words = BAD[what]
     with pytest.raises(ValueError, match=words):
         draw()
+
+
+def test_a_notebook_shows_a_picture_without_pyplot():
+    assert PICTURES["coefficients"]()._repr_png_().startswith(b"\x89PNG")
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
