@@ -79,9 +79,12 @@ def plot_decision_regions(
         raise ValueError(
             f"X must be (n, p) with p of at least 2 and y (n,), not {X.shape} and {y.shape}."
         )
+    gaps = np.flatnonzero(~np.isfinite(X).all(axis=1))
+    if len(gaps):
+        raise ValueError(f"row {gaps[0]} of X holds a gap or an infinite number: leave it out.")
     names = [f"x{j}" for j in range(X.shape[1])]
     names = names if known.feature_names is None else list(known.feature_names)
-    _check_labels(y, known.classes)
+    numbers = _class_numbers("y", y, np.asarray(known.classes))
     pair = _two_columns(features, names)
     across, up = (_range_of(X[:, j]) for j in pair)
     grid = np.tile(X.mean(axis=0), (_GRID**2, 1))
@@ -100,7 +103,7 @@ def plot_decision_regions(
             aspect="auto", interpolation="bilinear",
         )  # fmt: skip
     _draw_boundaries(axes, across, up, mu)
-    _draw_rows(axes, X[:, pair], y, known.classes)
+    _draw_rows(axes, X[:, pair], numbers, known.classes)
     axes.set(xlabel=names[pair[0]], ylabel=names[pair[1]])
     axes.set(xlim=across[[0, -1]], ylim=up[[0, -1]])
     others = "the other features at their means" if X.shape[1] > 2 else ""
@@ -109,19 +112,24 @@ def plot_decision_regions(
     return figure
 
 
-def _check_labels(y: np.ndarray, classes: np.ndarray) -> None:
-    unknown = np.flatnonzero(~np.any(y[:, None] == np.asarray(classes)[None], axis=1))
+def _class_numbers(name: str, labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The place of every label among the classes, (n,)."""
+    number = {label: k for k, label in enumerate(classes.tolist())}
+    numbers = np.array([number.get(label, -1) for label in labels.tolist()])
+    unknown = np.flatnonzero(numbers < 0)
     if len(unknown):
+        i = int(unknown[0])
         raise ValueError(
-            f"y[{unknown[0]}] is {y[unknown[0]]!r}, but the classes are {list(classes)}."
+            f"{name}[{i}] is {labels.tolist()[i]!r}, but the classes are {classes.tolist()}."
         )
+    return numbers
 
 
 def _two_columns(features: Sequence[int | str], names: Sequence[str]) -> list[int]:
     """Column numbers of two features named or numbered."""
     columns = [names.index(f) if f in names else f for f in features]
     for feature, column in zip(features, columns, strict=True):
-        if not isinstance(column, int) or not 0 <= column < len(names):
+        if not isinstance(column, int | np.integer) or not 0 <= column < len(names):
             raise ValueError(f"features: there is no {feature!r} among {list(names)}.")
     if len(set(columns)) != 2 or len(columns) != 2:
         raise ValueError(f"features must be two different ones, not {features!r}.")
@@ -155,13 +163,13 @@ def _draw_boundaries(axes: Any, across: np.ndarray, up: np.ndarray, mu: np.ndarr
             axes.contour(across, up, ahead, [0.0], colors="black", linewidths=1.5)
 
 
-def _draw_rows(axes: Any, X: np.ndarray, y: np.ndarray, classes: np.ndarray) -> None:
-    every = np.unique(np.linspace(0, len(y) - 1, min(len(y), _MOST_POINTS)).astype(int))
-    X, y = X[every], y[every]
+def _draw_rows(axes: Any, X: np.ndarray, numbers: np.ndarray, classes: np.ndarray) -> None:
+    every = np.linspace(0, len(X) - 1, min(len(X), _MOST_POINTS)).astype(int)
+    X, numbers = X[every], numbers[every]
     for k, label in enumerate(classes):
         look = series(k)
         axes.scatter(
-            *X[y == label].T, s=26, marker=look["marker"], color=look["color"],
+            *X[numbers == k].T, s=26, marker=look["marker"], color=look["color"],
             edgecolors="white", linewidths=0.6, label=str(label),
         )  # fmt: skip
 
@@ -251,12 +259,12 @@ def plot_confusion(y: Any, predicted: Any, *, classes: Any = None, title: str = 
     if y.ndim != 1 or y.shape != predicted.shape or len(y) == 0:
         raise ValueError(f"y and predicted must both be (n,), not {y.shape}, {predicted.shape}.")
     classes = np.unique(np.concatenate([y, predicted])) if classes is None else np.asarray(classes)
-    _check_labels(y, classes)
-    _check_labels(predicted, classes)
-    counts = np.array([[np.sum((y == a) & (predicted == b)) for b in classes] for a in classes])
+    K = len(classes)
+    counts = np.zeros((K, K), int)
+    pairs = (_class_numbers("y", y, classes), _class_numbers("predicted", predicted, classes))
+    np.add.at(counts, pairs, 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
-    K = len(classes)
     side = min(7.5, 3.4 + 0.32 * K)
     figure = new_figure(side, 0.93 * side)
     axes = figure.subplots()

@@ -48,9 +48,11 @@ def plot_training(
     >>> [axes.get_xlabel() for axes in figure.axes]
     ['step + 1', 'seconds', 'step + 1', 'seconds']
     """
-    curves = {name: _curve(result) for name, result in results.items()}
+    curves = {name: _curve(name, result) for name, result in results.items()}
     if not curves:
         raise ValueError("results is empty: give at least one fit.")
+    if not any(np.isfinite(loss).any() for loss, _ in curves.values()):
+        raise ValueError("results hold no finite loss: see their messages.")
     # A logarithmic axis has no zero: the start counts as the first step.
     spent = {"step + 1": {name: np.arange(len(loss)) + 1 for name, (loss, _) in curves.items()}}
     for label, cost in (costs or {}).items():
@@ -71,8 +73,13 @@ def plot_training(
     return figure
 
 
-def _curve(result: FitResult) -> tuple[np.ndarray, np.ndarray]:
+def _curve(name: str, result: FitResult) -> tuple[np.ndarray, np.ndarray]:
     """Loss and gradient norm after 0, 1, … steps."""
+    if np.ndim(result.status):
+        raise ValueError(
+            f"results[{name!r}] holds {np.size(result.status)} fits: take one of them, by "
+            "jax.tree.map(lambda a: a[i], result)."
+        )
     taken = int(result.num_steps) + 1
     loss, norm = (np.asarray(values)[:taken] for values in result.history)
     return loss, norm
@@ -95,10 +102,13 @@ def _spread(label: str, name: str, cost: Mapping[str, Any], count: int) -> np.nd
 def _draw_curves(
     panels: Any, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], after: Mapping[str, Any]
 ) -> None:
-    best = min(float(np.nanmin(loss)) for loss, _ in curves.values())
+    losses = np.concatenate([loss for loss, _ in curves.values()])
+    best = float(np.min(losses[np.isfinite(losses)]))
+    # Neither axis has a zero: what is below the last digit is drawn there.
+    floor = np.finfo(losses.dtype).eps * max(abs(best), 1e-3)
     for i, (name, (loss, norm)) in enumerate(curves.items()):
-        last_digit = np.finfo(loss.dtype).eps * max(abs(best), np.finfo(loss.dtype).tiny)
-        for panel, values in zip(panels, (np.maximum(loss - best, last_digit), norm), strict=True):
+        heights = np.maximum(loss - best, floor), np.maximum(norm, 1e-3 * floor)
+        for panel, values in zip(panels, heights, strict=True):
             panel.plot(after[name], values, label=name, markevery=0.15, **series(i))
     for panel in panels:
         panel.set(xscale="log", yscale="log")

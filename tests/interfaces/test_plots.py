@@ -1,5 +1,6 @@
 """Every picture is rendered, and its texts, marks, boundaries and greys are looked at."""
 
+import dataclasses
 import itertools
 import subprocess
 import sys
@@ -205,6 +206,17 @@ def test_curves_end_where_the_training_ended_and_costs_are_shared_out():
     assert all(line.get_ydata().min() > 0 for line in loss.lines)  # none falls off the axis
 
 
+def test_a_training_that_ran_away_is_drawn_as_far_as_it_has_numbers(monkeypatch):
+    curve = np.array([0.7, 5.0, np.inf, np.nan])
+    away = dataclasses.replace(a_fit(3), history=History(curve, curve))
+    exact = dataclasses.replace(a_fit(0), history=History(np.array([0.7]), np.array([0.0])))
+    check_texts(lr.plot_training({"away": away, "exact": exact}), monkeypatch)
+    check_texts(lr.plot_training({"exact": exact}), monkeypatch)
+    nothing = dataclasses.replace(a_fit(3), history=History(curve[[3] * 4], curve[[3] * 4]))
+    with pytest.raises(ValueError, match="no finite loss"):
+        lr.plot_training({"nothing": nothing})
+
+
 def test_a_confusion_counts_by_true_class():
     true, answer = classes_of(10)
     figure = lr.plot_confusion(true, answer)
@@ -268,6 +280,13 @@ BAD = {
     "a label unknown": (lambda: lr.plot_decision_regions(TWO, X, SPECIES), r"y\[0\] is .* classes"),
     "lengths": (lambda: lr.plot_decision_regions(TWO, X, WHO[1:]), r"\(90, 3\) and \(89,\)"),
     "a scale too short": (lambda: lr.plot_coefficients(TWO, scale=[1.0]), r"scale must be \(3,\)"),
+    "a gap": (
+        lambda: lr.plot_decision_regions(TWO, np.where(X > 4.5, np.nan, X), WHO), "row .* a gap",
+    ),
+    "many fits": (
+        lambda: lr.plot_training({"all": dataclasses.replace(a_fit(3), status=np.zeros(7))}),
+        r"\['all'\] holds 7 fits",
+    ),
     "no fits": (lambda: lr.plot_training({}), "results is empty"),
     "no cost": (
         lambda: lr.plot_training(FITS, costs={"seconds": {"Newton": 1.0}}), "no entry for 'grad",
