@@ -65,6 +65,12 @@ if TYPE_CHECKING:
     from jax_logreg.interfaces.estimator import LogisticRegression as LogisticRegression
     from jax_logreg.interfaces.estimator import SeparationWarning as SeparationWarning
     from jax_logreg.interfaces.estimator_messages import RankWarning as RankWarning
+    from jax_logreg.interfaces.model_plots import plot_coefficients as plot_coefficients
+    from jax_logreg.interfaces.model_plots import plot_confusion as plot_confusion
+    from jax_logreg.interfaces.model_plots import plot_decision_regions as plot_decision_regions
+    from jax_logreg.interfaces.plots import plot_inference as plot_inference
+    from jax_logreg.interfaces.plots import plot_reports as plot_reports
+    from jax_logreg.interfaces.plots import plot_training as plot_training
     from jax_logreg.interfaces.readers import load_embedded as load_embedded
     from jax_logreg.interfaces.readers import read_table as read_table
 
@@ -126,12 +132,18 @@ __all__ = [
     "to_json",
 ]
 
-# What needs scikit-learn, or would load pyarrow, is loaded when it is first asked for. It is
-# not in __all__, so that "import *" works without them.
+# What needs scikit-learn, or would load matplotlib or pyarrow, is loaded when it is first
+# asked for. It is not in __all__, so that "import *" works without them.
 _LAZY = {
     "LogisticRegression": "jax_logreg.interfaces.estimator",
     "RankWarning": "jax_logreg.interfaces.estimator_messages",
     "SeparationWarning": "jax_logreg.interfaces.estimator",
+    "plot_coefficients": "jax_logreg.interfaces.model_plots",
+    "plot_confusion": "jax_logreg.interfaces.model_plots",
+    "plot_decision_regions": "jax_logreg.interfaces.model_plots",
+    "plot_inference": "jax_logreg.interfaces.plots",
+    "plot_reports": "jax_logreg.interfaces.plots",
+    "plot_training": "jax_logreg.interfaces.plots",
     "load_embedded": "jax_logreg.interfaces.readers",
     "read_table": "jax_logreg.interfaces.readers",
 }

@@ -16,7 +16,7 @@ OPTIONAL = {
         "interfaces/info_console.py",
     },
     "pyarrow": {"interfaces/parquet.py"},
-    "matplotlib": {"interfaces/plots.py"},
+    "matplotlib": {"interfaces/plot_style.py"},
     "sklearn": {"interfaces/estimator.py"},
     "pandas": {"inference/inference.py"},  # the table of Inference.to_dataframe
     "onnx": {"interfaces/exports.py"},

@@ -12,7 +12,8 @@ from jax_logreg.interfaces.console import Progress, require_rich
 from jax_logreg.interfaces.formula_file import opened
 from jax_logreg.interfaces.json_text import as_json
 from jax_logreg.interfaces.own_check import check_own_formulas, own_report
-from jax_logreg.interfaces.plots import check_plot_path, plot_reports
+from jax_logreg.interfaces.plot_style import check_plot_path, save_figure
+from jax_logreg.interfaces.plots import plot_reports
 
 SUMMARY = """\
 Hold derivatives written by hand against autodiff, and say what is wrong with
@@ -112,5 +113,5 @@ def _print_reports(reports: dict[str, DerivativeReport], places: dict[str, str])
 
 
 def _draw(reports: dict[str, DerivativeReport], plot: Path) -> None:
-    plot_reports(reports, plot)
+    save_figure(plot_reports(reports), plot)
     print(f"wrote {plot}", file=sys.stderr)

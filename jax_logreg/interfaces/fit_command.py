@@ -3,15 +3,14 @@
 import argparse
 import sys
 
-import numpy as np
-
 from jax_logreg.inference.inference import Inference
 from jax_logreg.interfaces.atomic_file import check_can_write
 from jax_logreg.interfaces.console import Progress, job_as_json, print_job, require_rich
 from jax_logreg.interfaces.job_model import model_of_job
 from jax_logreg.interfaces.main_job import Job, Settings, run_main_job
 from jax_logreg.interfaces.model_files import save
-from jax_logreg.interfaces.plots import check_plot_path, plot_inference, plot_training
+from jax_logreg.interfaces.plot_style import check_plot_path, save_figure
+from jax_logreg.interfaces.plots import plot_inference, plot_training
 from jax_logreg.interfaces.sources import plain
 from jax_logreg.interfaces.table import Table
 from jax_logreg.interfaces.table_options import table_of
@@ -86,11 +85,13 @@ def run_fit(options: argparse.Namespace) -> int:
     else:
         print_job(job)
     if plot is not None:
-        histories = {t.solver: tuple(map(np.asarray, t.result.history)) for t in job.trainings}
-        plot_training(histories, f"{table.name}, L2 strength {settings.l2:g}", plot)
+        title = f"{table.name}, L2 strength {settings.l2:g}"
+        seconds = {t.solver: t.run_seconds for t in job.trainings}
+        results = {t.solver: t.result for t in job.trainings}
+        save_figure(plot_training(results, title=title, costs={"seconds": seconds}), plot)
         print(f"wrote {plot}", file=sys.stderr)
     if second is not None and isinstance(job.inference, Inference):
-        plot_inference(job.inference, second)
+        save_figure(plot_inference(job.inference), second)
         print(f"wrote {second}", file=sys.stderr)
     if options.save is not None:
         _save(job, options.save)

@@ -1,127 +1,184 @@
-"""Pictures of a training and of an audit. The one file that imports matplotlib."""
+"""Pictures of a training, of an inference and of an audit."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jax_logreg.audit.report import Check, DerivativeReport
+from jax_logreg.fitting.result import FitResult
 from jax_logreg.inference.calibration import Calibration, Roc, calibration, roc
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.influence import Influence, influence
-
-try:
-    from matplotlib.figure import Figure
-
-    HAS_MATPLOTLIB = True
-except ImportError:
-    HAS_MATPLOTLIB = False
+from jax_logreg.interfaces.plot_style import new_figure, series, styled, whole_ticks
 
 # Where log₁₀ of an error is drawn that is zero, or smaller.
 _FLOOR = -17.0
 
 _MOST_IN_FOREST = 30
 
-PLOT_FORMATS = (".png", ".pdf", ".svg")
 
-
-def require_matplotlib() -> None:
-    """Say how to get matplotlib where it is missing.
-
-    Raises:
-        ValueError: naming the command.
-    """
-    if not HAS_MATPLOTLIB:
-        raise ValueError("--plot needs matplotlib: pip install 'jax-logreg[plot]'.")
-
-
-def check_plot_path(path: str | Path) -> Path:
-    """A path that a picture can be written to, checked before any work.
-
-    Raises:
-        ValueError: for an unknown ending or a folder that does not exist.
-    """
-    require_matplotlib()
-    path = Path(path)
-    if path.suffix.lower() not in PLOT_FORMATS:
-        raise ValueError(f"--plot must end in {', '.join(PLOT_FORMATS)}, but it is {str(path)!r}.")
-    if not path.parent.is_dir():
-        raise ValueError(f"--plot: there is no folder {str(path.parent)!r}. Create it first.")
-    return path
-
-
+@styled
 def plot_training(
-    histories: Mapping[str, tuple[np.ndarray, ...]], title: str, path: str | Path
-) -> None:
-    """Draw loss above the best seen and gradient norm against steps, both logarithmic.
+    results: Mapping[str, FitResult],
+    *,
+    costs: Mapping[str, Mapping[str, Any]] | None = None,
+    title: str = "",
+) -> Any:
+    """Draw how solvers learn: loss above the lowest seen, and gradient norm, both
+    logarithmic, against steps and against what the steps cost.
 
     Args:
-        histories: solver name ↦ (losses, gradient norms), NaN after the last step.
+        results: name ↦ what ``fit`` returned, all for the same objective.
+        costs: label, such as "seconds" ↦ name ↦ the cost of that whole training, shared out
+            evenly among its start and its steps; or what it had cost after each of them,
+            (num_steps + 1,), positive.
         title: a line above the picture.
-        path: where to write it.
+
+    Returns:
+        The matplotlib figure: a notebook shows it, ``figure.savefig(path)`` writes it.
+
+    Raises:
+        ValueError: if there is nothing to draw, or a cost is missing or of another length.
+
+    >>> import jax_logreg as lr
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]
+    >>> result = lr.fit(X, y, solver="newton")
+    >>> figure = plot_training({"Newton": result}, costs={"seconds": {"Newton": 0.02}})
+    >>> [axes.get_xlabel() for axes in figure.axes]
+    ['step + 1', 'seconds', 'step + 1', 'seconds']
     """
-    best = min(float(np.nanmin(loss)) for loss, _ in histories.values())
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2, sharex=True)
-    for name, (loss, norm) in histories.items():
-        steps = np.arange(len(loss)) + 1  # a logarithmic axis has no zero
-        left.plot(steps, np.maximum(loss - best, 1e-17), label=name)
-        right.plot(steps, norm, label=name)
-    left.set_ylabel("loss above the lowest seen (nats per row)")
-    right.set_ylabel("gradient norm (largest entry)")
-    for axes in (left, right):
-        axes.set(xscale="log", yscale="log", xlabel="step + 1")
-        axes.grid(alpha=0.3)
-    right.legend()
+    curves = {name: _curve(name, result) for name, result in results.items()}
+    if not curves:
+        raise ValueError("results is empty: give at least one fit.")
+    if not any(np.isfinite(loss).any() for loss, _ in curves.values()):
+        raise ValueError("results hold no finite loss: see their messages.")
+    # A logarithmic axis has no zero: the start counts as the first step.
+    spent = {"step + 1": {name: np.arange(len(loss)) + 1 for name, (loss, _) in curves.items()}}
+    for label, cost in (costs or {}).items():
+        spent[label] = {
+            name: _spread(label, name, cost, len(loss)) for name, (loss, _) in curves.items()
+        }
+    figure = new_figure(7.5, 6.4 if costs else 3.6)
+    # A column of panels for each cost; steps alone are a row.
+    columns = figure.subplots(2, len(spent), sharey="row").T if costs else [figure.subplots(1, 2)]
+    for (label, after), column in zip(spent.items(), columns, strict=True):
+        _draw_curves(column, curves, after)
+        for panel in column:
+            panel.set_xlabel(label)
+    for panel, label in zip(columns[0], ("loss above the lowest", "gradient norm"), strict=True):
+        panel.set_ylabel(label)
+    figure.legend(*columns[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.suptitle(title)
-    figure.savefig(path, dpi=150)
+    return figure
 
 
-def plot_inference(inference: Inference, path: str | Path) -> None:
+def _curve(name: str, result: FitResult) -> tuple[np.ndarray, np.ndarray]:
+    """Loss and gradient norm after 0, 1, … steps."""
+    if np.ndim(result.status):
+        raise ValueError(
+            f"results[{name!r}] holds {np.size(result.status)} fits: take one of them, by "
+            "jax.tree.map(lambda a: a[i], result)."
+        )
+    taken = int(result.num_steps) + 1
+    loss, norm = (np.asarray(values)[:taken] for values in result.history)
+    return loss, norm
+
+
+def _spread(label: str, name: str, cost: Mapping[str, Any], count: int) -> np.ndarray:
+    """What had been spent after every step."""
+    if name not in cost:
+        raise ValueError(f"costs[{label!r}] has no entry for {name!r}.")
+    spent = np.asarray(cost[name], float)
+    if spent.ndim == 0:
+        spent = spent * (np.arange(count) + 1) / count
+    if spent.shape != (count,):
+        raise ValueError(
+            f"costs[{label!r}][{name!r}] must be a number or ({count},), not {spent.shape}."
+        )
+    return spent
+
+
+def _draw_curves(
+    panels: Any, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], after: Mapping[str, Any]
+) -> None:
+    losses = np.concatenate([loss for loss, _ in curves.values()])
+    best = float(np.min(losses[np.isfinite(losses)]))
+    # Neither axis has a zero: what is below the last digit is drawn there.
+    floor = np.finfo(losses.dtype).eps * max(abs(best), 1e-3)
+    for i, (name, (loss, norm)) in enumerate(curves.items()):
+        heights = np.maximum(loss - best, floor), np.maximum(norm, 1e-3 * floor)
+        for panel, values in zip(panels, heights, strict=True):
+            panel.plot(after[name], values, label=name, markevery=0.15, **series(i))
+    for panel in panels:
+        panel.set(xscale="log", yscale="log")
+        panel.grid()
+
+
+@styled
+def plot_inference(inference: Inference) -> Any:
     """Draw an inference: intervals of the coefficients, and what each row weighs; for two
     classes the ROC curve and the calibration besides.
 
     Args:
         inference: what ``infer`` returned.
-        path: where to write it.
+
+    Returns:
+        The matplotlib figure: a notebook shows it, ``figure.savefig(path)`` writes it.
     """
-    two = inference.fit.reference is None
-    figure = Figure(figsize=(11, 8 if two else 4.2), layout="constrained")
-    axes = figure.subplots(2 if two else 1, 2).reshape(-1)
-    _draw_forest(axes[0], inference)
-    _draw_influence(axes[1], influence(inference))
     labels = np.asarray(inference.fit.objective.y)
-    if two and np.all((labels == 0) | (labels == 1)):
+    two = inference.fit.reference is None and bool(np.all((labels == 0) | (labels == 1)))
+    shown = _in_forest(inference)
+    height = max(3.2, 0.8 + 0.17 * len(shown))
+    figure = new_figure(7.5, height + 3.9 if two else height)
+    axes = figure.subplots(
+        2 if two else 1, 2, squeeze=False, height_ratios=[height, 3.9][: 1 + two]
+    )
+    axes = axes.reshape(-1)
+    _draw_forest(axes[0], inference, shown)
+    _draw_influence(axes[1], influence(inference))
+    if two:
         mu = inference.fit.probability
         _draw_roc(axes[2], roc(mu, labels, sample_weight=inference.fit.weight))
         _draw_calibration(axes[3], calibration(mu, labels, sample_weight=inference.fit.weight))
-    figure.savefig(path, dpi=150)
+    return figure
 
 
-def _draw_forest(axes: Any, inference: Inference) -> None:
-    """Coefficients with their 95 % intervals, the largest first; the intercept left out."""
+def _in_forest(inference: Inference) -> list[int]:
+    """The parameters drawn, the largest last; the intercept left out."""
     shown = [i for i, name in enumerate(inference.names) if not name.endswith("intercept")]
     shown.sort(key=lambda i: -abs(inference.estimate[i]))
-    shown = shown[:_MOST_IN_FOREST][::-1]
+    return shown[:_MOST_IN_FOREST][::-1]
+
+
+def _draw_forest(axes: Any, inference: Inference, shown: list[int]) -> None:
+    """Coefficients with their 95 % intervals."""
     half = inference.confidence_interval()[shown, 1] - inference.estimate[shown]
     places = np.arange(len(shown))
-    axes.errorbar(inference.estimate[shown], places, xerr=half, fmt="o", color="0.2", capsize=2)
+    colour = series(0)["color"]
+    axes.errorbar(inference.estimate[shown], places, xerr=half, fmt="o", color=colour, capsize=2)
     axes.axvline(0, color="0.6", linewidth=1)
     axes.set_yticks(places, [inference.names[i] for i in shown], fontsize=8)
     axes.set(xlabel="log-odds per unit, 95 % interval", title="Coefficients")
+    axes.set_ylim(-0.6, len(shown) - 0.4)
 
 
 def _draw_influence(axes: Any, rows: Influence) -> None:
-    axes.vlines(np.arange(len(rows.cooks_distance)), 0, rows.cooks_distance, color="0.4")
-    for i in np.argsort(-rows.cooks_distance)[:3]:
-        axes.annotate(str(i), (i, rows.cooks_distance[i]), fontsize=8)
+    """Cook's distance of every row; the three largest numbered."""
+    distance = rows.cooks_distance
+    axes.vlines(np.arange(len(distance)), 0, distance, color=series(0)["color"], linewidth=1)
+    for i in np.argsort(-distance)[:3]:
+        axes.annotate(
+            str(i), (i, distance[i]), xytext=(0, 2), textcoords="offset points",
+            ha="center", fontsize=8,
+        )  # fmt: skip
     axes.set(xlabel="row", ylabel="Cook's distance", title="Influence")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.1 * float(np.max(distance, initial=0)) or 1)
+    whole_ticks(axes.xaxis)
 
 
 def _draw_roc(axes: Any, curve: Roc) -> None:
-    axes.plot(curve.false_positive, curve.true_positive, color="0.1")
+    axes.plot(curve.false_positive, curve.true_positive, color=series(0)["color"])
     axes.plot([0, 1], [0, 1], "--", color="0.6")
     axes.set(
         xlabel="false positives", ylabel="true positives", title=f"ROC, area {curve.area:.3f}",
@@ -131,7 +188,7 @@ def _draw_roc(axes: Any, curve: Roc) -> None:
 
 def _draw_calibration(axes: Any, found: Calibration) -> None:
     axes.plot([0, 1], [0, 1], "--", color="0.6")
-    axes.plot(found.predicted, found.observed, "o-", color="0.1")
+    axes.plot(found.predicted, found.observed, "o-", color=series(0)["color"])
     p = found.hosmer_lemeshow.p_value
     axes.set(
         xlabel="predicted probability", ylabel="observed share", aspect="equal",
@@ -139,30 +196,33 @@ def _draw_calibration(axes: Any, found: Calibration) -> None:
     )  # fmt: skip
 
 
-def plot_reports(reports: Mapping[str, DerivativeReport], path: str | Path) -> None:
+@styled
+def plot_reports(reports: Mapping[str, DerivativeReport]) -> Any:
     """Draw each audit in a row: differences of the value, and where the worst check is off.
 
     Args:
         reports: title ↦ report.
-        path: where to write it.
+
+    Returns:
+        The matplotlib figure: a notebook shows it, ``figure.savefig(path)`` writes it.
     """
-    figure = Figure(figsize=(11, 4.4 * len(reports)), layout="constrained")
+    figure = new_figure(7.5, 3.4 * len(reports))
     rows = figure.subplots(len(reports), 2, squeeze=False)
     for (title, report), (left, right) in zip(reports.items(), rows, strict=True):
-        left.set_title(f"{title}: {'all right' if report.ok else 'WRONG'}")
+        left.set_title(f"{title}: {'all right' if report.ok else 'WRONG'}", wrap=True)
         _draw_sweep(left, report)
         _draw_errors(figure, right, report)
-    figure.savefig(path, dpi=150)
+    return figure
 
 
 def _draw_sweep(axes: Any, report: DerivativeReport) -> None:
     """Relative error of central differences against the step, with a line of slope 2."""
     scan = report.sweep
     if scan is None:
-        _say(axes, "no differences to draw: the value is no number that JAX can trace")
+        _say(axes, "no differences to draw: the value\nis no number that JAX can trace")
         return
     drawn = np.isfinite(scan.errors) & (scan.errors > 0)
-    axes.loglog(scan.steps[drawn], scan.errors[drawn], "o-", label="differences of the value")
+    axes.loglog(scan.steps[drawn], scan.errors[drawn], **series(0), label="differences")
     anchors = np.flatnonzero(drawn & (scan.errors < 0.1))
     if len(anchors):
         before = scan.steps[scan.steps >= scan.best_step]
@@ -170,11 +230,11 @@ def _draw_sweep(axes: Any, report: DerivativeReport) -> None:
         guide = scan.errors[at] * (before / scan.steps[at]) ** 2
         axes.loglog(before, guide, "--", color="0.5", label="slope 2")
     axes.set(xlabel="step, relative to the point's scale", ylabel="relative error of the slope")
-    axes.grid(alpha=0.3)
+    axes.grid()
     axes.legend()
 
 
-def _draw_errors(figure: "Figure", axes: Any, report: DerivativeReport) -> None:
+def _draw_errors(figure: Any, axes: Any, report: DerivativeReport) -> None:
     """The error matrix of the worst check, as powers of ten."""
     if not report.checks:
         _say(axes, "nothing could be compared")
@@ -194,7 +254,7 @@ def _draw_errors(figure: "Figure", axes: Any, report: DerivativeReport) -> None:
     axes.set(title=f"{check.name}: {verdict}", xlabel="entry of θ")
     axes.set_ylabel("entry of θ" if check.name == "hessian" else "output")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.get_major_locator().set_params(integer=True)
+        whole_ticks(axis)
     if len(errors) == 1:
         axes.set(yticks=[], ylabel="")
 
@@ -204,5 +264,5 @@ def _badness(check: Check) -> tuple[bool, float]:
 
 
 def _say(axes: Any, text: str) -> None:
-    axes.text(0.5, 0.5, text, ha="center", va="center", wrap=True, transform=axes.transAxes)
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
     axes.set_axis_off()

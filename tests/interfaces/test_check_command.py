@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from jax_logreg.interfaces import check_command, console, plots
+from jax_logreg.interfaces import check_command, console, plot_style, plots
 from jax_logreg.interfaces.cli import main
 from jax_logreg.interfaces.own_check import check_own_formulas
 
@@ -167,7 +167,7 @@ def test_missing_extras_are_named(write, monkeypatch, capsys):
     monkeypatch.setattr(console, "HAS_RICH", False)
     assert main(["check"]) == 2
     assert "pip install 'jax-logreg[cli]'" in capsys.readouterr().err
-    monkeypatch.setattr(plots, "HAS_MATPLOTLIB", False)
+    monkeypatch.setattr(plot_style, "HAS_MATPLOTLIB", False)
     assert main(["check", write(GOOD), "--plot", "x.png"]) == 2
     assert "pip install 'jax-logreg[plot]'" in capsys.readouterr().err
 
@@ -179,5 +179,6 @@ def test_a_picture_without_differences_and_with_numbers_missing(tmp_path):
         lambda t: t**2, jacobian=lambda t: np.diag([2 * t[0], np.nan]), at=np.ones(2)
     )
     nothing = check_derivatives(lambda t: t @ t, gradient=lambda t: None, at=np.ones(2))
-    plots.plot_reports({"jacobian": jacobian, "nothing": nothing}, tmp_path / "a.png")
+    figure = plots.plot_reports({"jacobian": jacobian, "nothing": nothing})
+    plot_style.save_figure(figure, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 10_000

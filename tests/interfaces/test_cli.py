@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jax_logreg as lr
-from jax_logreg.interfaces import console, plots
+from jax_logreg.interfaces import console, plot_style
 from jax_logreg.interfaces.cli import main
 from jax_logreg.interfaces.main_job import standardize
 from jax_logreg.interfaces.readers import read_table
@@ -184,7 +184,7 @@ def test_missing_extras_are_named(monkeypatch, capsys):
     monkeypatch.setattr(console, "HAS_RICH", False)
     assert main(["fit"]) == 2
     assert "pip install 'jax-logreg[cli]'" in capsys.readouterr().err
-    monkeypatch.setattr(plots, "HAS_MATPLOTLIB", False)
+    monkeypatch.setattr(plot_style, "HAS_MATPLOTLIB", False)
     assert main(["fit", "--json", "--plot", "x.png"]) == 2
     assert "pip install 'jax-logreg[plot]'" in capsys.readouterr().err
 
