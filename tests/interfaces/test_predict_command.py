@@ -4,8 +4,11 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -18,7 +21,7 @@ from pyarrow import parquet
 
 import jax_logreg as lr
 from jax_logreg import Model
-from jax_logreg.interfaces import atomic_file, csv_source
+from jax_logreg.interfaces import atomic_file, cli, csv_source
 from jax_logreg.interfaces.cli import main
 from jax_logreg.interfaces.encoding import Column, Encoding
 
@@ -166,6 +169,20 @@ def test_an_interrupt_leaves_what_was_there(folder, monkeypatch, capsys):
     assert "interrupted" in capsys.readouterr().err
     assert (folder / "out.csv").read_text() == "as before"
     assert not [name for name in os.listdir() if name.endswith(".part")]
+
+
+def test_an_end_from_outside_leaves_no_half_of_a_file(tmp_path):
+    with pytest.raises(SystemExit) as stop, atomic_file.replacing(tmp_path / "out"):
+        cli._end(signal.SIGTERM, None)
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_interrupt_that_the_garbage_collector_swallows_comes_again(monkeypatch):
+    again = threading.Event()
+    monkeypatch.setattr(signal, "raise_signal", lambda number: again.set())
+    cli._interrupt_again(SimpleNamespace(exc_type=KeyboardInterrupt))
+    assert again.wait(60)
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(folder):
