@@ -65,8 +65,10 @@ def parse_plain(
         )
     except ValueError:
         return None
+    if cells.shape != (len(lines), width):
+        return None
     numbers = cells[:, numeric]
-    if cells.shape != (len(lines), width) or not np.all(np.isfinite(numbers)):
+    if not np.all(np.isfinite(numbers)):
         return None
     return numbers, [Texts(cells[:, index].astype(int), list(seen[index])) for index in text]
 

@@ -42,6 +42,7 @@ CSV = {
     "no label": ("x,y\n1,a\n2,\n", r"'y' 1 \(first in line 3\)"),
     "row too long": ("x,y\n1,a\n1,b,c\n", r"line 3 .* has 3 cells, but the header has 2"),
     "row too short": ("x,y\n1,a\n1\n", r"line 3 .* has 1 cells, but the header has 2"),
+    "every row too short": ("y,x\n1\n2\n", r"line 2 .* has 1 cells, but the header has 2"),
     "every row too long": ("x,y\n1,a,\n1,b,\n", r"line 2 .* has 3 cells, but the header has 2"),
     "after a cell of two lines": ('x,y\n1,"a\nb"\nz,c\n', r"line 4, column 'x'.*'z'"),
     "one class": ("x,y\n1,a\n2,a\n", "one class only, 'a'"),
