@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
@@ -14,7 +15,7 @@ from jax_logreg.fitting.choose import Stage, choose
 from jax_logreg.fitting.firth import fit_firth
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.fitting.train import Progress, result_of, train
-from jax_logreg.fitting.values import is_known
+from jax_logreg.fitting.values import cast, is_known
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import L2, ElasticNet, Firth
 
@@ -83,7 +84,7 @@ def fit(
     if num_classes is not None:
         num_classes = settings.check_count("num_classes", num_classes)
     X = inputs.check_features(X)
-    y = inputs.check_labels(y, X.shape[0], num_classes).astype(X.dtype)
+    y = cast(inputs.check_labels(y, X.shape[0], num_classes), X.dtype)
     weight = inputs.check_weight(sample_weight, X)
     if fit_intercept:
         inputs.check_classes(y, weight)
@@ -109,11 +110,11 @@ def fit(
         by_hand = make_oracle is AnalyticOracle
         return fit_firth(F, total, by_hand, theta, method, tol, max_steps, progress)
     oracle = make_oracle(F) if isinstance(checked, L2) else KinkedOracle(make_oracle(F), checked)
-    theta = jnp.zeros(F.num_parameters, X.dtype) if theta is None else theta
-    known = all(map(is_known, jax.tree.leaves((oracle, theta, tol))))
+    begin: Any = np.zeros(F.num_parameters, X.dtype) if theta is None else theta
+    known = all(map(is_known, jax.tree.leaves((oracle, begin, tol))))
     kinked = isinstance(oracle, KinkedOracle)
     stages = (
         [Stage(method)] if method else choose(F, warm=init is not None, known=known, kinked=kinked)
     )
-    run, method = train(oracle, stages, theta, tol, max_steps, progress)
+    run, method = train(oracle, stages, begin, tol, max_steps, progress)
     return result_of(oracle, method, run, tol)

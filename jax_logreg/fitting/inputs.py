@@ -15,6 +15,7 @@ from jax_logreg.fitting.values import (
     is_share,
     is_sparse,
     not_negative,
+    on_host,
     require,
 )
 from jax_logreg.objective.geometry import class_shares
@@ -86,7 +87,7 @@ def check_labels(y: Any, rows: int, num_classes: int | None) -> jax.Array:
 def _count_classes(y: jax.Array) -> int | None:
     """K where labels beyond 1 call for softmax, else None."""
     with at_once(y):
-        largest = float(jnp.max(y))
+        largest = float(on_host(y).max())
     if largest <= 1:
         return None
     if largest >= y.size:
@@ -152,7 +153,7 @@ def check_weight(sample_weight: Any, X: Features) -> jax.Array | None:
     )
     with at_once(weight):
         weight = weight.astype(X.dtype)
-        if is_known(weight) and float(jnp.max(weight)) == 0:
+        if is_known(weight) and float(on_host(weight).max()) == 0:
             raise ValueError("sample_weight sums to zero: give some row a positive weight.")
     return weight
 
@@ -162,7 +163,9 @@ def check_classes(y: jax.Array, weight: jax.Array | None) -> None:
     if not is_known(y) or (weight is not None and not is_known(weight)):
         return
     with at_once(y, weight):
-        mass = np.asarray(_class_shares(y, 1.0 if weight is None else weight))
+        few: Any = on_host(y)
+        each: Any = 1.0 if weight is None else on_host(weight)
+        mass = np.asarray((_class_shares if few is y else class_shares)(few, each))
         absent = int(np.argmin(mass))
         if not mass[absent] > 0:
             raise ValueError(

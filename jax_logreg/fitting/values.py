@@ -53,9 +53,20 @@ def require(x: jax.Array, legal: Legal, complaint: Callable[[Any], str], *args: 
     return x
 
 
+def cast(x: jax.Array, dtype: Any) -> jax.Array:
+    """x in a dtype; JAX's own astype takes its time where nothing changes."""
+    return x if x.dtype == dtype else x.astype(dtype)
+
+
+def on_host(x: jax.Array) -> Any:
+    """Few known values as NumPy's, which costs nothing; many as they are."""
+    return np.asarray(x) if x.size <= _FEW and x.is_fully_addressable else x
+
+
 def _all_are(legal: Legal, x: jax.Array, *args: Any) -> bool:
-    if x.size <= _FEW and x.is_fully_addressable:
-        return bool(np.all(legal(np.asarray(x), *args)))
+    few = on_host(x)
+    if few is not x:
+        return bool(np.all(legal(few, *args)))
     return bool(_all(legal, x, *args))
 
 
@@ -102,10 +113,10 @@ def as_floats(name: str, x: Any) -> jax.Array:
         if jnp.issubdtype(x.dtype, jnp.complexfloating):
             raise ValueError(f"{name} must be real, but its dtype is {x.dtype}.")
         with np.errstate(over="ignore"):  # what overflows is told below
-            array = jnp.asarray(x)
+            array = x if isinstance(x, jax.Array) else jnp.asarray(x)
         whole = not jnp.issubdtype(array.dtype, jnp.floating)
         wanted = jnp.result_type(float) if whole else jnp.promote_types(array.dtype, jnp.float32)
-        array = array.astype(wanted)
+        array = cast(array, wanted)
         if is_known(array) and array.size > _FEW and bool(_sum_is_finite(array)):
             return array  # one read, at a third of the cost of a look at each entry
     return require(array, is_finite, lambda index: _not_finite(name, x, index))

@@ -119,9 +119,10 @@ def is_bounded_by_design(objective: Objective) -> jax.Array:
 
 def class_shares(y: jax.Array, weight: jax.Array) -> jax.Array:
     """The largest weighted label of every class, (2,) or (K,): zero where one never occurs."""
+    xp = y.__array_namespace__()  # a few labels are looked at by NumPy
     if y.ndim == 1:
-        return jnp.stack([jnp.max((1 - y) * weight), jnp.max(y * weight)])
-    return jnp.max(y * jnp.broadcast_to(weight, y.shape[:1])[:, None], axis=0)
+        return xp.stack([xp.max((1 - y) * weight), xp.max(y * weight)])
+    return xp.max(y * xp.broadcast_to(weight, y.shape[:1])[:, None], axis=0)
 
 
 def separates(objective: Objective, theta: jax.Array, value: jax.Array) -> jax.Array:
