@@ -26,6 +26,7 @@ from jax_logreg.interfaces.encoding import Encoding
 from jax_logreg.interfaces.json_text import strict_json
 from jax_logreg.interfaces.labels import labels_as_plain, labels_from_plain
 from jax_logreg.interfaces.model import Model
+from jax_logreg.interfaces.sources import plain
 
 # As PNG's: a first byte that is no text, line ends that a careless copy would change.
 MAGIC = b"\x89jax_logreg\r\n\x1a\n"
@@ -81,7 +82,7 @@ def load(path: str | Path) -> Model:
     try:
         return _model(_contents(path))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(plain(f"{path}: {error}")) from error
 
 
 def _little_endian(array: np.ndarray) -> np.ndarray:

@@ -86,6 +86,10 @@ FORGED = {
     "labels of lists in a row": (dict(header=labels("<i8", [1, 2], [3, 4])), "sequence"),
     "bad digits": (dict(header=labels("|S1", {"bytes": "zz"}, 1)), "non-hexadecimal"),
     "no labels": (dict(header=header(classes=5)), "classes are not"),
+    "what a terminal would obey": (
+        dict(header=header(encoding={"columns": [{"\x1b[2J": 1}]})),
+        r"\\x1b\[2J",
+    ),
     "bad encoding": (dict(header=header(encoding={"columns": 5})), "no encoding"),
 }
 
