@@ -6,6 +6,8 @@ or holds the coefficients near zero for the weight that it then has in the deter
 steps towards maximum likelihood let go of them one after the other.
 """
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 
@@ -13,7 +15,7 @@ from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.firth_oracle import FirthOracle
 from jax_logreg.fitting import dependence
 from jax_logreg.fitting.choose import Stage
-from jax_logreg.fitting.result import FitResult
+from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.train import Progress, result_of, train
 from jax_logreg.fitting.values import is_known
 from jax_logreg.objective.objective import Objective
@@ -64,15 +66,18 @@ def fit_firth(
             "penalty=Firth() is fitted by solver='auto', 'lbfgs', 'newton' or gradient descent "
             f"with a step size, but solver is {type(solver).__name__}."
         )
-    begin, end = _most_promising(oracle) if start is None else (start, start)
-    # The descent again, from its beginning, comes back to that end; another solver might not.
-    theta = begin if solver is None else end
+    theta = _lowest_end(oracle) if start is None else start
     aim = tol * _BEYOND_TOL if solver is None else tol
-    # What its old pairs keep from the last digits it finds without them.
-    again = solver is None and all(map(is_known, jax.tree.leaves((oracle, theta, tol))))
-    stages = [Stage(solver or _METHOD)] * (2 if again else 1)
-    run, last = train(oracle, stages, theta, aim, max_steps, progress)
-    return result_of(oracle, last, run, tol)
+    run, last = train(oracle, [Stage(solver or _METHOD)], theta, aim, max_steps, progress)
+    result = result_of(oracle, last, run, tol)
+    if solver is not None or not is_known(result.status) or result.status != Status.STALLED:
+        return result
+    # Down where the determinant's round-off hides what a step gains, and the information is too
+    # far from the curvature: whole steps by the curvature itself.
+    oracle, theta = replace(oracle, exact=True), run.state.point.theta
+    run, last = train(oracle, [Stage(Newton(search=False))], theta, tol, max_steps, progress)
+    finished = result_of(oracle, last, run, tol)
+    return replace(finished, num_steps=result.num_steps + finished.num_steps)
 
 
 def _refuse_dependent_columns(objective: Objective) -> None:
@@ -89,8 +94,8 @@ def _refuse_dependent_columns(objective: Objective) -> None:
 
 
 @jax.jit
-def _most_promising(oracle: FirthOracle) -> tuple[jax.Array, jax.Array]:
-    """Start and end, (P,), of the lowest rough descent."""
+def _lowest_end(oracle: FirthOracle) -> jax.Array:
+    """Where the lowest of the rough descents ends, (P,)."""
 
     def can_gain(state: State) -> jax.Array:
         slope = state.point.gradient
@@ -104,8 +109,7 @@ def _most_promising(oracle: FirthOracle) -> tuple[jax.Array, jax.Array]:
 
     starts = jax.vmap(oracle.centre)(_starts(oracle.objective))
     ends, values = jax.lax.map(descend, starts)
-    lowest = jnp.argmin(values)
-    return starts[lowest], ends[lowest]
+    return ends[jnp.argmin(values)]
 
 
 def _starts(objective: Objective) -> jax.Array:
