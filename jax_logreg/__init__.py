@@ -29,6 +29,7 @@ from jax_logreg.inference.infer import infer
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.influence import Influence, influence
 from jax_logreg.inference.profile import profile_interval, profile_test
+from jax_logreg.inference.restrictions import restriction_test
 from jax_logreg.inference.score_test import score_test
 from jax_logreg.inference.separation import Separation, diagnose_separation
 from jax_logreg.interfaces.exports import export_onnx, export_stablehlo
@@ -123,6 +124,7 @@ __all__ = [
     "probability",
     "profile_interval",
     "profile_test",
+    "restriction_test",
     "roc",
     "save",
     "score_test",

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jax_logreg.derivatives.rows import curvature, curve, keep
+from jax_logreg.derivatives.rows import curvature, curve, keep, spread
 from jax_logreg.objective.objective import Objective
 from jax_logreg.objective.products import gram, transposed_times
 from jax_logreg.objective.sparse import SparseFeatures, dense
@@ -85,12 +85,14 @@ def bordered_gram(
 def _softmax_hessian(objective: Objective, eta: jax.Array) -> jax.Array:
     """Block (k, m) is Zᵀ diag(w̃ μ_k (δ_km − μ_m)) Z: only k ≤ m is computed, one
     block at a time, so that memory stays at one copy of X."""
-    mu = jax.nn.softmax(eta, axis=1)
+    mu, rest = spread(eta)
     K = eta.shape[1]
 
     def block(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
         k, m = pair
-        return bordered_gram(objective, objective.row_weight * mu[:, k] * ((k == m) - mu[:, m]))
+        return bordered_gram(
+            objective, objective.row_weight * mu[:, k] * jnp.where(k == m, rest[:, k], -mu[:, m])
+        )
 
     upper = jnp.triu_indices(K)
     blocks = jax.lax.map(block, upper)

@@ -41,17 +41,20 @@ from jax_logreg.objective.sparse import dense
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class FirthOracle(Oracle):
-    """Firth's objective; its Hessian is the information, as in Fisher's scoring.
+    """Firth's objective; its Hessian is the information, as in Fisher's scoring, unless it is
+    wanted exact.
 
     Attributes:
         objective: the problem, without a penalty.
         total: Σw.
         by_hand: the score as written above; else the gradient of the value by autodiff.
+        exact: whether the Hessian is that of F*, the score's Jacobian.
     """
 
     objective: Objective
     total: jax.Array
     by_hand: bool = field(default=True, metadata={"static": True})
+    exact: bool = field(default=False, metadata={"static": True})
 
     offers = frozenset({"gradient", "hessian", "along", "preconditioner"})
 
@@ -76,7 +79,9 @@ class FirthOracle(Oracle):
         return backward(F, residual - score_change(F, eta) / self.total)
 
     def hessian(self, point: Point) -> jax.Array:
-        """The information by Σw, (P, P)."""
+        """The information by Σw, (P, P), or the curvature of F*."""
+        if self.exact:
+            return jax.jacfwd(lambda theta: self.at(theta).gradient)(point.theta)
         return hessian_from_logits(self.objective, point.logits)
 
     def inverted_hessian(self, point: Point) -> Preconditioner:

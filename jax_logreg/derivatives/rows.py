@@ -35,8 +35,9 @@ def _binary(eta: jax.Array, y: jax.Array) -> Rows:
     a = jnp.exp(-jnp.abs(eta))
     # Weighted by y before adding: softplus(η) − yη would cancel in a small loss.
     loss = log1p_of_fraction(a) + y * jnp.maximum(-eta, 0) + (1 - y) * jnp.maximum(eta, 0)
-    mu = jnp.where(eta >= 0, 1, a) / (1 + a)
-    return Rows(loss, mu - y)
+    mu, rest = jnp.where(eta >= 0, 1, a) / (1 + a), jnp.where(eta >= 0, a, 1) / (1 + a)
+    # μ − y would cancel where the row is almost certain, and pass for a gradient of zero.
+    return Rows(loss, (1 - y) * mu - y * rest)
 
 
 def log1p_of_fraction(a: jax.Array) -> jax.Array:
@@ -62,7 +63,27 @@ def _categorical(eta: jax.Array, Y: jax.Array) -> Rows:
     a = jnp.exp(shifted)
     total = jnp.sum(a, axis=1, keepdims=True)
     loss = jnp.sum(Y * (jnp.log(total) - shifted), axis=1)
-    return Rows(loss, a / total - Y)
+    return Rows(loss, ((1 - Y) * a - Y * _sum_of_others(a)) / total)
+
+
+def spread(eta: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The probabilities μ and 1 − μ, (n, K), each to the last digit.
+
+    >>> spread(jnp.array([[40.0, 0.0]]))[1].tolist()
+    [[4.24835...e-18, 1.0]]
+    """
+    a = jnp.exp(eta - jnp.max(eta, axis=1, keepdims=True))
+    total = jnp.sum(a, axis=1, keepdims=True)
+    return keep((a / total, _sum_of_others(a) / total))
+
+
+def _sum_of_others(a: jax.Array) -> jax.Array:
+    """Of each entry of a row, all but itself, (n, K), to the last digit: the largest entries
+    of a row are 1, and the others may be far smaller."""
+    largest = a == 1
+    small = jnp.sum(jnp.where(largest, 0, a), axis=1, keepdims=True)
+    count = jnp.sum(largest, axis=1, keepdims=True)
+    return small + (count - largest) - jnp.where(largest, 0, a)
 
 
 def keep(rows: Any) -> Any:

@@ -1,5 +1,12 @@
-"""Fits with Firth's penalty: Fisher's information, and what L-BFGS learns beyond it, from more
-than one start."""
+"""Fits with Firth's penalty: Fisher's information, and what L-BFGS learns beyond it, from the
+lowest of several rough descents.
+
+Where rows lie far out Firth's function can have many minima: each such row is either certain,
+or holds the coefficients near zero for the weight that it then has in the determinant. Newton's
+steps towards maximum likelihood let go of them one after the other.
+"""
+
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -8,18 +15,25 @@ from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.firth_oracle import FirthOracle
 from jax_logreg.fitting import dependence
 from jax_logreg.fitting.choose import Stage
-from jax_logreg.fitting.result import FitResult
+from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.train import Progress, result_of, train
 from jax_logreg.fitting.values import is_known
 from jax_logreg.objective.objective import Objective
 from jax_logreg.objective.sparse import SparseFeatures
-from jax_logreg.solvers.base import Solver, steeper_than
+from jax_logreg.solvers.base import Solver, State
 from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton import Newton
 
-# Newton steps towards maximum likelihood, whose neighbourhood is the second start: on
-# separated data they stay finite.
+# L-BFGS over the information: Fisher's scoring alone stalls where its rate is poor.
+_METHOD = LBFGS("hessian")
+# Newton steps towards maximum likelihood; on separated data so many stay finite.
 _TOWARDS_LIKELIHOOD = 8
+# Further starts where a descent is a matter of milliseconds, in multiply-adds of a Hessian.
+_MIXTURES = 55
+_SMALL = 3e5
+# A rough descent ends where a step would gain so many nats, or after so many.
+_ROUGH_GAIN = 1e-8
+_ROUGH_STEPS = 100
 # How far below tol the default method goes on: it has come near by then, and a step or two
 # more give the digits that Newton's last step gives elsewhere.
 _BEYOND_TOL = 1e-3
@@ -35,10 +49,8 @@ def fit_firth(
     max_steps: int | None,
     progress: Progress | None,
 ) -> FitResult:
-    """The lower of the minima that are reached from zero and from near maximum likelihood.
-
-    Firth's function can have two where a row lies far out; from a given start it is the
-    minimum of that start.
+    """The lowest of the minima that are reached from zero and from the way to maximum
+    likelihood; from a given start it is the minimum of that start.
 
     Raises:
         ValueError: for a sparse X, whose information is never spelt out, for columns that
@@ -54,16 +66,18 @@ def fit_firth(
             "penalty=Firth() is fitted by solver='auto', 'lbfgs', 'newton' or gradient descent "
             f"with a step size, but solver is {type(solver).__name__}."
         )
-    zero = jnp.zeros(objective.num_parameters, objective.X.dtype)
-    starts = [zero, _near_likelihood(objective, zero)] if start is None else [start]
-    ends = []
-    for theta in starts:
-        # L-BFGS over the information: Fisher's scoring alone stalls where its rate is poor.
-        method = LBFGS("hessian") if solver is None else solver
-        aim = tol * _BEYOND_TOL if solver is None else tol
-        run, last = train(oracle, [Stage(method)], theta, aim, max_steps, progress)
-        ends.append(result_of(oracle, last, run, tol))
-    return ends[0] if len(ends) == 1 else _better(*ends)
+    theta = _lowest_end(oracle) if start is None else start
+    aim = tol * _BEYOND_TOL if solver is None else tol
+    run, last = train(oracle, [Stage(solver or _METHOD)], theta, aim, max_steps, progress)
+    result = result_of(oracle, last, run, tol)
+    if solver is not None or not is_known(result.status) or result.status != Status.STALLED:
+        return result
+    # Down where the determinant's round-off hides what a step gains, and the information is too
+    # far from the curvature: whole steps by the curvature itself.
+    oracle, theta = replace(oracle, exact=True), run.state.point.theta
+    run, last = train(oracle, [Stage(Newton(search=False))], theta, tol, max_steps, progress)
+    finished = result_of(oracle, last, run, tol)
+    return replace(finished, num_steps=result.num_steps + finished.num_steps)
 
 
 def _refuse_dependent_columns(objective: Objective) -> None:
@@ -80,16 +94,36 @@ def _refuse_dependent_columns(objective: Objective) -> None:
 
 
 @jax.jit
-def _near_likelihood(objective: Objective, theta: jax.Array) -> jax.Array:
+def _lowest_end(oracle: FirthOracle) -> jax.Array:
+    """Where the lowest of the rough descents ends, (P,)."""
+
+    def can_gain(state: State) -> jax.Array:
+        slope = state.point.gradient
+        gain = jnp.vdot(slope, _METHOD.divide_by_hessian(oracle, state, slope))
+        return gain * oracle.total > _ROUGH_GAIN
+
+    def descend(theta: jax.Array) -> tuple[jax.Array, jax.Array]:
+        begin = _METHOD.init(oracle, theta)
+        end = _METHOD.run_roughly(oracle, begin, can_gain, _ROUGH_STEPS).point
+        return end.theta, jnp.where(jnp.isfinite(end.value), end.value, jnp.inf)
+
+    starts = jax.vmap(oracle.centre)(_starts(oracle.objective))
+    ends, values = jax.lax.map(descend, starts)
+    return ends[jnp.argmin(values)]
+
+
+def _starts(objective: Objective) -> jax.Array:
+    """Zero, where each Newton step towards maximum likelihood leads, and for small data points
+    with each coordinate from one of those: (count, P)."""
     oracle, solver = AnalyticOracle(objective), Newton(singular=False)
-    begin = solver.init(oracle, theta)
-    end = solver.run_roughly(oracle, begin, steeper_than(0.0), _TOWARDS_LIKELIHOOD)
-    return end.point.theta
 
+    def step(state: State, _: None) -> tuple[State, jax.Array]:
+        return solver.step(oracle, state), state.point.theta
 
-def _better(one: FitResult, other: FitResult) -> FitResult:
-    """The one that converged; of two the lower, the first where they are level."""
-    take = (other.status < one.status) | (
-        (other.status == one.status) & (other.objective < one.objective)
-    )
-    return jax.tree.map(lambda a, b: jnp.where(take, b, a), one, other)
+    P = objective.num_parameters
+    begin = solver.init(oracle, jnp.zeros(P, objective.X.dtype))
+    path = jax.lax.scan(step, begin, length=_TOWARDS_LIKELIHOOD + 1)[1]
+    if objective.X.shape[0] * P**2 > _SMALL:
+        return path
+    which = jax.random.randint(jax.random.key(0), (_MIXTURES, P), 0, len(path))
+    return jnp.concatenate([path, path[which, jnp.arange(P)]])

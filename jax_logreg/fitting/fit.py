@@ -86,10 +86,10 @@ def fit(
     X = inputs.check_features(X)
     y = cast(inputs.check_labels(y, X.shape[0], num_classes), X.dtype)
     weight = inputs.check_weight(sample_weight, X)
-    if fit_intercept:
+    firth = isinstance(penalty, Firth)
+    if fit_intercept and not firth:
         inputs.check_classes(y, weight)
     offset = inputs.check_offset(offset, X, y)
-    firth = isinstance(penalty, Firth)
     checked = settings.check_penalty(None if firth else penalty, X)
     method = settings.check_solver(solver)
     make_oracle = settings.check_derivatives(derivatives)

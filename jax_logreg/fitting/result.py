@@ -35,7 +35,8 @@ _MESSAGES = {
     ),
     Status.MAX_STEPS: (
         "The step limit was reached before the gradient came within tol. Standardise the "
-        "columns of X, raise max_steps or tol, or try another step size or solver."
+        "columns of X, raise max_steps or tol, or try another step size or solver; "
+        "diagnose_separation tells whether a finite answer exists."
     ),
     Status.STALLED: (
         "No further progress at this precision, and the gradient is still above tol. Use "

@@ -40,6 +40,8 @@ _SETTLED_LOGIT = 0.5
 # On separated data each Newton step gains one unit of logit and sheds a factor e of what
 # is not recession; the digits of float64 are used up after this many.
 _PROBE_STEPS = 40
+# From where the fit ended, and from even odds.
+_ATTEMPTS = 2
 
 
 class Verdict(NamedTuple):
@@ -250,9 +252,28 @@ class _Probe(NamedTuple):
     steps: jax.Array
 
 
-def _follow_newton(oracle: Oracle, begin: Point, wanted: jax.Array) -> jax.Array:
-    """Whether Newton's steps come down to a direction of recession, before they settle."""
+class _Attempt(NamedTuple):
+    begin: Point
+    separated: jax.Array
+    tries: jax.Array
 
+
+def _follow_newton(oracle: Oracle, begin: Point, wanted: jax.Array) -> jax.Array:
+    """Whether Newton's steps come down to a direction of recession, before they settle: from
+    a point, and then from even odds, for far out the digits of the loss are used up."""
+
+    def attempt(last: _Attempt) -> _Attempt:
+        separated = _comes_down(oracle, last.begin)
+        return _Attempt(oracle.at_even_odds(last.begin), separated, last.tries + 1)
+
+    def is_open(last: _Attempt) -> jax.Array:
+        return wanted & ~last.separated & (last.tries < _ATTEMPTS)
+
+    first = _Attempt(begin, jnp.asarray(False), jnp.asarray(0))
+    return jax.lax.while_loop(is_open, attempt, first).separated
+
+
+def _comes_down(oracle: Oracle, begin: Point) -> jax.Array:
     def step(probe: _Probe) -> _Probe:
         direction = newton_direction(oracle, probe.state.point).step
         separated = oracle.recedes(direction) | oracle.separates(probe.state.point)
@@ -261,6 +282,6 @@ def _follow_newton(oracle: Oracle, begin: Point, wanted: jax.Array) -> jax.Array
         return _Probe(state, is_open & ~state.stalled, separated, probe.steps + 1)
 
     state = State(begin, jnp.asarray(False), jnp.zeros((), jnp.int32))
-    probe = _Probe(state, wanted, jnp.asarray(False), jnp.asarray(0))
+    probe = _Probe(state, jnp.asarray(True), jnp.asarray(False), jnp.asarray(0))
     end = jax.lax.while_loop(lambda p: p.open & (p.steps < _PROBE_STEPS), step, probe)
     return end.separated

@@ -14,6 +14,11 @@ name           covariance                                                     al
                G/(G − 1) · (n − 1)/(n − P), n at least the rows of positive weight
 =============  =============================================================  ===========
 
+Programs differ in the factor. For a logistic fit Stata's ``vce(robust)`` takes n/(n − 1), R's
+``sandwich`` none as ``vcovHC(type = "HC0")`` and n/(n − P) as ``"HC1"``, statsmodels none under
+either name. For clusters R's ``vcovCL`` and statsmodels take the factor above, Stata's ``logit``
+G/(G − 1) alone. Divide one factor by the other, and multiply the covariance.
+
 Weights are frequencies: a row of weight 2 is two rows. Where they are the reciprocals of
 sampling probabilities, each row is a group of its own: ``groups=range(n)``.
 

@@ -17,7 +17,7 @@ from jax_logreg.inference.likelihood import (
     null_log_likelihood,
     saturated_log_likelihood,
 )
-from jax_logreg.inference.newton import NEARLY, downhill, newton_step
+from jax_logreg.inference.newton import NEARLY, SETTLED_LOGIT, downhill, newton_step
 from jax_logreg.objective.penalties import L2, Firth
 
 # Newton steps from the given answer to the last digit, and when they may end: a move of so
@@ -25,7 +25,6 @@ from jax_logreg.objective.penalties import L2, Firth
 # proves that a minimum exists (fitting/verdict.py); half of that leaves room for round-off.
 _MOST_STEPS = 50
 _SETTLED = 1e-13
-_SETTLED_LOGIT = 0.5
 
 
 def infer(
@@ -126,7 +125,7 @@ def _to_the_last_digit(fit: Fitted) -> tuple[Fitted, Information]:
         left = length if length < NEARLY else np.inf
         fit = downhill(fit, step)
         full = information(fit)
-    if not (length <= NEARLY and fit.reach(step) < _SETTLED_LOGIT):
+    if not (length <= NEARLY and fit.reach(step) < SETTLED_LOGIT):
         raise FitError(
             f"Newton's steps from the fit do not settle: the last was {length:.1g} standard "
             "errors long. The data are separated or nearly so, or columns are too far from "

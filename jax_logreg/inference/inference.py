@@ -162,7 +162,26 @@ class Inference:
             ValueError: where the data do not tell one of the combinations, or they depend
                 on one another.
         """
-        R = self._slopes() if combinations is None else np.atleast_2d(np.asarray(combinations))
+        R, off = self.restrictions(self._slopes() if combinations is None else combinations, value)
+        root = R @ self.covariance_root
+        scaled = root / np.linalg.norm(root, axis=1, keepdims=True)
+        if np.linalg.matrix_rank(scaled, tol=_SINGULAR) < len(R):
+            raise ValueError(
+                "the covariance of the combinations is singular: leave out those that follow "
+                "from others; clusters must be more than combinations."
+            )
+        white = np.linalg.solve(triangle(root.T).T, off)
+        return chi_squared(float(white @ white), len(R))
+
+    def restrictions(
+        self, combinations: ArrayLike, value: ArrayLike = 0.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """R, (m, P), and how far the estimates are from it, Rγ − r, (m,), checked.
+
+        Raises:
+            ValueError: for another shape, a row of zeros, or one that the data do not tell.
+        """
+        R = np.atleast_2d(np.asarray(combinations, float))
         if R.shape[1:] != self.estimate.shape:
             raise ValueError(
                 f"combinations must have {len(self.estimate)} columns, one a parameter, but "
@@ -182,16 +201,7 @@ class Inference:
                 f"combination {int(np.argmin(told))} cannot be estimated: columns of X depend "
                 "on one another."
             )
-        root = R @ self.covariance_root
-        scaled = root / np.linalg.norm(root, axis=1, keepdims=True)
-        if np.linalg.matrix_rank(scaled, tol=_SINGULAR) < len(R):
-            raise ValueError(
-                "the covariance of the combinations is singular: leave out those that follow "
-                "from others; clusters must be more than combinations."
-            )
-        off = R @ self.estimate - value
-        white = np.linalg.solve(triangle(root.T).T, off)
-        return chi_squared(float(white @ white), len(R))
+        return R, R @ self.estimate - value
 
     def _slopes(self) -> np.ndarray:
         count = self.fit.objective.X.shape[1] * self.fit.num_contrasts

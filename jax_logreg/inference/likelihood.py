@@ -2,6 +2,10 @@ r"""How well a fit describes its data, and how well one without features would.
 
 The log-likelihood is :math:`\sum_i w_i \log p(y_i)`, without the penalty; the deviance is
 twice its distance from that of the labels themselves, which is zero for labels 0 and 1.
+
+Counts, s of m, enter as the label s/m with weight m. Programs for binomial counts then add the
+constant :math:`\sum_i \log\binom{m_i}{s_i}`, which no estimate and no test depends on, and count
+rows in the BIC; here an observation is one of the m.
 """
 
 import jax

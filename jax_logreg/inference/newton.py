@@ -1,4 +1,4 @@
-"""Newton's steps of a fit in its contrasts: in all of them, or with some held."""
+"""Newton's steps of a fit in its contrasts: in all of them, or within some directions."""
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from jax_logreg.inference.information import Information, information, triangle
 _HALVINGS = 40
 NEARLY = 1e-4
 _ROUND_OFF = 1e-12
+# A step that moves no logit by one proves that a minimum exists (fitting/verdict.py); half of
+# that leaves room for round-off.
+SETTLED_LOGIT = 0.5
 
 
 def curvature_factor(fit: Fitted, full: Information) -> np.ndarray:
@@ -29,17 +32,17 @@ def curvature_factor(fit: Fitted, full: Information) -> np.ndarray:
         return full.factor
 
 
-def solve_among(factor: np.ndarray, others: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(RᵀR)⁻¹ · right among some parameters, zero for the rest; the shortest where that has
-    no inverse."""
-    length = np.linalg.norm(factor, axis=0)[others]
+def solve_within(factor: np.ndarray, basis: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(RᵀR)⁻¹ · right among the combinations of some directions, the columns of ``basis``
+    (P, m); the shortest where that has no inverse."""
+    along = factor @ basis
+    length = np.linalg.norm(along, axis=0)
     length = np.where(length > 0, length, 1)  # lstsq would cut small columns off
-    R = triangle(factor[:, others] / length)
-    step = np.zeros(len(right))
-    if len(others):
-        half = np.linalg.lstsq(R.T, right[others] / length, rcond=None)[0]
-        step[others] = np.linalg.lstsq(R, half, rcond=None)[0] / length
-    return step
+    if not len(length):
+        return np.zeros(len(right))
+    R = triangle(along / length)
+    half = np.linalg.lstsq(R.T, (right @ basis) / length, rcond=None)[0]
+    return basis @ (np.linalg.lstsq(R, half, rcond=None)[0] / length)
 
 
 def downhill(fit: Fitted, step: np.ndarray) -> Fitted:
@@ -60,16 +63,15 @@ def newton_step(fit: Fitted, full: Information) -> np.ndarray:
     slope = fit.gradient()
     if not fit.firth:
         return -full.solve(slope)
-    return solve_among(curvature_factor(fit, full), np.arange(len(slope)), -slope)
+    return solve_within(curvature_factor(fit, full), np.eye(len(slope)), -slope)
 
 
-def settle_others(fit: Fitted, held: np.ndarray, most: int, near: float) -> tuple[Fitted, bool]:
-    """The best fit with some contrasts where they are; whether its last step was as short as
+def settle_within(fit: Fitted, basis: np.ndarray, most: int, near: float) -> tuple[Fitted, bool]:
+    """The best fit that some directions, (P, m), lead to; whether the last step was as short as
     ``near`` standard errors."""
-    others = np.setdiff1d(np.arange(fit.num_parameters), held)
     for _ in range(most):
         slope = fit.gradient()
-        step = solve_among(curvature_factor(fit, information(fit)), others, -slope)
+        step = solve_within(curvature_factor(fit, information(fit)), basis, -slope)
         if -slope @ step <= near**2:
             return fit, True
         fit = downhill(fit, step)

@@ -15,9 +15,10 @@ from scipy.special import ndtri
 
 from jax_logreg.fitting.result import FitError
 from jax_logreg.inference.fitted import Fitted
-from jax_logreg.inference.inference import ChiSquaredTest, Inference, check_level, chi_squared
+from jax_logreg.inference.inference import ChiSquaredTest, Inference, check_level
 from jax_logreg.inference.information import information
-from jax_logreg.inference.newton import curvature_factor, settle_others, solve_among
+from jax_logreg.inference.newton import curvature_factor, settle_within, solve_within
+from jax_logreg.inference.restrictions import restriction_test
 
 _CLOSE = 1e-9
 _SECANTS = 60
@@ -72,19 +73,10 @@ def profile_test(inference: Inference, parameters: list[str]) -> ChiSquaredTest:
     >>> round(profile_test(found, ["x0"]).p_value, 3)
     0.311
     """
-    if inference.fit.is_penalised and not inference.fit.firth:
-        raise ValueError("a likelihood ratio needs a fit without penalty=L2: use wald_test.")
     held = np.unique(_rows(inference, parameters))
     if not len(held):
         raise ValueError("parameters is empty: name at least one.")
-    told = inference.information.is_estimable[held]
-    if not np.all(told):
-        name = inference.names[held[int(np.argmin(told))]]
-        raise ValueError(f"{name} cannot be estimated: columns of X depend on one another.")
-    change = np.zeros(len(inference.names))
-    change[held] = -inference.estimate[held]
-    fit = _restricted(inference, inference.fit, held, change)
-    return chi_squared(max(2 * (fit.value() - inference.fit.value()), 0.0), len(held))
+    return restriction_test(inference, np.eye(len(inference.names))[held])
 
 
 def _rows(inference: Inference, names: list[str]) -> list[int]:
@@ -136,10 +128,10 @@ def _restricted(inference: Inference, fit: Fitted, held: np.ndarray, change: np.
         FitError: where Newton's steps do not settle.
     """
     full = curvature_factor(fit, information(fit))
-    others = np.setdiff1d(np.arange(len(change)), held)
+    others = np.delete(np.eye(len(change)), held, axis=1)
     # To first order the others follow.
-    follow = solve_among(full, others, -full.T @ (full @ change))
-    fit, settled = settle_others(fit.moved(change + follow), held, _STEPS, _CLOSE)
+    follow = solve_within(full, others, -full.T @ (full @ change))
+    fit, settled = settle_within(fit.moved(change + follow), others, _STEPS, _CLOSE)
     if not settled:
         raise FitError(
             f"the best fit with {', '.join(inference.names[j] for j in held)} held was not found "

@@ -42,6 +42,15 @@ def test_a_small_loss_keeps_its_digits(x64):
     np.testing.assert_allclose(loss, np.exp(-40.0), rtol=1e-12)
 
 
+def test_a_row_that_is_almost_certain_keeps_its_slope(model, dtype):
+    """μ − y would be zero here, and a row that runs away would pass for one at rest."""
+    one = jnp.asarray([40.0] if model == "sigmoid" else [[40.0, 0.0, 0.0]], dtype)
+    label = jnp.ones(1, dtype) if model == "sigmoid" else jnp.asarray([[1.0, 0, 0]], dtype)
+    residual = loss_and_residual(one, label).residual.reshape(-1)[0]
+    others = 1 if model == "sigmoid" else 2
+    np.testing.assert_allclose(residual, -others * np.exp(-40.0), rtol=1e-5)
+
+
 def test_the_series_of_the_logarithm_has_every_digit(dtype):
     tiny = float(jnp.finfo(dtype).tiny)
     a = np.concatenate([np.linspace(0, 1, 10_001), np.geomspace(4 * tiny, 1, 1_001)]).astype(dtype)

@@ -73,12 +73,47 @@ def test_a_weight_is_that_many_rows(x64):
     np.testing.assert_allclose(a.covariance, plain, rtol=1e-8)
 
 
+def test_one_class_alone_has_a_finite_answer(x64):
+    """A constant: Firth's estimate adds ½ to either count."""
+    result = fit(np.ones((9, 1)), np.ones(9), penalty=Firth(), fit_intercept=False)
+    np.testing.assert_allclose(result.raise_if_failed().coef[0], np.log(9.5 / 0.5), rtol=1e-8)
+    whole = fit(np.arange(9.0).reshape(-1, 1), np.ones(9), penalty=Firth()).raise_if_failed()
+    assert np.all(np.isfinite(whole.coef))
+
+
 def test_separated_data_have_a_finite_answer(model, x64):
     X = np.arange(9.0).reshape(-1, 1)
     y = (np.arange(9) > 4).astype(int) if model == "sigmoid" else np.arange(9) // 3
     assert fit(X, y).status == Status.SEPARATED
     result = fit(X, y, penalty=Firth()).raise_if_failed()
     assert np.all(np.isfinite(result.coef))
+
+
+# Rows of a heavy-tailed table: where one lies far out, Firth's function has more than one minimum.
+FAR_OUT = {
+    "sigmoid": (
+        [[1.8, -1.9], [-2.6, -0.3], [-1.6, 0.4], [-0.5, 1.2], [7.8, 1.6], [-1.4, -1.5],
+         [1.9, -15.5], [-0.4, -0.7], [1, -0.9], [17.8, 2.2], [-1, 2.2], [-0.6, 0]],
+        [1, 1, 1, 0, 0, 1, 1, 1, 1, 0, 0, 0],
+    ),
+    "softmax": (
+        [[-14.2], [-0.6], [0.1], [-0.2], [3.1], [-29.7], [0], [1.2], [0.4], [-3.5], [1.4], [0]],
+        [2, 1, 1, 1, 0, 2, 1, 0, 0, 2, 0, 1],
+    ),
+}  # fmt: skip
+
+
+def test_no_other_start_finds_a_lower_minimum(model, x64):
+    X, y = map(np.array, FAR_OUT[model])
+    lowest = fit(X, y, penalty=Firth()).raise_if_failed().objective
+    rng = np.random.default_rng(0)
+    shapes = [(X.shape[1],), ()] if model == "sigmoid" else [(X.shape[1], 3), (3,)]
+    ends = []
+    for _ in range(20):
+        start = [rng.standard_t(2, size=shape) for shape in shapes]
+        ends.append(float(fit(X, y, penalty=Firth(), init=start).objective))
+    assert max(ends) > lowest + 1e-3  # there are others
+    assert min(ends) > lowest - 1e-12
 
 
 def test_a_solver_that_asks_too_much_is_refused_by_name(x64):

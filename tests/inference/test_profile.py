@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from jax_logreg import L2, Firth, fit, infer, profile_interval, score_test
+from jax_logreg import (
+    L2,
+    Firth,
+    fit,
+    infer,
+    profile_interval,
+    profile_test,
+    restriction_test,
+    score_test,
+)
 
 
 def data(K=2, seed=0):
@@ -45,6 +54,47 @@ def test_a_separated_column_has_one_finite_end_under_firth(x64):
     found = infer(fit(X, y, penalty=Firth()), X, y, penalty=Firth())
     low, high = profile_interval(found, parameters=["x0"])[0]
     assert -1 < low < found.estimate[0] < high < 40
+
+
+def test_restrictions_are_tested_as_by_the_fit_that_obeys_them(model, x64):
+    """A column left out, two coefficients alike, one of a given value."""
+    X, y = data(2 if model == "sigmoid" else 3)
+    found = infer(fit(X, y, tol=1e-10), X, y)
+    count = found.fit.num_contrasts
+    pick = np.eye(3 * count).reshape(3, count, -1)  # feature, class
+    value = 0.3
+    without = infer(fit(X[:, :1], y, tol=1e-10), X[:, :1], y)
+    cases = [
+        (pick[1], 0.0, without),
+        (pick[0] - pick[1], 0.0, infer(fit(X.sum(1, keepdims=True), y), X.sum(1)[:, None], y)),
+    ]
+    if model == "sigmoid":
+        offset = value * X[:, 1]
+        held = infer(fit(X[:, :1], y, offset=offset), X[:, :1], y, offset=offset)
+        cases.append((pick[1], value, held))
+    for R, r, smaller in cases:
+        ours = restriction_test(found, R, r)
+        np.testing.assert_allclose(ours.statistic, smaller.deviance - found.deviance, rtol=1e-7)
+        assert ours.degrees_of_freedom == count
+    score = restriction_test(found, pick[1], kind="score")
+    np.testing.assert_allclose(score, score_test(without, X[:, 1:]), rtol=1e-7)
+    np.testing.assert_allclose(
+        restriction_test(found, pick[1]), profile_test(found, found.names[count : 2 * count])
+    )
+    with pytest.raises(ValueError, match="follow"):
+        restriction_test(found, np.vstack([pick[1], pick[1]]))
+    with pytest.raises(ValueError, match="'wald'"):
+        restriction_test(found, pick[1], kind="wald")
+
+
+def test_under_firth_there_is_no_score_test_of_restrictions(x64):
+    X, y = data()
+    found = infer(fit(X, y, penalty=Firth()), X, y, penalty=Firth())
+    with pytest.raises(ValueError, match="score test needs a fit without"):
+        restriction_test(found, [1.0, 0, 0], kind="score")
+    ridge = infer(fit(X, y, penalty=L2(0.1)), X, y, penalty=L2(0.1))
+    with pytest.raises(ValueError, match="likelihood ratio test needs"):
+        restriction_test(ridge, [1.0, 0, 0])
 
 
 def test_what_cannot_be_estimated_has_no_interval(x64):

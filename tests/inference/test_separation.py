@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 
-from jax_logreg import L2, Firth, Status, diagnose_separation, fit
+from jax_logreg import L2, Firth, Status, diagnose_separation, fit, sparse_features
 
 
 def design(kind, seed, K):
@@ -45,6 +46,12 @@ def test_every_design_is_named(kind, seed, K, x64):
     assert "infinity" in found.message
 
 
+def test_a_step_beyond_the_digits_does_not_pass_for_a_minimum(dtype):
+    """L-BFGS leaps: the row that runs away is left without a slope that plain digits show."""
+    X, y = design("quasi", 0, 2)
+    assert fit(X.astype(dtype), y, solver="lbfgs").status == Status.SEPARATED
+
+
 def test_dependent_columns_are_no_separation(x64):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 2))
@@ -83,6 +90,21 @@ def test_units_and_origin_of_a_column_do_not_matter(shift, unit, x64):
     found = diagnose_separation((shift + x)[:, None] * unit, x > 4.5)
     assert found.kind == "complete"
     assert found.runs_away.tolist() == [1]
+
+
+@pytest.mark.parametrize("form", [scipy.sparse.csr_array, scipy.sparse.coo_matrix, sparse_features])
+def test_a_sparse_table_gets_the_answer_of_the_dense_one(form, x64):
+    X, y = design("quasi", 0, 2)
+    X[np.abs(X) < 0.5] = 0
+    dense, sparse = (
+        diagnose_separation(X, y),
+        diagnose_separation(form(scipy.sparse.csr_array(X)), y),
+    )
+    assert sparse.kind == dense.kind == "quasi"
+    np.testing.assert_array_equal(sparse.coef, dense.coef)
+    np.testing.assert_array_equal(sparse.rows, dense.rows)
+    with pytest.raises(ValueError, match="sparse, 20000 × 10000.*fewer columns"):
+        diagnose_separation(scipy.sparse.csr_array((20_000, 10_000)), np.arange(20_000) % 2)
 
 
 def test_bad_input_is_refused(x64):
