@@ -34,7 +34,7 @@ def names(tmp_path):
         "inference": lr.infer(result, X, y), "smaller": lr.infer(smaller, X[:, :2], y),
         "groups": np.arange(24) % 6, "more_columns": X[:, :1] ** 2, "X_new": X[:3],
         "model": lr.Model.from_result(result), "path": tmp_path / "my.model",
-        "table": table, "other": result,
+        "table": table, "other": result, "R": np.eye(4)[:1], "r": np.zeros(1),
         "probability": np.linspace(0, 1, 24), "label": np.arange(24) % 2,
     }  # fmt: skip
 

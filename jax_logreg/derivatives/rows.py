@@ -61,9 +61,14 @@ def log1p_of_fraction(a: jax.Array) -> jax.Array:
 def _categorical(eta: jax.Array, Y: jax.Array) -> Rows:
     shifted = eta - jnp.max(eta, axis=1, keepdims=True)
     a = jnp.exp(shifted)
-    total = jnp.sum(a, axis=1, keepdims=True)
+    largest = a == 1
+    small = jnp.sum(jnp.where(largest, 0, a), axis=1, keepdims=True)
+    count = jnp.sum(largest, axis=1, keepdims=True)
+    total = count + small
     loss = jnp.sum(Y * (jnp.log(total) - shifted), axis=1)
-    return Rows(loss, ((1 - Y) * a - Y * _sum_of_others(a)) / total)
+    # 1 − Y · total would cancel in a row that is almost certain.
+    rest = jnp.where(largest, (1 - Y * count) - Y * small, a - Y * total)
+    return Rows(loss, rest / total)
 
 
 def spread(eta: jax.Array) -> tuple[jax.Array, jax.Array]:
