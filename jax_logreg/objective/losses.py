@@ -34,6 +34,9 @@ def binary_cross_entropy(eta: ArrayLike, y: ArrayLike) -> jax.Array:
 def categorical_cross_entropy(eta: ArrayLike, Y: ArrayLike) -> jax.Array:
     r"""Loss of every row, :math:`-\sum_k Y_k \log \mathrm{softmax}(\eta)_k`.
 
+    Computed from the differences to the largest logit, whose own term takes no part:
+    neither the loss nor its derivative cancels in a row that is almost certain.
+
     Args:
         eta: logits, (n, K).
         Y: label probabilities, (n, K), rows that sum to one (one-hot, or soft).
@@ -44,7 +47,12 @@ def categorical_cross_entropy(eta: ArrayLike, Y: ArrayLike) -> jax.Array:
     >>> categorical_cross_entropy([[0.0, 0.0]], [[1.0, 0.0]]).round(4).tolist()
     [0.693...]
     """
-    return -jnp.sum(jnp.asarray(Y) * jax.nn.log_softmax(jnp.asarray(eta), axis=-1), axis=-1)
+    eta, Y = jnp.asarray(eta), jnp.asarray(Y)
+    largest = jnp.argmax(eta, axis=-1, keepdims=True)
+    others = jnp.arange(eta.shape[-1]) != largest
+    below = jnp.where(others, eta - jnp.take_along_axis(eta, largest, axis=-1), 0)
+    log_total = jnp.log1p(jnp.sum(jnp.where(others, jnp.exp(below), 0), axis=-1, keepdims=True))
+    return jnp.sum(Y * (log_total - below), axis=-1)
 
 
 def cross_entropy(eta: ArrayLike, y: ArrayLike) -> jax.Array:

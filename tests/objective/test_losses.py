@@ -60,3 +60,10 @@ def test_the_log_likelihood_in_both_forms(x64):
     np.testing.assert_allclose(total, -jnp.sum(w * binary_cross_entropy(eta, y)))
     np.testing.assert_allclose(log_likelihood(eta, y, w, mean=True), total / 5)
     np.testing.assert_allclose(log_likelihood(eta, y), log_likelihood(eta, y, jnp.ones(2)))
+
+
+def test_autodiff_of_an_almost_certain_row_does_not_cancel(dtype):
+    eta, Y = jnp.asarray([[40.0, 0.0, -1.0]], dtype), jnp.asarray([[1.0, 0.0, 0.0]], dtype)
+    slope = jax.grad(lambda eta: categorical_cross_entropy(eta, Y)[0])(eta)[0]
+    others = np.exp(-40.0) + np.exp(-41.0)
+    np.testing.assert_allclose(slope, [-others, np.exp(-40.0), np.exp(-41.0)], rtol=1e-5)
