@@ -1,4 +1,4 @@
-"""A minute of what ``python -m tests.fuzz`` does for as long as one likes."""
+"""A bounded, seeded run of what ``python -m tests.fuzz`` does for as long as one likes."""
 
 import csv
 import io
