@@ -60,15 +60,28 @@ def log1p_of_fraction(a: jax.Array) -> jax.Array:
 
 def _categorical(eta: jax.Array, Y: jax.Array) -> Rows:
     shifted = eta - jnp.max(eta, axis=1, keepdims=True)
-    a = jnp.exp(shifted)
-    largest = a == 1
-    small = jnp.sum(jnp.where(largest, 0, a), axis=1, keepdims=True)
-    count = jnp.sum(largest, axis=1, keepdims=True)
-    total = count + small
+    a, largest, ties, small = _split(jnp.exp(shifted))
+    total = ties + small
     loss = jnp.sum(Y * (jnp.log(total) - shifted), axis=1)
     # 1 − Y · total would cancel in a row that is almost certain.
-    rest = jnp.where(largest, (1 - Y * count) - Y * small, a - Y * total)
+    rest = jnp.where(largest, (1 - Y * ties) - Y * small, a - Y * total)
     return Rows(loss, rest / total)
+
+
+class _Split(NamedTuple):
+    """Exponentials of a row, (n, K), whose largest are 1: how many those are, (n, 1), and the
+    sum of the others, (n, 1), which may be too small to be seen beside them."""
+
+    a: jax.Array
+    largest: jax.Array
+    ties: jax.Array
+    small: jax.Array
+
+
+def _split(a: jax.Array) -> _Split:
+    largest = a == 1
+    small = jnp.sum(jnp.where(largest, 0, a), axis=1, keepdims=True)
+    return _Split(a, largest, jnp.sum(largest, axis=1, keepdims=True), small)
 
 
 def spread(eta: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -77,18 +90,10 @@ def spread(eta: jax.Array) -> tuple[jax.Array, jax.Array]:
     >>> spread(jnp.array([[40.0, 0.0]]))[1].tolist()
     [[4.24835...e-18, 1.0]]
     """
-    a = jnp.exp(eta - jnp.max(eta, axis=1, keepdims=True))
-    total = jnp.sum(a, axis=1, keepdims=True)
-    return keep((a / total, _sum_of_others(a) / total))
-
-
-def _sum_of_others(a: jax.Array) -> jax.Array:
-    """Of each entry of a row, all but itself, (n, K), to the last digit: the largest entries
-    of a row are 1, and the others may be far smaller."""
-    largest = a == 1
-    small = jnp.sum(jnp.where(largest, 0, a), axis=1, keepdims=True)
-    count = jnp.sum(largest, axis=1, keepdims=True)
-    return small + (count - largest) - jnp.where(largest, 0, a)
+    a, largest, ties, small = _split(jnp.exp(eta - jnp.max(eta, axis=1, keepdims=True)))
+    total = ties + small
+    others = small + (ties - largest) - jnp.where(largest, 0, a)
+    return keep((a / total, others / total))
 
 
 def keep(rows: Any) -> Any:

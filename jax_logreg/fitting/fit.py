@@ -15,7 +15,7 @@ from jax_logreg.fitting.choose import Stage, choose
 from jax_logreg.fitting.firth import fit_firth
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.fitting.train import Progress, result_of, train
-from jax_logreg.fitting.values import cast, is_known
+from jax_logreg.fitting.values import in_dtype, is_known
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import L2, ElasticNet, Firth
 
@@ -84,7 +84,7 @@ def fit(
     if num_classes is not None:
         num_classes = settings.check_count("num_classes", num_classes)
     X = inputs.check_features(X)
-    y = cast(inputs.check_labels(y, X.shape[0], num_classes), X.dtype)
+    y = in_dtype(inputs.check_labels(y, X.shape[0], num_classes), X.dtype)
     weight = inputs.check_weight(sample_weight, X)
     firth = isinstance(penalty, Firth)
     if fit_intercept and not firth:

@@ -12,7 +12,7 @@ from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.autodiff import AutodiffOracle
 from jax_logreg.fitting.values import (
     as_floats,
-    cast,
+    in_dtype,
     is_known,
     is_share,
     is_zero,
@@ -113,7 +113,7 @@ def nonnegative(name: str, x: Any, X: Features) -> jax.Array:
         not_negative,
         lambda index: f"{name} must not be negative, but it is {np.asarray(x).tolist()}.",
     )
-    return cast(x, X.dtype)
+    return in_dtype(x, X.dtype)
 
 
 def check_solver(solver: Any) -> Solver | None:

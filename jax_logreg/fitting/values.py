@@ -53,7 +53,7 @@ def require(x: jax.Array, legal: Legal, complaint: Callable[[Any], str], *args: 
     return x
 
 
-def cast(x: jax.Array, dtype: Any) -> jax.Array:
+def in_dtype(x: jax.Array, dtype: Any) -> jax.Array:
     """x in a dtype; JAX's own astype takes its time where nothing changes."""
     return x if x.dtype == dtype else x.astype(dtype)
 
@@ -116,7 +116,7 @@ def as_floats(name: str, x: Any) -> jax.Array:
             array = x if isinstance(x, jax.Array) else jnp.asarray(x)
         whole = not jnp.issubdtype(array.dtype, jnp.floating)
         wanted = jnp.result_type(float) if whole else jnp.promote_types(array.dtype, jnp.float32)
-        array = cast(array, wanted)
+        array = in_dtype(array, wanted)
         if is_known(array) and array.size > _FEW and bool(_sum_is_finite(array)):
             return array  # one read, at a third of the cost of a look at each entry
     return require(array, is_finite, lambda index: _not_finite(name, x, index))
