@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 import jax
 
 from jax_logreg.interfaces import check_command, fit_command
+from jax_logreg.interfaces.command_options import add_command, count, nonnegative, positive
 from jax_logreg.interfaces.info_command import add_export, add_info
 from jax_logreg.interfaces.main_job import Settings
-from jax_logreg.interfaces.number_options import count, nonnegative, positive
 from jax_logreg.interfaces.predict_command import add_predict
 from jax_logreg.interfaces.table_options import add_table
 from jax_logreg.interfaces.version import __version__
@@ -100,14 +100,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_fit(commands: Any) -> None:
-    fit = commands.add_parser(
+    fit = add_command(
+        commands,
         "fit",
-        help="train on a table by four solvers and audit their derivatives",
+        fit_command.run_fit,
+        summary="train on a table by four solvers and audit their derivatives",
         description=fit_command.SUMMARY,
-        epilog=fit_command.EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=fit_command.EXAMPLES,
     )
-    fit.set_defaults(run=fit_command.run_fit)
     add_table(fit)
     fit.add_argument(
         "--l2",
@@ -151,14 +151,14 @@ def _add_fit(commands: Any) -> None:
 
 
 def _add_check(commands: Any) -> None:
-    check = commands.add_parser(
+    check = add_command(
+        commands,
         "check",
-        help="audit derivatives written by hand: this project's, or those of a file",
+        check_command.run_check,
+        summary="audit derivatives written by hand: this project's, or those of a file",
         description=check_command.SUMMARY,
-        epilog=check_command.EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=check_command.EXAMPLES,
     )
-    check.set_defaults(run=check_command.run_check)
     check.add_argument("file", nargs="?", metavar="FILE.py", help="a file of formulas; it is run")
     check.add_argument("--seed", type=count, default=0, metavar="N", help="of the points")
     check.add_argument(

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from jax_logreg.interfaces.atomic_file import check_can_write, opened_output
+from jax_logreg.interfaces.command_options import add_command
 from jax_logreg.interfaces.console import require_rich
 from jax_logreg.interfaces.exports import export_onnx, export_stablehlo
 from jax_logreg.interfaces.info_console import print_model
@@ -39,28 +40,28 @@ _FORMATS = {
 
 def add_info(commands: Any) -> None:
     """Tell the command line of ``info``."""
-    info = commands.add_parser(
+    info = add_command(
+        commands,
         "info",
-        help="show what is in a saved model",
+        _run_info,
+        summary="show what is in a saved model",
         description="Show what is in a model file.",
-        epilog=_INFO_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=_INFO_EXAMPLES,
     )
-    info.set_defaults(run=_run_info)
     info.add_argument("model", metavar="MODEL", help="what fit --save wrote")
     info.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def add_export(commands: Any) -> None:
     """Tell the command line of ``export``."""
-    export = commands.add_parser(
+    export = add_command(
+        commands,
         "export",
-        help="write a saved model as StableHLO, ONNX or JSON",
+        _run_export,
+        summary="write a saved model as StableHLO, ONNX or JSON",
         description="Write a saved model in a format that other programs read.",
-        epilog=_EXPORT_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=_EXPORT_EXAMPLES,
     )
-    export.set_defaults(run=_run_export)
     export.add_argument("model", metavar="MODEL", help="what fit --save wrote")
     export.add_argument("--to", required=True, choices=list(_FORMATS), help="the format")
     export.add_argument("--out", required=True, metavar="OUT", help="a file, or - for the screen")

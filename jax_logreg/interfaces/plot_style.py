@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from jax_logreg.interfaces.atomic_file import replacing
+from jax_logreg.interfaces.atomic_file import check_can_write, replacing
 
 try:
     from matplotlib import rc_context
@@ -129,14 +129,13 @@ def check_plot_path(path: str | Path) -> Path:
     """A path that a picture can be written to, checked before any work.
 
     Raises:
-        ValueError: for an unknown ending or a folder that does not exist.
+        ValueError: for an unknown ending, or where no file can be written.
     """
     require_matplotlib()
     path = Path(path)
     if path.suffix.lower() not in PLOT_FORMATS:
         raise ValueError(f"--plot must end in {', '.join(PLOT_FORMATS)}, but it is {str(path)!r}.")
-    if not path.parent.is_dir():
-        raise ValueError(f"--plot: there is no folder {str(path.parent)!r}. Create it first.")
+    check_can_write(path)
     return path
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from jax_logreg.fitting.result import Status
 from jax_logreg.interfaces.atomic_file import check_can_write, opened_output
+from jax_logreg.interfaces.command_options import add_command
 from jax_logreg.interfaces.console import Progress
 from jax_logreg.interfaces.encoding import Encoding
 from jax_logreg.interfaces.labels import label_text
@@ -22,7 +23,7 @@ from jax_logreg.interfaces.model_files import load
 from jax_logreg.interfaces.parquet import ParquetOutput, require_pyarrow
 from jax_logreg.interfaces.readers import Features, read_features
 from jax_logreg.interfaces.sources import listed
-from jax_logreg.interfaces.table_options import delimiter
+from jax_logreg.interfaces.table_options import add_delimiter, delimiter
 
 SUMMARY = """\
 Predict the class of every row of a file, and the probability of every class,
@@ -51,21 +52,19 @@ _ANSWERS = tuple(status.name for status in (Status.CONVERGED, Status.NOT_UNIQUE)
 
 def add_predict(commands: Any) -> None:
     """Tell the command line of the command."""
-    predict = commands.add_parser(
+    predict = add_command(
+        commands,
         "predict",
-        help="predict the rows of a file with a saved model",
+        run_predict,
+        summary="predict the rows of a file with a saved model",
         description=SUMMARY,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=EXAMPLES,
     )
-    predict.set_defaults(run=run_predict)
     predict.add_argument("model", metavar="MODEL", help="what fit --save wrote")
     predict.add_argument(
         "file", metavar="FILE", help="rows to predict, of any format that fit reads"
     )
-    predict.add_argument(
-        "--delimiter", metavar="C", help='of a CSV file (default: by its header); "tab" is one'
-    )
+    add_delimiter(predict)
     predict.add_argument(
         "--out", required=True, metavar="OUT", help="a .csv or .parquet file, or - for the screen"
     )

@@ -3,7 +3,7 @@
 import argparse
 
 from jax_logreg.interfaces.assemble import MISSING_POLICIES
-from jax_logreg.interfaces.number_options import positive
+from jax_logreg.interfaces.command_options import positive
 from jax_logreg.interfaces.readers import EMBEDDED, load_embedded, read_table
 from jax_logreg.interfaces.sources import MAX_BYTES, ReadProgress
 from jax_logreg.interfaces.table import Table, densified
@@ -35,15 +35,20 @@ def add_table(fit: argparse.ArgumentParser) -> None:
     fit.add_argument(
         "--drop", action="append", default=[], metavar="NAME", help="ignore this column; as often"
     )
-    fit.add_argument(
-        "--delimiter", metavar="C", help='of a CSV file (default: by its header); "tab" is one'
-    )
+    add_delimiter(fit)
     fit.add_argument(
         "--max-gib",
         type=positive,
         default=MAX_BYTES / 2**30,
         metavar="G",
         help="largest table in memory (default %(default)g GiB)",
+    )
+
+
+def add_delimiter(command: argparse.ArgumentParser) -> None:
+    """The option of a CSV file alone."""
+    command.add_argument(
+        "--delimiter", metavar="C", help='of a CSV file (default: by its header); "tab" is one'
     )
 
 

@@ -1,7 +1,30 @@
-"""Numbers on the command line."""
+"""What the commands share: how one is told of, and numbers as options."""
 
 import argparse
 import math
+from collections.abc import Callable
+from typing import Any
+
+
+def add_command(
+    commands: Any,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    *,
+    summary: str,
+    description: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    """Tell the command line of a command; its options are for the caller to add."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
 
 
 def _number(text: str, least: float, allow_least: bool, kind: str) -> float:
