@@ -17,7 +17,12 @@ import jax.numpy as jnp
 from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.derivatives.oracle import Line, Oracle, Point, Trial
 from jax_logreg.derivatives.preconditioners import Preconditioner
-from jax_logreg.objective.geometry import centre_classes, is_bounded_by_design, separates
+from jax_logreg.objective.geometry import (
+    centre_classes,
+    is_bounded_by_design,
+    may_separate,
+    separates,
+)
 from jax_logreg.objective.objective import Objective
 from jax_logreg.objective.penalties import L2, ElasticNet
 from jax_logreg.objective.products import take_columns
@@ -183,6 +188,9 @@ class KinkedOracle(Oracle):
     def _held(self) -> Objective:
         """With a ridge penalty that holds the same coefficients."""
         return replace(self.objective, penalty=L2(self.penalty.strength, self.penalty.factor))
+
+    def may_separate(self, point: Point) -> jax.Array:
+        return may_separate(self._held(), point.value)
 
     def separates(self, point: Point) -> jax.Array:
         return separates(self._held(), point.theta, point.value)

@@ -18,6 +18,7 @@ from jax_logreg.objective.geometry import (
     furthest,
     ignores,
     is_bounded_by_design,
+    may_separate,
     pin_class_shifts,
     recedes,
     separates,
@@ -106,6 +107,9 @@ class ModelOracle(Oracle):
 
     def pin(self, hessian: jax.Array) -> jax.Array:
         return pin_class_shifts(self.objective, hessian)
+
+    def may_separate(self, point: Point) -> jax.Array:
+        return may_separate(self.objective, point.value)
 
     def separates(self, point: Point) -> jax.Array:
         return separates(self.objective, point.theta, point.value)

@@ -198,6 +198,10 @@ class Oracle:
         """The Hessian with curvature added along what F cannot tell apart."""
         return hessian
 
+    def may_separate(self, point: Point) -> jax.Array:
+        """Whether F is so low at a point that it may prove that F has no minimum."""
+        return jnp.asarray(False)
+
     def separates(self, point: Point) -> jax.Array:
         """Whether a point proves that F has no minimum."""
         return jnp.asarray(False)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jax_logreg.derivatives.oracle import Curved, Oracle
 from jax_logreg.fitting.result import History
-from jax_logreg.fitting.verdict import RUNNING, gradient_norm, judge
+from jax_logreg.fitting.verdict import RUNNING, glance, gradient_norm, judge
 from jax_logreg.solvers.base import Solver, State
 
 
@@ -17,7 +17,7 @@ class Run(NamedTuple):
     Attributes:
         state: the solver's.
         num_steps: taken so far.
-        status: ``RUNNING``, or the reason to stop.
+        status: ``RUNNING``, or the reason to stop; negative while that is not verified.
         history: the curve so far, NaN ahead.
         curved: the curvature at a verified point along the next step, for the closing look;
             None where that has no use for it.
@@ -51,13 +51,13 @@ def start(
     *,
     curved: bool = False,
 ) -> Run:
-    """The run before its first step, already judged: a start at the answer takes none."""
+    """The run before its first step, glanced at: a start at the answer takes none."""
     state = jax.tree.map(_settle_dtype, solver.init(oracle, oracle.centre(theta)))
     blank = jnp.full(max_steps + 1, jnp.nan, theta.dtype)
     steps = jnp.zeros((), jnp.int32)
     nothing = jnp.full_like(theta, jnp.nan)
     along = Curved(nothing, nothing, nothing[0]) if curved else None
-    run = Run(state, steps, judge(oracle, state, tol), History(blank, blank), along)
+    run = Run(state, steps, glance(oracle, state, tol), History(blank, blank), along)
     return run._replace(history=_record(run))
 
 
@@ -65,14 +65,17 @@ def advance(oracle: Oracle, solver: Solver, run: Run, tol: jax.Array, until: jax
     """Step until the run is over or ``until`` steps have been taken in all."""
 
     def unfinished(run: Run) -> jax.Array:
+        return (run.status < 0) & (run.num_steps < until)
+
+    def runs(run: Run) -> jax.Array:
         return (run.status == RUNNING) & (run.num_steps < until)
 
     def leg(run: Run) -> Run:
-        return _verify(oracle, solver, jax.lax.while_loop(unfinished, step, run), tol)
+        return _verify(oracle, solver, jax.lax.while_loop(runs, step, run), tol)
 
     def step(run: Run) -> Run:
         state = solver.step(oracle, run.state)
-        status = judge(oracle, state, tol)
+        status = glance(oracle, state, tol)
         run = run._replace(state=state, num_steps=run.num_steps + 1, status=status)
         return run._replace(history=_record(run))
 

@@ -51,6 +51,10 @@ class _LaneOracle(AnalyticOracle):
     """Leaves separation to the closing look: in a batch every lane would pay at every step
     for what one of them asks."""
 
+    def may_separate(self, point: Point) -> jax.Array:
+        """Never known before the end."""
+        return jnp.asarray(False)
+
     def separates(self, point: Point) -> jax.Array:
         """Never known before the end."""
         return jnp.asarray(False)

@@ -23,13 +23,14 @@ from jax_logreg.fitting.result import Status
 from jax_logreg.solvers.base import Solver, State
 from jax_logreg.solvers.newton import (
     Direction,
-    minimum_norm_solve,
     newton_direction,
     newton_move,
 )
 from jax_logreg.solvers.newton_cg import conjugate_gradients
 
 RUNNING = -1
+# So low a loss that the data may be separated: a product with X tells.
+DOUBTED = -2
 
 # What a Newton direction by products leaves of the gradient; the criterion has room for it.
 _CG_TOL = 0.1
@@ -58,13 +59,23 @@ def gradient_norm(point: Point) -> jax.Array:
     return jnp.max(jnp.abs(point.gradient))
 
 
+def glance(oracle: Oracle, state: State, tol: jax.Array) -> jax.Array:
+    """After a step: ``RUNNING``, or why to look closer here."""
+    doubted = oracle.may_separate(state.point)
+    return _judge(state, tol, doubted, DOUBTED)
+
+
 def judge(oracle: Oracle, state: State, tol: jax.Array) -> jax.Array:
-    """After a step: ``RUNNING``, or why to stop here."""
+    """At a verified point: ``RUNNING``, or why to stop here."""
+    return _judge(state, tol, oracle.separates(state.point), int(Status.SEPARATED))
+
+
+def _judge(state: State, tol: jax.Array, apart: jax.Array, name: int) -> jax.Array:
     point = state.point
     finite = jnp.isfinite(point.value) & jnp.all(jnp.isfinite(point.gradient))
     status = jnp.where(state.stalled, int(Status.STALLED), RUNNING)
     status = jnp.where(gradient_norm(point) <= tol, int(Status.CONVERGED), status)
-    status = jnp.where(oracle.separates(point), int(Status.SEPARATED), status)
+    status = jnp.where(apart, name, status)
     return jnp.where(finite, status, int(Status.NOT_FINITE)).astype(jnp.int8)
 
 
@@ -142,7 +153,7 @@ def _status(point: Point, stopped: jax.Array, tol: jax.Array, look: _Look) -> ja
     solved = jnp.where(deficient, int(Status.NOT_UNIQUE), int(Status.CONVERGED))
     solved = jnp.where(look.settled, solved, int(Status.LOOSE))
     unsolved = jnp.where(stopped == int(Status.CONVERGED), int(Status.STALLED), stopped)
-    unsolved = jnp.where(unsolved == RUNNING, int(Status.MAX_STEPS), unsolved)
+    unsolved = jnp.where(unsolved < 0, int(Status.MAX_STEPS), unsolved)  # still running
     status = jnp.where(gradient_norm(point) <= tol, solved, unsolved)
     separated = look.separated | (stopped == int(Status.SEPARATED))
     status = jnp.where(separated, int(Status.SEPARATED), status)
@@ -216,72 +227,81 @@ def _look_at_regular(oracle: Oracle, point: Point) -> _Look:
     return _Look(direction, settled, jnp.asarray(False))
 
 
+class _Probe(NamedTuple):
+    """Newton's method, followed for what its directions say.
+
+    Attributes:
+        state: where it is.
+        first: the look at where it began.
+        separated: whether a direction of recession was found.
+        steps: taken in this attempt.
+        attempt: which one this is.
+        open: whether to go on.
+    """
+
+    state: State
+    first: _Look
+    separated: jax.Array
+    steps: jax.Array
+    attempt: jax.Array
+    open: jax.Array
+
+
 def _look_with_hessian(oracle: Oracle, point: Point) -> _Look:
     """The exact direction; where it does not settle the question, Newton is followed.
 
-    From the point itself, or from even odds where the Hessian has lost rank though no
-    columns depend on others: probabilities of 0 and 1, or columns parallel to the last
-    digits, make the direction blind to the very logits in doubt.
+    From the point itself, and then from even odds, for far out the digits of the loss are used
+    up. At once from there where the Hessian has lost rank though no columns depend on others:
+    probabilities of 0 and 1, or columns parallel to the last digits, make the direction blind
+    to the very logits in doubt.
     """
-    direction = newton_direction(oracle, point)
     can_recede = oracle.can_recede() & jnp.all(jnp.isfinite(point.gradient))
-    blind = jax.lax.cond(
-        direction.rank < point.theta.size,
-        lambda: ~oracle.ignores(_sharpened(oracle, point, direction.null)),
-        lambda: jnp.asarray(False),
+    no, zero, nothing = jnp.asarray(False), jnp.asarray(0), jnp.zeros_like(point.theta)
+    start = State(point, no, jnp.zeros((), jnp.int32))
+    unseen = _Look(Direction(nothing, zero, nothing), no, no)
+    end = jax.lax.while_loop(
+        lambda probe: probe.open,
+        lambda probe: _probe(oracle, probe, can_recede),
+        _Probe(start, unseen, no, zero, zero, ~no),
     )
+    return end.first._replace(separated=end.separated)
+
+
+def _probe(oracle: Oracle, probe: _Probe, can_recede: jax.Array) -> _Probe:
+    """One direction of Newton's, and whether and whence to go on."""
+    point, no = probe.state.point, jnp.asarray(False)
+    begins = (probe.attempt == 0) & (probe.steps == 0)
+    direction = newton_direction(oracle, point, sharpen=True)
+    lost = begins & (direction.rank < point.theta.size)
+    blind = jax.lax.cond(lost, lambda: ~oracle.ignores(direction.null), lambda: no)
     settled = ~blind & _settles(oracle, direction.step)
-    wanted = can_recede & ~settled
-    begin = jax.lax.cond(blind & wanted, oracle.at_even_odds, lambda point: point, point)
-    return _Look(direction, settled, _follow_newton(oracle, begin, wanted))
+    asked = can_recede & ~blind & ~(begins & settled)
+    separated = jax.lax.cond(
+        asked, lambda: oracle.recedes(direction.step) | oracle.separates(point), lambda: no
+    )
+    over = blind | settled | probe.state.stalled | (probe.steps >= _PROBE_STEPS)
+    is_last = (begins & settled) | (over & (probe.attempt == _ATTEMPTS - 1))
+    is_open = can_recede & ~separated & ~is_last
+    look = _Look(direction, settled, no)
+    return _Probe(
+        _next_state(oracle, probe.state, direction.step, is_open, over),
+        jax.tree.map(lambda a, b: jnp.where(begins, a, b), look, probe.first),
+        separated,
+        jnp.where(over, 0, probe.steps + 1),
+        probe.attempt + over,
+        is_open,
+    )
 
 
-def _sharpened(oracle: Oracle, point: Point, null: jax.Array) -> jax.Array:
-    """A direction without curvature to more digits than the Hessian's entries hold: a product
-    with it shows what it wrongly has of the others."""
-    if "hvp" not in oracle.offers:
-        return null
-    wrong = oracle.products_at(point)(null)
-    return null - minimum_norm_solve(oracle.pin(oracle.hessian(point)), wrong).step
+def _next_state(
+    oracle: Oracle, state: State, direction: jax.Array, is_open: jax.Array, over: jax.Array
+) -> State:
+    """A Newton step on; from even odds where an attempt is over; here where all are."""
 
+    def restart() -> State:
+        return State(oracle.at_even_odds(state.point), jnp.asarray(False), state.memory * 0)
 
-class _Probe(NamedTuple):
-    state: State
-    open: jax.Array
-    separated: jax.Array
-    steps: jax.Array
+    def move() -> State:
+        return newton_move(oracle, state, direction)
 
-
-class _Attempt(NamedTuple):
-    begin: Point
-    separated: jax.Array
-    tries: jax.Array
-
-
-def _follow_newton(oracle: Oracle, begin: Point, wanted: jax.Array) -> jax.Array:
-    """Whether Newton's steps come down to a direction of recession, before they settle: from
-    a point, and then from even odds, for far out the digits of the loss are used up."""
-
-    def attempt(last: _Attempt) -> _Attempt:
-        separated = _comes_down(oracle, last.begin)
-        return _Attempt(oracle.at_even_odds(last.begin), separated, last.tries + 1)
-
-    def is_open(last: _Attempt) -> jax.Array:
-        return wanted & ~last.separated & (last.tries < _ATTEMPTS)
-
-    first = _Attempt(begin, jnp.asarray(False), jnp.asarray(0))
-    return jax.lax.while_loop(is_open, attempt, first).separated
-
-
-def _comes_down(oracle: Oracle, begin: Point) -> jax.Array:
-    def step(probe: _Probe) -> _Probe:
-        direction = newton_direction(oracle, probe.state.point).step
-        separated = oracle.recedes(direction) | oracle.separates(probe.state.point)
-        is_open = ~separated & ~_settles(oracle, direction)
-        state = newton_move(oracle, probe.state, direction)
-        return _Probe(state, is_open & ~state.stalled, separated, probe.steps + 1)
-
-    state = State(begin, jnp.asarray(False), jnp.zeros((), jnp.int32))
-    probe = _Probe(state, jnp.asarray(True), jnp.asarray(False), jnp.asarray(0))
-    end = jax.lax.while_loop(lambda p: p.open & (p.steps < _PROBE_STEPS), step, probe)
-    return end.separated
+    return jax.lax.switch(is_open * (1 + over), [lambda: state, move, restart])

@@ -125,16 +125,21 @@ def class_shares(y: jax.Array, weight: jax.Array) -> jax.Array:
     return xp.max(y * xp.broadcast_to(weight, y.shape[:1])[:, None], axis=0)
 
 
-def separates(objective: Objective, theta: jax.Array, value: jax.Array) -> jax.Array:
-    """Whether θ, where F has this value, proves the data completely separated.
+def may_separate(objective: Objective, value: jax.Array) -> jax.Array:
+    """Whether a point where F has this value can have every row on its own side.
 
-    A row on the wrong side costs at least log 2, so a value below the lightest row's
-    share of that has every row on the right side. Only then is a product spent to see
-    whether θ itself is a direction of recession.
+    A row on the wrong side costs at least log 2, so that a value below the lightest row's
+    share of that has none.
     """
     lightest = jnp.min(jnp.where(objective.row_weight > 0, objective.row_weight, jnp.inf))
-    small = value < jnp.log(2.0) * lightest
-    return jax.lax.cond(small, lambda: recedes(objective, theta), lambda: jnp.asarray(False))
+    return value < jnp.log(2.0) * lightest
+
+
+def separates(objective: Objective, theta: jax.Array, value: jax.Array) -> jax.Array:
+    """Whether θ, where F has this value, proves the data completely separated: only where it
+    may is a product spent to see whether θ itself is a direction of recession."""
+    doubted = may_separate(objective, value)
+    return jax.lax.cond(doubted, lambda: recedes(objective, theta), lambda: jnp.asarray(False))
 
 
 def curvature_bound(objective: Objective) -> jax.Array:

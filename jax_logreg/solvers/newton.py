@@ -1,6 +1,8 @@
 """Newton's method, which for this model is iteratively reweighted least squares (IRLS)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -17,6 +19,8 @@ from jax_logreg.solvers.line_search import Search, move
 _ROUND_OFF_UNITS = 8
 _TRUSTED_PIVOT = 1e2
 _IDLE_MOVES = 3
+
+Product = Callable[[jax.Array], jax.Array]
 
 
 class Direction(NamedTuple):
@@ -92,16 +96,20 @@ def count_idle(idle: jax.Array, found: Search, before: Point, after: Point) -> j
     return jnp.where(found.level & ~halved, idle + 1, 0).astype(jnp.int32)
 
 
-def newton_direction(oracle: Oracle, point: Point, *, singular: bool = True) -> Direction:
+def newton_direction(
+    oracle: Oracle, point: Point, *, singular: bool = True, sharpen: bool = False
+) -> Direction:
     """The minimum-norm solution of Hd = −g from the dense Hessian.
 
     Where H explains too little of the gradient (a start so far out that every
-    probability is saturated) the direction is that of steepest descent.
+    probability is saturated) the direction is that of steepest descent. ``sharpen`` gives the
+    direction without curvature to more digits than the entries of H hold.
     """
     H = oracle.pin(oracle.hessian(point))
     if not singular:
         return regular_solve(H, -point.gradient)
-    direction = minimum_norm_solve(H, -point.gradient)
+    product = partial(oracle.hvp, point) if sharpen and "hvp" in oracle.offers else None
+    direction = minimum_norm_solve(H, -point.gradient, product)
     descends = jnp.vdot(point.gradient, direction.step) < 0
     return direction._replace(step=jnp.where(descends, direction.step, -point.gradient))
 
@@ -138,13 +146,18 @@ def regular_solve(H: jax.Array, b: jax.Array) -> Direction:
     return Direction(x, jnp.where(system.sound, H.shape[0], -1), jnp.zeros_like(x))
 
 
-def minimum_norm_solve(H: jax.Array, b: jax.Array) -> Direction:
+def minimum_norm_solve(H: jax.Array, b: jax.Array, product: Product | None = None) -> Direction:
     """The shortest x that solves Hx = b in the least-squares sense, H symmetric.
 
     H is first scaled to a unit diagonal, so that the units of a column decide nothing
     about rank. Cholesky does the work; where its pivots come near round-off the
     eigenvalues decide. A negative eigenvalue counts by its size, so that the step goes
     downhill where a general function is not convex.
+
+    Args:
+        H: (P, P), symmetric.
+        b: (P,).
+        product: v ↦ Hv to more digits than H holds, for a sharper null direction.
 
     >>> H = jnp.array([[1.0, 2.0], [2.0, 4.0]])
     >>> x, rank, _ = minimum_norm_solve(H, jnp.array([5.0, 10.0]))
@@ -158,28 +171,41 @@ def minimum_norm_solve(H: jax.Array, b: jax.Array) -> Direction:
         return Direction(x, jnp.asarray(H.shape[0]), jnp.zeros_like(x))
 
     def by_eigenvalues() -> Direction:
-        return _pseudo_solve(system.matrix, system.right, system.scale, _round_off(H))
+        return _pseudo_solve(system, _round_off(H), product)
 
     return jax.lax.cond(system.sound, direct, by_eigenvalues)
 
 
-def _pseudo_solve(
-    scaled: jax.Array, right: jax.Array, scale: jax.Array, round_off: float
-) -> Direction:
+def _pseudo_solve(system: _Scaled, round_off: float, product: Product | None) -> Direction:
     """The solve where the scaled matrix has eigenvalues that are zero to round-off."""
-    values, vectors = jnp.linalg.eigh(scaled)
+    scale, right = system.scale, system.right
+    values, vectors = jnp.linalg.eigh(system.matrix)
     size = jnp.abs(values)
     keep = size > round_off * jnp.max(size)
+
+    def solve(parts: jax.Array) -> jax.Array:
+        return scale * (vectors @ jnp.where(keep, parts / jnp.where(keep, size, 1), 0))
+
     parts = vectors.T @ right
     unexplained = jnp.linalg.norm(jnp.where(keep, 0, parts)) > 0.1 * jnp.linalg.norm(parts)
-    x = scale * (vectors @ jnp.where(keep, parts / jnp.where(keep, size, 1), 0))
+    null = _null_directions(vectors, keep, scale, round_off)
     # Shortest in the caller's units, not in the scaled ones: drop the null directions.
+    inner = null.T @ null + jnp.diag(keep.astype(right.dtype))
+    x = solve(parts)
+    x = x - null @ cho_solve((jnp.linalg.cholesky(inner), True), null.T @ x)
+    shortest = jnp.where(unexplained, right / scale, x)  # else steepest descent
+    blend = jnp.sum(null, axis=1)
+    if product is not None:  # what it wrongly has of the other directions
+        blend = blend - solve(vectors.T @ (scale * product(blend)))
+    return Direction(shortest, jnp.sum(keep), blend)
+
+
+def _null_directions(
+    vectors: jax.Array, keep: jax.Array, scale: jax.Array, round_off: float
+) -> jax.Array:
+    """The eigenvectors that are not kept, in the caller's units and of length 1, (P, P); zero
+    for the others."""
     # Round-off in them would pass for a dependence on columns that have no part in it.
     exact = jnp.where(jnp.abs(vectors) > round_off, vectors, 0)
     null = jnp.where(keep, 0, scale[:, None] * exact)
-    null = null / jnp.where(keep, 1, jnp.linalg.norm(null, axis=0))
-    inner = null.T @ null + jnp.diag(keep.astype(x.dtype))
-    x = x - null @ jnp.linalg.solve(inner, null.T @ x)
-    steepest = right / scale
-    shortest = jnp.where(unexplained, steepest, x)
-    return Direction(shortest, jnp.sum(keep), jnp.sum(null, axis=1))
+    return null / jnp.where(keep, 1, jnp.linalg.norm(null, axis=0))

@@ -4,7 +4,6 @@ Source: Nocedal & Wright, *Numerical Optimization*, section 7.1 (inexact Newton)
 algorithm 5.3 (preconditioned conjugate gradients).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,10 +13,8 @@ import jax.numpy as jnp
 from jax_logreg.derivatives.oracle import Oracle
 from jax_logreg.derivatives.preconditioners import Preconditioner
 from jax_logreg.solvers.base import State
-from jax_logreg.solvers.newton import newton_move
+from jax_logreg.solvers.newton import Product, newton_move
 from jax_logreg.solvers.preconditioned import Preconditioned
-
-Product = Callable[[jax.Array], jax.Array]
 
 # The system is solved to this share of the gradient at most, and to the square root of
 # how far the gradient has come down: superlinear in the end, cheap in the beginning.
