@@ -35,7 +35,7 @@ DOUBTED = -2
 # What a Newton direction by products leaves of the gradient; the criterion has room for it.
 _CG_TOL = 0.1
 # Where a minimum exists for certain, the direction only tells how near it is.
-_ONE_PRODUCT_TOL = 0.3
+_ROUGH_CG_TOL = 0.3
 # Half of the 1 that the criterion allows, for round-off in d.
 _SETTLED_LOGIT = 0.5
 # On separated data each Newton step gains one unit of logit and sheds a factor e of what
@@ -183,24 +183,25 @@ def _look_with_products(
         nothing = Direction(jnp.full_like(point.theta, jnp.nan), jnp.asarray(-1), point.theta)
         return _Look(nothing, jnp.asarray(True), jnp.asarray(False))
 
+    open_end = oracle.can_recede()
+    rough = jnp.where(open_end, _CG_TOL, _ROUGH_CG_TOL)
+
     def divide(vector: jax.Array) -> jax.Array:
         return solver.divide_by_hessian(oracle, state, vector)
 
     def by_many() -> _Way:
         product = oracle.products_at(point)
-        step = conjugate_gradients(product, -point.gradient, divide, _CG_TOL)
+        step = conjugate_gradients(product, -point.gradient, divide, rough)
         return _Way(step, oracle.reach(step))
 
     def by_one(curved: Curved, share: jax.Array) -> _Way:
         return _Way(share * curved.direction, jnp.abs(share) * curved.reach)
 
-    open_end = oracle.can_recede()
     if curved is None:
         way = by_many()
     else:
         share, left = _line_minimum(point.gradient, curved, divide)
-        enough = left <= jnp.where(open_end, _CG_TOL, _ONE_PRODUCT_TOL)
-        way = jax.lax.cond(enough, lambda: by_one(curved, share), by_many)
+        way = jax.lax.cond(left <= rough, lambda: by_one(curved, share), by_many)
     step, settled = way.step, way.reach <= _SETTLED_LOGIT
     separated = jax.lax.cond(
         open_end & ~settled, lambda: oracle.recedes(step), lambda: jnp.asarray(False)

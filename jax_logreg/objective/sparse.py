@@ -9,7 +9,10 @@ share a loop. Source: Saad (1989), SIAM J. Sci. Stat. Comput. 10, "Krylov subspa
 methods on supercomputers".
 """
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -35,11 +38,20 @@ class Diagonals:
         extra: (e,): where those came in the sorting.
     """
 
-    places: tuple[jax.Array, ...]
-    values: tuple[jax.Array, ...]
-    piece_of: jax.Array
-    extra_of: jax.Array
-    extra: jax.Array
+    places: tuple[Any, ...]
+    values: tuple[Any, ...]
+    piece_of: Any
+    extra_of: Any
+    extra: Any
+
+    def on_device(self, dtype: Any) -> "Diagonals":
+        """The same of JAX's arrays."""
+        places, *where = jax.tree.map(
+            partial(jnp.asarray, dtype=jnp.int32),
+            (self.places, self.piece_of, self.extra_of, self.extra),
+        )
+        values = tuple(jnp.asarray(part, dtype) for part in self.values)
+        return Diagonals(places, values, *where)
 
     def times(self, vector: jax.Array) -> jax.Array:
         """The sum over each line of value · vector[place], (m,) or (m, K)."""
@@ -125,48 +137,53 @@ def sparse_features(X: Any, dtype: Any = None) -> SparseFeatures:
         dtype: of the values; JAX's for those of X if absent.
     """
     n, p = X.shape
-    rows, columns = (
-        _by_jax(X) if hasattr(X, "todense") and hasattr(X, "tree_flatten") else _by_scipy(X)
-    )
-    dtype = jnp.asarray(rows.data[:0]).dtype if dtype is None else dtype
-    by_rows, by_columns = (
-        _diagonals(np.asarray(side.indptr), np.asarray(side.indices), np.asarray(side.data), dtype)
-        for side in (rows, columns)
-    )
-    return SparseFeatures(by_rows, by_columns, (int(n), int(p)))
+    is_jax = hasattr(X, "todense") and hasattr(X, "tree_flatten")
+    by_rows, by_columns = _both(*(_by_jax(X) if is_jax else _by_scipy(X)))
+    dtype = jnp.asarray(by_rows.values[0][:0]).dtype if dtype is None else dtype
+    sides = (by_rows.on_device(dtype), by_columns.on_device(dtype))
+    return SparseFeatures(*sides, (int(n), int(p)))
 
 
-def _by_scipy(X: Any) -> tuple[Any, Any]:
+# The table by rows, and what makes it by columns.
+_Sides = tuple[Any, Callable[[], Any]]
+
+
+def _by_scipy(X: Any) -> _Sides:
     rows = X.tocsr(copy=True)
     rows.sum_duplicates()
-    return rows, rows.tocsc()
+    return rows, rows.tocsc
 
 
-def _by_jax(X: Any) -> tuple[Any, Any]:
+def _by_jax(X: Any) -> _Sides:
     from jax.experimental.sparse import BCSR
 
     table = (X.to_bcoo() if hasattr(X, "to_bcoo") else X).sum_duplicates()
-    return BCSR.from_bcoo(table), BCSR.from_bcoo(table.T.sum_duplicates())
+    columns = BCSR.from_bcoo(table.T.sum_duplicates())
+    return BCSR.from_bcoo(table), lambda: columns
 
 
-def _diagonals(starts: np.ndarray, places: np.ndarray, values: np.ndarray, dtype: Any) -> Diagonals:
-    """Jagged diagonals of the lines that begin at ``starts`` in ``places`` and ``values``."""
+def _both(rows: Any, make_columns: Callable[[], Any]) -> list[Diagonals]:
+    """Both directions, laid out at the same time: NumPy and SciPy let threads run."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda make: _diagonals(make()), (lambda: rows, make_columns)))
+
+
+def _diagonals(side: Any) -> Diagonals:
+    """Jagged diagonals, of NumPy's arrays, of the lines of a compressed table."""
+    starts, places, values = (np.asarray(part) for part in (side.indptr, side.indices, side.data))
     line, first, length = _pieces(starts)
-    order = np.argsort(-length, kind="stable")
-    line, first, length = line[order], first[order], length[order]
-    groups = [
-        _group(first[:reached], length[:reached], layers, places, values, dtype)
-        for layers, reached in _layer_groups(length)
-    ]
-    position = np.empty(len(order), np.int32)
+    order = np.argsort(-length, kind="stable").astype(np.int32)
+    first, length = first[order], length[order]
+    groups = _layer_groups(length)
+    position = np.empty_like(order)
     position[order] = np.arange(len(order), dtype=np.int32)
     lines = len(starts) - 1  # the first piece of each line was listed first
     return Diagonals(
-        places=tuple(group[0] for group in groups),
-        values=tuple(group[1] for group in groups),
-        piece_of=jnp.asarray(position[:lines]),
-        extra_of=jnp.asarray(line[position[lines:]].astype(np.int32)),
-        extra=jnp.asarray(position[lines:]),
+        places=tuple(_layers(first, length, layers, places) for layers in groups),
+        values=tuple(_layers(first, length, layers, values) for layers in groups),
+        piece_of=position[:lines],
+        extra_of=line[lines:],
+        extra=position[lines:],
     )
 
 
@@ -180,36 +197,34 @@ def _pieces(starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return line, starts[line] + skipped, np.minimum(length[line] - skipped, _LONGEST_PIECE)
 
 
-def _layer_groups(length: np.ndarray) -> list[tuple[range, int]]:
-    """Layers that share a loop, and how many lines reach them; the first, which may have
-    no layer, holds every line.
+def _layer_groups(length: np.ndarray) -> list[range]:
+    """Layers that share a loop; the first, which may have none, holds every line.
 
     A group ends where fewer than four fifths of its lines go on: padding costs a quarter
     at most.
     """
-    layers = np.arange(int(length[0]))
-    reach = np.searchsorted(-length, -layers, side="left")
+    reach = _reach(length, range(int(length[0])))
     groups, start, lines = [], 0, len(length)
-    for layer in layers:
-        if reach[layer] < 0.8 * lines:
-            groups.append((range(start, layer), lines))
-            start, lines = int(layer), int(reach[layer])
-    return [*groups, (range(start, len(layers)), lines)]
+    for layer, reached in enumerate(reach):
+        if reached < 0.8 * lines:
+            groups.append(range(start, layer))
+            start, lines = layer, int(reached)
+    return [*groups, range(start, len(reach))]
 
 
-def _group(
-    first: np.ndarray,
-    length: np.ndarray,
-    layers: range,
-    places: np.ndarray,
-    values: np.ndarray,
-    dtype: Any,
-) -> tuple[jax.Array, jax.Array]:
-    """Places and values of some lines in some layers, (layers, lines)."""
-    layer = np.arange(layers.start, layers.stop)[:, None]
-    real = layer < length
-    entry = np.where(real, first + layer, 0)
-    return (
-        jnp.asarray(np.where(real, places[entry], 0).astype(np.int32)),
-        jnp.asarray(np.where(real, values[entry], 0), dtype),
-    )
+def _reach(length: np.ndarray, layers: range) -> np.ndarray:
+    """How many lines, the longest first, have an entry in each of some layers."""
+    return np.searchsorted(-length, -np.asarray(layers), side="left")
+
+
+def _layers(
+    first: np.ndarray, length: np.ndarray, layers: range, entries: np.ndarray
+) -> np.ndarray:
+    """What the lines hold in some layers, (layers, lines), zero beyond a line's end."""
+    reach = _reach(length, layers)
+    lines = len(length) if layers.start == 0 else reach[0]
+    table = np.zeros((len(layers), lines), entries.dtype)
+    for row, layer, reached in zip(table, layers, reach, strict=True):
+        # "clip" writes in place; no index is beyond the end.
+        np.take(entries, first[:reached] + layer, out=row[:reached], mode="clip")
+    return table

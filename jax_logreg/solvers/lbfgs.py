@@ -29,19 +29,30 @@ _ROUNDING_UNITS = 4
 
 
 class Pairs(NamedTuple):
-    """The last steps and the changes of the gradient over them, the oldest first.
+    """The last steps and the changes of the gradient over them, in a ring.
 
     Attributes:
         steps: (memory, P).
         changes: (memory, P).
-        inverse_curvature: 1 / (step · change), (memory,); zero where there is no pair.
+        inverse_curvature: 1 / (step · change), (memory,).
         scale: of the preconditioner, so that it fits the newest pair.
+        met: how many there were since the last were forgotten; pair j is in place
+            j mod memory.
     """
 
     steps: jax.Array
     changes: jax.Array
     inverse_curvature: jax.Array
     scale: jax.Array
+    met: jax.Array
+
+    def kept(self) -> jax.Array:
+        """How many of them are still there."""
+        return jnp.minimum(self.met, len(self.inverse_curvature))
+
+    def place(self, age: jax.Array) -> jax.Array:
+        """Where the pair is that is the newest but ``age``."""
+        return (self.met - 1 - age) % len(self.inverse_curvature)
 
 
 class Memory(NamedTuple):
@@ -113,7 +124,7 @@ class LBFGS(Preconditioned):
         )  # fmt: skip
         idle = count_idle(memory.idle, found, point, moved)
         # A search that fails with old pairs may succeed without them.
-        fresh = jnp.all(memory.pairs.inverse_curvature == 0)
+        fresh = memory.pairs.met == 0
         pairs = _remember(memory, point, moved, found.found)
         stalled = (~found.found & fresh) | (idle >= _IDLE_MOVES)
         return State(moved, stalled, Memory(pairs, memory.preconditioner, idle))
@@ -137,27 +148,29 @@ def _visible_in_float32(state: State) -> jax.Array:
 def inverse_hessian(memory: Memory, vector: jax.Array) -> jax.Array:
     """The two-loop recursion: an estimate of H⁻¹ · vector."""
     pairs = memory.pairs
+    kept = pairs.kept()
 
-    def back(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def back(age: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         vector, shares = carry
-        i = len(shares) - 1 - i
+        i = pairs.place(age)
         share = pairs.inverse_curvature[i] * jnp.vdot(pairs.steps[i], vector)
         return vector - share * pairs.changes[i], shares.at[i].set(share)
 
-    def forth(i: jax.Array, vector: jax.Array) -> jax.Array:
+    def forth(turn: jax.Array, vector: jax.Array) -> jax.Array:
+        i = pairs.place(kept - 1 - turn)
         share = pairs.inverse_curvature[i] * jnp.vdot(pairs.changes[i], vector)
         return vector + (shares[i] - share) * pairs.steps[i]
 
-    count = len(pairs.inverse_curvature)
     none = jnp.zeros_like(pairs.inverse_curvature)
-    vector, shares = jax.lax.fori_loop(0, count, back, (vector, none))
+    vector, shares = jax.lax.fori_loop(0, kept, back, (vector, none))
     solved = pairs.scale * memory.preconditioner.solve(vector)
-    return jax.lax.fori_loop(0, count, forth, solved)
+    return jax.lax.fori_loop(0, kept, forth, solved)
 
 
 def _no_pairs(count: int, theta: jax.Array) -> Pairs:
     table = jnp.zeros((count, theta.size), theta.dtype)
-    return Pairs(table, table, jnp.zeros(count, theta.dtype), jnp.ones((), theta.dtype))
+    one, none = jnp.ones((), theta.dtype), jnp.zeros((), jnp.int32)
+    return Pairs(table, table, jnp.zeros(count, theta.dtype), one, none)
 
 
 def _remember(memory: Memory, before: Point, after: Point, found: jax.Array) -> Pairs:
@@ -166,19 +179,18 @@ def _remember(memory: Memory, before: Point, after: Point, found: jax.Array) -> 
     step, change = after.theta - before.theta, after.gradient - before.gradient
     curvature = jnp.vdot(step, change)
     eps = jnp.finfo(step.dtype).eps
-    curved = curvature > eps * jnp.linalg.norm(step) * jnp.linalg.norm(change)
-    inverse = jnp.where(curved, 1 / jnp.where(curved, curvature, 1), 0)
+    curved = found & (curvature > eps * jnp.linalg.norm(step) * jnp.linalg.norm(change))
     fit = curvature / jnp.vdot(change, memory.preconditioner.solve(change))
-    new = Pairs(
-        _push(pairs.steps, step),
-        _push(pairs.changes, change),
-        _push(pairs.inverse_curvature, inverse),
+    i = pairs.met % len(pairs.inverse_curvature)
+
+    def put(table: jax.Array, row: jax.Array) -> jax.Array:
+        # One row is written, not the table: that is as long as many passes over sparse X.
+        return table.at[i].set(jnp.where(curved, row, table[i]))
+
+    return Pairs(
+        put(pairs.steps, step),
+        put(pairs.changes, change),
+        put(pairs.inverse_curvature, 1 / jnp.where(curved, curvature, 1)),
         jnp.where(curved & jnp.isfinite(fit), fit, pairs.scale),
+        jnp.where(found, pairs.met + curved, 0),
     )
-    forgotten = pairs._replace(inverse_curvature=jnp.zeros_like(pairs.inverse_curvature))
-    kept = jax.tree.map(lambda a, b: jnp.where(curved, a, b), new, pairs)
-    return jax.tree.map(lambda a, b: jnp.where(found, a, b), kept, forgotten)
-
-
-def _push(table: jax.Array, row: jax.Array) -> jax.Array:
-    return jnp.concatenate([table[1:], row[None]])
