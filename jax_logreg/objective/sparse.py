@@ -200,13 +200,13 @@ def _pieces(starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _layer_groups(length: np.ndarray) -> list[range]:
     """Layers that share a loop; the first, which may have none, holds every line.
 
-    A group ends where fewer than four fifths of its lines go on: padding costs a quarter
-    at most.
+    A group ends where fewer than half of its lines go on: padding is never more than the
+    entries, and a program has few loops.
     """
     reach = _reach(length, range(int(length[0])))
     groups, start, lines = [], 0, len(length)
     for layer, reached in enumerate(reach):
-        if reached < 0.8 * lines:
+        if reached < 0.5 * lines:
             groups.append(range(start, layer))
             start, lines = layer, int(reached)
     return [*groups, range(start, len(reach))]

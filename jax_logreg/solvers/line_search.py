@@ -45,19 +45,21 @@ def move(
     return line.point(found.step, found.trial), found
 
 
-class _End(NamedTuple):
-    """A step that was tried, and the slope there."""
-
-    step: jax.Array
-    slope: jax.Array
-
-
 class _Bracket(NamedTuple):
-    """Ends between which a good step lies; ``before`` is the lower end before this one."""
+    """Ends between which a good step lies.
 
-    before: _End
-    low: _End
-    high: _End
+    Attributes:
+        ends: (3, 2), a row an end, each a step and the slope there: the lower end before
+            this one, the lower end, and the upper one. In one table, for a program of many
+            scalars compiles and runs at the price of as many vectors.
+        step: the next trial, or the accepted one.
+        trial: what was seen at the last.
+        trials: how many there were.
+        found: whether the last was accepted.
+        level: whether F had changed there by noise alone.
+    """
+
+    ends: jax.Array
     step: jax.Array
     trial: Trial
     trials: jax.Array
@@ -114,28 +116,22 @@ def search(
         too_far |= new_slope > -overshoot * slope
         too_near = ~too_far & (new_slope < curvature * slope)
         done = ~(too_far | too_near)
-        end, trials = _End(t, new_slope), bracket.trials + 1
-        last = bracket.trials == max_trials
-        before = _choose(too_near, bracket.low, bracket.before)
-        low = _choose(too_near, end, bracket.low)
-        high = _choose(too_far, end, bracket.high)
-        following = jnp.where(
-            jnp.isfinite(high.step), _inside(low, high, trials), _beyond(before, low)
-        )
+        trials = bracket.trials + 1
+        end = jnp.stack([t, new_slope])
+        replaced = jnp.stack([too_near, too_near, too_far])
+        ends = jnp.where(replaced[:, None], jnp.stack([bracket.ends[1], end, end]), bracket.ends)
         # Out of trials with a lower point in hand: that point is still progress.
-        following = jnp.where(trials == max_trials, low.step, following)
-        step = jnp.where(done | last, t, following)
-        return _Bracket(before, low, high, step, made, trials, done, level)
+        following = jnp.where(trials == max_trials, ends[1, 0], _following(ends, trials))
+        step = jnp.where(done | (bracket.trials == max_trials), t, following)
+        return _Bracket(ends, step, made, trials, done, level)
 
     def searching(bracket: _Bracket) -> jax.Array:
         return ~bracket.found & (bracket.trials <= max_trials)
 
     dtype = value.dtype
-    here = _End(jnp.zeros((), dtype), jnp.asarray(slope, dtype))
+    here = jnp.stack([jnp.zeros((), dtype), jnp.asarray(slope, dtype)])
     start = _Bracket(
-        before=here,
-        low=here,
-        high=_End(*[jnp.full((), jnp.inf, dtype)] * 2),
+        ends=jnp.stack([here, here, jnp.full(2, jnp.inf, dtype)]),
         step=jnp.asarray(first_step, dtype),
         trial=_nothing_like(line, first_step),
         trials=jnp.zeros((), int),
@@ -151,22 +147,27 @@ def _nothing_like(line: Callable[[jax.Array], Trial], step: jax.Array) -> Trial:
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(line, step))
 
 
-def _choose(condition: jax.Array, yes: _End, no: _End) -> _End:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+def _following(ends: jax.Array, trials: jax.Array) -> jax.Array:
+    """The next trial: where the slope, if it were straight, would be zero."""
+    before, low, high = ((end[0], end[1]) for end in ends)
+    return jnp.where(jnp.isfinite(high[0]), _inside(low, high, trials), _beyond(before, low))
+
+
+_End = tuple[jax.Array, jax.Array]
 
 
 def _inside(low: _End, high: _End, trials: jax.Array) -> jax.Array:
-    """A trial between both ends: where the slope, if it were straight, would be zero."""
-    width = high.step - low.step
-    share = -low.slope / (high.slope - low.slope)
-    share = jnp.where(high.slope > 0, jnp.clip(share, 0.1, 0.9), 0.5)  # 0.5 also on NaN
+    """Between both ends."""
+    (near, near_slope), (far, far_slope) = low, high
+    share = -near_slope / (far_slope - near_slope)
+    share = jnp.where(far_slope > 0, jnp.clip(share, 0.1, 0.9), 0.5)  # 0.5 also on NaN
     # A step many powers of ten too long, off a saturated start, is not halved away.
-    share = jnp.where((low.step == 0) & (trials > _HALVINGS), 0.01, share)
-    return low.step + share * width
+    share = jnp.where((near == 0) & (trials > _HALVINGS), 0.01, share)
+    return near + share * (far - near)
 
 
 def _beyond(before: _End, low: _End) -> jax.Array:
-    """A longer trial, up to ten times: where the slope, if it were straight, would be zero."""
-    rise = (low.slope - before.slope) / (low.step - before.step)
-    reach = low.step - low.slope / rise
-    return jnp.where(rise > 0, jnp.clip(reach, 1.1 * low.step, 10 * low.step), 2 * low.step)
+    """Further, up to ten times."""
+    rise = (low[1] - before[1]) / (low[0] - before[0])
+    reach = low[0] - low[1] / rise
+    return jnp.where(rise > 0, jnp.clip(reach, 1.1 * low[0], 10 * low[0]), 2 * low[0])
