@@ -15,7 +15,7 @@ from jax_logreg.fitting import driver, inputs, settings, values
 from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.train import assemble
-from jax_logreg.fitting.verdict import Look
+from jax_logreg.fitting.verdict import Way
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import L2
 from jax_logreg.solvers.base import steeper_than
@@ -150,7 +150,7 @@ def _fit_regular(
         theta = jnp.zeros(oracle.num_parameters(), lane.X.dtype) if begin is None else begin
         run = driver.start(oracle, method, theta, tol, max_steps)
         run = driver.advance(oracle, method, run, tol, jnp.asarray(max_steps))
-        return assemble(oracle, method, run, tol, Look.REGULAR)
+        return assemble(oracle, method, run, tol, Way.REGULAR)
 
     return jax.lax.map(one, jnp.arange(size), batch_size=min(_LANES, size))
 

@@ -15,7 +15,7 @@ from jax_logreg.fitting import driver, verdict
 from jax_logreg.fitting.choose import NEWTON_LIMIT, Stage, has_cheap_hessian
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.values import is_known
-from jax_logreg.fitting.verdict import RUNNING, Look
+from jax_logreg.fitting.verdict import RUNNING, Way
 from jax_logreg.solvers.base import Solver, State
 from jax_logreg.solvers.newton import Newton
 
@@ -84,31 +84,31 @@ def train(
 def result_of(oracle: Problem, solver: Solver, run: driver.Run, tol: jax.Array) -> FitResult:
     """The end of a run, judged: by a Hessian where that is cheap, or was used anyway."""
     name, how = repr(solver), _how_to_look(oracle, solver)
-    if how is Look.HESSIAN:  # nothing of the solver's is used: one program for all
+    if how is Way.HESSIAN:  # nothing of the solver's is used: one program for all
         bare = State(run.state.point, run.state.stalled)
         solver, run = Newton(), run._replace(state=bare, curved=None)
         if all(map(is_known, jax.tree.leaves((oracle, run, tol)))):
             # Most fits need no more than this, and it compiles in a third of the time.
-            result = _assemble(oracle, solver, run, tol, Look.REGULAR)
+            result = _assemble(oracle, solver, run, tol, Way.REGULAR)
             if int(result.status) == Status.CONVERGED:
                 return replace(result, solver=name)
     return replace(_assemble(oracle, solver, run, tol, how), solver=name)
 
 
-def _how_to_look(oracle: Problem, solver: Solver) -> Look:
+def _how_to_look(oracle: Problem, solver: Solver) -> Way:
     P = oracle.num_parameters()
     if isinstance(solver, Newton) or has_cheap_hessian(oracle.num_rows(), P):
-        return Look.HESSIAN
+        return Way.HESSIAN
     if P > NEWTON_LIMIT:
-        return Look.PRODUCTS
+        return Way.PRODUCTS
     if not all(map(is_known, jax.tree.leaves(oracle))):
-        return Look.EITHER
+        return Way.EITHER
     # One of the two need not be compiled.
-    return Look.HESSIAN if bool(_can_recede(oracle)) else Look.PRODUCTS
+    return Way.HESSIAN if bool(_can_recede(oracle)) else Way.PRODUCTS
 
 
 def assemble(
-    oracle: Problem, solver: Solver, run: driver.Run, tol: jax.Array, how: Look
+    oracle: Problem, solver: Solver, run: driver.Run, tol: jax.Array, how: Way
 ) -> FitResult:
     """The judged result, in one program."""
     end = verdict.conclude(oracle, solver, run.state, run.status, tol, how=how, curved=run.curved)
@@ -141,7 +141,7 @@ def _run(
     if "rounded" in solver.needs:
         assert isinstance(oracle, ModelOracle)  # no other offers it
         oracle = oracle.with_rounded()
-    curved = _how_to_look(oracle, solver) is Look.PRODUCTS and "hvp" in oracle.offers
+    curved = _how_to_look(oracle, solver) is Way.PRODUCTS and "hvp" in oracle.offers
     if progress is None:
         return _run_whole(oracle, solver, theta, tol, max_steps, curved)
     if not all(map(is_known, jax.tree.leaves((oracle, solver, theta, tol)))):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.derivatives.oracle import Oracle
+from jax_logreg.derivatives.oracle import Curved, Oracle
 from jax_logreg.derivatives.preconditioners import Preconditioner
 from jax_logreg.solvers.base import State
 from jax_logreg.solvers.newton import Product, newton_move
@@ -85,7 +85,11 @@ class _Progress(NamedTuple):
 
 
 def conjugate_gradients(
-    product: Product, right: jax.Array, divide: Product, tol: jax.Array | float
+    product: Product,
+    right: jax.Array,
+    divide: Product,
+    tol: jax.Array | float,
+    known: Curved | None = None,
 ) -> jax.Array:
     r"""An x with Hx nearly ``right``, H positive semi-definite.
 
@@ -98,6 +102,7 @@ def conjugate_gradients(
         right: (P,).
         divide: v ↦ M⁻¹v, M positive definite.
         tol: what may be left of the residual, as a share.
+        known: a direction whose product is known: the first step goes along it.
 
     >>> H = jnp.array([[2.0, 0.0], [0.0, 8.0]])
     >>> conjugate_gradients(lambda v: H @ v, jnp.ones(2), lambda v: v, 1e-6).tolist()
@@ -126,6 +131,22 @@ def conjugate_gradients(
         )
 
     start = _Progress(jnp.zeros_like(right), right, first, size, jnp.zeros((), jnp.int32))
+    if known is not None:
+        start = _along_known(start, known, divide)
     end = jax.lax.while_loop(unfinished, step, start)
     # No curvature at the very first direction: it is still downhill.
     return jnp.where(jnp.any(end.solution != 0), end.solution, first)
+
+
+def _along_known(start: _Progress, known: Curved, divide: Product) -> _Progress:
+    """After a step along any direction of known product; where it began without curvature."""
+    direction, curved = known.direction, known.product
+    curvature = jnp.vdot(direction, curved)
+    share = jnp.vdot(start.residual, direction) / curvature
+    residual = start.residual - share * curved
+    scaled = divide(residual)
+    # Conjugate to a direction that need not be the residual's own.
+    following = scaled - jnp.vdot(scaled, curved) / curvature * direction
+    size = jnp.vdot(residual, scaled)
+    after = _Progress(share * direction, residual, following, size, start.steps + 1)
+    return jax.tree.map(lambda a, b: jnp.where(curvature > 0, a, b), after, start)

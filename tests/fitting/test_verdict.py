@@ -17,7 +17,7 @@ from jax_logreg import (
     fit,
 )
 from jax_logreg.derivatives.function_oracle import FunctionOracle
-from jax_logreg.fitting.verdict import Look, conclude
+from jax_logreg.fitting.verdict import Way, conclude
 from jax_logreg.interfaces.readers import load_embedded
 
 SOLVERS = {
@@ -244,6 +244,6 @@ def test_any_function_can_be_judged(x64):
     oracle = FunctionOracle(lambda t: jnp.sum((t - 1) ** 4))
     state = Newton().init(oracle, jnp.ones(2))
     converged = jnp.asarray(int(Status.CONVERGED))
-    end = conclude(oracle, Newton(), state, converged, jnp.asarray(1e-8), how=Look.HESSIAN)
+    end = conclude(oracle, Newton(), state, converged, jnp.asarray(1e-8), how=Way.HESSIAN)
     assert end.status == Status.NOT_UNIQUE
     assert end.rank == 0

@@ -10,7 +10,9 @@ import pytest
 from jax_logreg import LBFGS, NewtonCG, Status
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.function_oracle import FunctionOracle
+from jax_logreg.derivatives.oracle import Curved
 from jax_logreg.fitting import driver
+from jax_logreg.solvers import newton_cg
 from jax_logreg.solvers.lbfgs import inverse_hessian
 from jax_logreg.solvers.newton_cg import conjugate_gradients
 from tests.problems import make_problem, random_theta
@@ -102,3 +104,26 @@ def test_where_float32_does_not_suffice_the_start_is_kept(x64):
 def test_bad_settings_are_refused_by_name(make, named):
     with pytest.raises(ValueError, match=named):
         make()
+
+
+def test_conjugate_gradients_build_on_a_product_that_is_known(monkeypatch, x64):
+    """Of their own first direction it is one product less; another costs a few more."""
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(4, 4))
+    H, b, other = jnp.asarray(A @ A.T), *jnp.asarray(rng.normal(size=(2, 4)))
+
+    def left(direction, steps):
+        monkeypatch.setattr(newton_cg, "_CG_STEPS", steps)
+        known = Curved(direction, H @ direction, jnp.zeros(()))
+        x = conjugate_gradients(lambda v: H @ v, b, lambda v: v, 0.0, known)
+        return jnp.max(jnp.abs(H @ x - b))
+
+    assert left(b, 4) < 1e-10 < 1e-3 < left(b, 3)
+    assert left(other, 40) < 1e-10
+
+
+def test_conjugate_gradients_leave_a_known_direction_without_curvature_alone(x64):
+    H, b = jnp.diag(jnp.array([2.0, 5.0])), jnp.ones(2)
+    known = Curved(jnp.zeros(2), jnp.zeros(2), jnp.zeros(()))
+    x = conjugate_gradients(lambda v: H @ v, b, lambda v: v, 1e-9, known)
+    np.testing.assert_allclose(x, [0.5, 0.2])
