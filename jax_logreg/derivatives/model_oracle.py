@@ -1,6 +1,7 @@
 """What both oracles of the logistic objective share: facts that need no derivative."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -23,6 +24,7 @@ from jax_logreg.objective.geometry import (
     recedes,
     separates,
 )
+from jax_logreg.objective.host_memory import in_float32, is_on_one_cpu
 from jax_logreg.objective.objective import Objective
 from jax_logreg.objective.row_space import carry_over
 from jax_logreg.objective.sparse import SparseFeatures
@@ -97,7 +99,10 @@ class ModelOracle(Oracle):
 
     def with_rounded(self) -> "ModelOracle":
         """The same oracle with its float32 copy at hand."""
-        return type(self)(self.objective, _narrow(self.objective))  # type: ignore[call-arg]
+        F = self.objective
+        X = in_float32(F.X) if is_on_one_cpu(F.X) else _narrow(F.X)
+        rough = replace(_narrow(replace(F, X=F.y)), X=X)  # a program would copy X once more
+        return type(self)(F, rough)  # type: ignore[call-arg]
 
     def curvature_bound(self) -> jax.Array:
         return curvature_bound(self.objective)

@@ -12,13 +12,14 @@ methods on supercomputers".
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from jax_logreg.objective.host_memory import empty
 
 # A line longer than this is cut into pieces: a loop over the layers of one heavy column
 # would run a step an entry.
@@ -43,15 +44,6 @@ class Diagonals:
     piece_of: Any
     extra_of: Any
     extra: Any
-
-    def on_device(self, dtype: Any) -> "Diagonals":
-        """The same of JAX's arrays."""
-        places, *where = jax.tree.map(
-            partial(jnp.asarray, dtype=jnp.int32),
-            (self.places, self.piece_of, self.extra_of, self.extra),
-        )
-        values = tuple(jnp.asarray(part, dtype) for part in self.values)
-        return Diagonals(places, values, *where)
 
     def times(self, vector: jax.Array) -> jax.Array:
         """The sum over each line of value · vector[place], (m,) or (m, K)."""
@@ -138,10 +130,10 @@ def sparse_features(X: Any, dtype: Any = None) -> SparseFeatures:
     """
     n, p = X.shape
     is_jax = hasattr(X, "todense") and hasattr(X, "tree_flatten")
-    by_rows, by_columns = _both(*(_by_jax(X) if is_jax else _by_scipy(X)))
-    dtype = jnp.asarray(by_rows.values[0][:0]).dtype if dtype is None else dtype
-    sides = (by_rows.on_device(dtype), by_columns.on_device(dtype))
-    return SparseFeatures(*sides, (int(n), int(p)))
+    rows, make_columns = _by_jax(X) if is_jax else _by_scipy(X)
+    dtype = jnp.asarray(rows.data[:0]).dtype if dtype is None else dtype
+    by_rows, by_columns = jax.device_put(_both(rows, make_columns, np.dtype(dtype)))
+    return SparseFeatures(by_rows, by_columns, (int(n), int(p)))
 
 
 # The table by rows, and what makes it by columns.
@@ -162,15 +154,16 @@ def _by_jax(X: Any) -> _Sides:
     return BCSR.from_bcoo(table), lambda: columns
 
 
-def _both(rows: Any, make_columns: Callable[[], Any]) -> list[Diagonals]:
+def _both(rows: Any, make_columns: Callable[[], Any], dtype: np.dtype) -> list[Diagonals]:
     """Both directions, laid out at the same time: NumPy and SciPy let threads run."""
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda make: _diagonals(make()), (lambda: rows, make_columns)))
+        return list(pool.map(lambda make: _diagonals(make(), dtype), (lambda: rows, make_columns)))
 
 
-def _diagonals(side: Any) -> Diagonals:
+def _diagonals(side: Any, dtype: np.dtype) -> Diagonals:
     """Jagged diagonals, of NumPy's arrays, of the lines of a compressed table."""
     starts, places, values = (np.asarray(part) for part in (side.indptr, side.indices, side.data))
+    places, values = places.astype(np.int32, copy=False), values.astype(dtype, copy=False)
     line, first, length = _pieces(starts)
     order = np.argsort(-length, kind="stable").astype(np.int32)
     first, length = first[order], length[order]
@@ -182,7 +175,7 @@ def _diagonals(side: Any) -> Diagonals:
         places=tuple(_layers(first, length, layers, places) for layers in groups),
         values=tuple(_layers(first, length, layers, values) for layers in groups),
         piece_of=position[:lines],
-        extra_of=line[lines:],
+        extra_of=line[lines:].astype(np.int32),
         extra=position[lines:],
     )
 
@@ -223,8 +216,9 @@ def _layers(
     """What the lines hold in some layers, (layers, lines), zero beyond a line's end."""
     reach = _reach(length, layers)
     lines = len(length) if layers.start == 0 else reach[0]
-    table = np.zeros((len(layers), lines), entries.dtype)
+    table = empty((len(layers), int(lines)), entries.dtype)
     for row, layer, reached in zip(table, layers, reach, strict=True):
         # "clip" writes in place; no index is beyond the end.
         np.take(entries, first[:reached] + layer, out=row[:reached], mode="clip")
+        row[reached:] = 0
     return table
