@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jax_logreg import L2, fit
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
@@ -38,6 +39,8 @@ def test_only_a_known_table_on_one_device_is_copied_outside_a_program(x64):
     assert seen == [False]
     assert is_on_one_cpu(X)
     assert not is_on_one_cpu(np.ones(2))
+    both = NamedSharding(Mesh(np.array(jax.devices()[:2]), "rows"), PartitionSpec("rows"))
+    assert not is_on_one_cpu(jax.device_put(X, both))
 
 
 @pytest.mark.parametrize("classes", [2, 3])
