@@ -54,15 +54,16 @@ def ignores(objective: Objective, direction: jax.Array) -> jax.Array:
     z = objective.linear(direction)
     if z.ndim == 2:
         z = z - jnp.mean(z, axis=1, keepdims=True)
-    terms = times(_absolute(objective.X), jnp.abs(coef)) + jnp.abs(intercept)
+    terms = _absolute_times(objective.X, jnp.abs(coef)) + jnp.abs(intercept)
     noise = _ROUND_OFF_UNITS * objective.X.shape[1] * jnp.finfo(z.dtype).eps
     counted = (objective.row_weights() > 0).reshape(-1, *[1] * (z.ndim - 1))
     furthest, largest = (jnp.max(jnp.where(counted, jnp.abs(t), 0)) for t in (z, terms))
     return furthest <= noise * largest
 
 
-def _absolute(X: Features) -> Features:
-    return X.map_values(jnp.abs) if isinstance(X, SparseFeatures) else jnp.abs(X)
+def _absolute_times(X: Features, beta: jax.Array) -> jax.Array:
+    """|X|β."""
+    return X.times(beta, jnp.abs) if isinstance(X, SparseFeatures) else times(jnp.abs(X), beta)
 
 
 def furthest(z: jax.Array) -> jax.Array:

@@ -74,7 +74,7 @@ def take_columns(X: Features, which: jax.Array) -> jax.Array:
 def column_squares(X: Features, weight: jax.Array) -> jax.Array:
     """The diagonal of Xᵀ diag(weight) X, (p,) or (p, K), for weights (n,) or (n, K)."""
     if isinstance(X, SparseFeatures):
-        return X.squared().transposed_times(weight)
+        return X.transposed_times(weight, jnp.square)
     return jnp.einsum("ij,ij,i...->j...", X, X, weight, precision=precision())
 
 
@@ -82,7 +82,7 @@ def row_squares(X: Features) -> jax.Array:
     """The squared length of every row, (n,)."""
     ones = jnp.ones(X.shape[1], X.dtype)
     if isinstance(X, SparseFeatures):
-        return X.squared().times(ones)
+        return X.times(ones, jnp.square)
     return jnp.sum(X * X, axis=1)
 
 

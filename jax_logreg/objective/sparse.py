@@ -11,7 +11,7 @@ methods on supercomputers".
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -24,6 +24,13 @@ from jax_logreg.objective.host_memory import empty
 # A line longer than this is cut into pieces: a loop over the layers of one heavy column
 # would run a step an entry.
 _LONGEST_PIECE = 256
+
+# What is done to entries as they are used: a changed table would be as large as the old one.
+Change = Callable[[jax.Array], jax.Array]
+
+
+def _as_it_is(values: jax.Array) -> jax.Array:
+    return values
 
 
 @jax.tree_util.register_dataclass
@@ -45,28 +52,28 @@ class Diagonals:
     extra_of: Any
     extra: Any
 
-    def times(self, vector: jax.Array) -> jax.Array:
-        """The sum over each line of value · vector[place], (m,) or (m, K)."""
+    def times(self, vector: jax.Array, change: Change = _as_it_is) -> jax.Array:
+        """The sum over each line of change(value) · vector[place], (m,) or (m, K)."""
         total = jnp.zeros((0, *vector.shape[1:]), vector.dtype)
         for places, values in zip(reversed(self.places), reversed(self.values), strict=True):
             # The shortest groups come first: their lines head all the longer ones.
             begun = jnp.zeros((places.shape[1], *vector.shape[1:]), vector.dtype)
             begun = begun.at[: total.shape[0]].set(total)
-            total = _add_layers(begun, places, values, vector)
+            total = _add_layers(begun, places, values, vector, change)
         lines = total.at[self.piece_of].get(mode="promise_in_bounds")
         return lines.at[self.extra_of].add(total[self.extra]) if self.extra.size else lines
 
 
 def _add_layers(
-    total: jax.Array, places: jax.Array, values: jax.Array, vector: jax.Array
+    total: jax.Array, places: jax.Array, values: jax.Array, vector: jax.Array, change: Change
 ) -> jax.Array:
-    """total + Σⱼ values[j] · vector[places[j]], one layer after the other."""
+    """total + Σⱼ change(values[j]) · vector[places[j]], one layer after the other."""
     trailing = (1,) * (vector.ndim - 1)
 
     def add(total: jax.Array, layer: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         places, values = layer
         taken = vector.at[places].get(mode="promise_in_bounds")
-        return total + values.reshape(-1, *trailing) * taken, None
+        return total + change(values).reshape(-1, *trailing) * taken, None
 
     return lax.scan(add, total, (places, values))[0]
 
@@ -93,25 +100,13 @@ class SparseFeatures:
         """Of the values."""
         return self.by_rows.values[0].dtype
 
-    def times(self, beta: jax.Array) -> jax.Array:
-        """Xβ, (n,) or (n, K)."""
-        return self.by_rows.times(jnp.asarray(beta))
+    def times(self, beta: jax.Array, change: Change = _as_it_is) -> jax.Array:
+        """Xβ, (n,) or (n, K), of X with every entry changed; it must keep zero."""
+        return self.by_rows.times(jnp.asarray(beta), change)
 
-    def transposed_times(self, residual: jax.Array) -> jax.Array:
-        """Xᵀr, (p,) or (p, K)."""
-        return self.by_columns.times(jnp.asarray(residual))
-
-    def map_values(self, change: Any) -> "SparseFeatures":
-        """The table with ``change`` applied to every entry; it must keep zero."""
-        by_rows, by_columns = (
-            replace(side, values=tuple(map(change, side.values)))
-            for side in (self.by_rows, self.by_columns)
-        )
-        return replace(self, by_rows=by_rows, by_columns=by_columns)
-
-    def squared(self) -> "SparseFeatures":
-        """Every entry squared."""
-        return self.map_values(jnp.square)
+    def transposed_times(self, residual: jax.Array, change: Change = _as_it_is) -> jax.Array:
+        """Xᵀr, (p,) or (p, K), of X with every entry changed."""
+        return self.by_columns.times(jnp.asarray(residual), change)
 
 
 def dense(X: jax.Array | SparseFeatures) -> jax.Array:
