@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jax_logreg.fitting.values import is_known
+from jax_logreg.objective.host_memory import is_on_one_device
 
 # Entries of X up to which a copy costs nothing beside a call.
 _SMALL = 2**17
@@ -40,7 +40,7 @@ def pad(rows: Rows) -> Rows:
     Only where that costs nothing: small dense data, on one device, with known values.
     """
     X = rows.X
-    movable = isinstance(X, jax.Array) and all(map(_is_movable, jax.tree.leaves(rows)))
+    movable = isinstance(X, jax.Array) and all(map(is_on_one_device, jax.tree.leaves(rows)))
     if not movable or X.shape[0] * X.shape[1] > _SMALL:
         return rows
     extra = bucket(X.shape[0]) - X.shape[0]
@@ -48,10 +48,6 @@ def pad(rows: Rows) -> Rows:
     weight = np.ones(X.shape[0], X.dtype) if rows.weight is None else rows.weight
     filled = jax.tree.map(lambda part: _fill(part, extra), rows._replace(weight=weight))
     return Rows(*jax.device_put(tuple(filled), next(iter(X.devices()))))
-
-
-def _is_movable(part: Any) -> bool:
-    return isinstance(part, jax.Array) and is_known(part) and len(part.devices()) == 1
 
 
 def _fill(part: Any, extra: int) -> np.ndarray:

@@ -3,7 +3,6 @@
 What a look is for, and the criterion, are told in ``verdict.py``.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 from jax_logreg.derivatives.oracle import Curved, Oracle, Point
 from jax_logreg.solvers.base import Solver, State
 from jax_logreg.solvers.newton import Direction, newton_direction, newton_move
-from jax_logreg.solvers.newton_cg import conjugate_gradients
+from jax_logreg.solvers.newton_cg import along_known, begin, conjugate_gradients
 
 # What a Newton direction by products leaves of the gradient; the criterion has room for it.
 _CG_TOL = 0.1
@@ -67,36 +66,29 @@ def look_with_products(oracle: Oracle, solver: Solver, state: State, curved: Cur
     def divide(vector: jax.Array) -> jax.Array:
         return solver.divide_by_hessian(oracle, state, vector)
 
+    start = begin(-point.gradient, divide)
+    begun = start if curved is None else along_known(start, curved, divide)
+
     def by_many() -> _Move:
         product = oracle.products_at(point)
-        step = conjugate_gradients(product, -point.gradient, divide, rough, curved)
+        step = conjugate_gradients(product, start.residual, divide, rough, begun)
         return _Move(step, oracle.reach(step))
 
-    def by_one(curved: Curved, share: jax.Array) -> _Move:
-        return _Move(share * curved.direction, jnp.abs(share) * curved.reach)
+    def by_one(curved: Curved) -> _Move:
+        share = jnp.linalg.norm(begun.solution) / jnp.linalg.norm(curved.direction)
+        return _Move(begun.solution, share * curved.reach)
 
     if curved is None:
         way = by_many()
     else:
-        share, left = _line_minimum(point.gradient, curved, divide)
-        way = jax.lax.cond(left <= rough, lambda: by_one(curved, share), by_many)
+        enough = (begun.steps > 0) & (begun.size <= rough**2 * start.size)
+        way = jax.lax.cond(enough, lambda: by_one(curved), by_many)
     step, settled = way.step, way.reach <= _SETTLED_LOGIT
     separated = jax.lax.cond(
         open_end & ~settled, lambda: oracle.recedes(step), lambda: jnp.asarray(False)
     )
     rank = jnp.where(oracle.is_curved(), point.theta.size, -1)
     return Look(Direction(step, rank, jnp.zeros_like(step)), settled, separated)
-
-
-def _line_minimum(
-    gradient: jax.Array, curved: Curved, divide: Callable[[jax.Array], jax.Array]
-) -> tuple[jax.Array, jax.Array]:
-    """The Newton step along one direction, and what it leaves of the gradient, as a share in
-    the norm of M⁻¹; NaN where there is no curvature."""
-    share = -jnp.vdot(gradient, curved.direction) / jnp.vdot(curved.direction, curved.product)
-    left = gradient + share * curved.product
-    size = jnp.vdot(gradient, divide(gradient))
-    return share, jnp.sqrt(jnp.vdot(left, divide(left)) / size)
 
 
 def look_at_regular(oracle: Oracle, point: Point) -> Look:

@@ -26,12 +26,15 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
+def is_on_one_device(x: Any) -> TypeGuard[jax.Array]:
+    """Whether x is an array whose values are known and lie together."""
+    is_known = isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
+    return is_known and len(x.devices()) == 1
+
+
 def is_on_one_cpu(X: Any) -> TypeGuard[jax.Array]:
     """Whether X is a known table on one CPU."""
-    if isinstance(X, jax.core.Tracer) or not isinstance(X, jax.Array):
-        return False
-    (device, *others) = X.devices()
-    return not others and device.platform == "cpu"
+    return is_on_one_device(X) and next(iter(X.devices())).platform == "cpu"
 
 
 def in_float32(X: jax.Array) -> jax.Array:

@@ -76,7 +76,17 @@ def _size(divide: Product, gradient: jax.Array) -> jax.Array:
     return jnp.sqrt(jnp.vdot(gradient, divide(gradient)))
 
 
-class _Progress(NamedTuple):
+class Progress(NamedTuple):
+    """Where conjugate gradients are.
+
+    Attributes:
+        solution: so far.
+        residual: what is left of the right-hand side.
+        direction: the next.
+        size: of the residual, squared, in the norm of M⁻¹.
+        steps: taken so far.
+    """
+
     solution: jax.Array
     residual: jax.Array
     direction: jax.Array
@@ -89,7 +99,7 @@ def conjugate_gradients(
     right: jax.Array,
     divide: Product,
     tol: jax.Array | float,
-    known: Curved | None = None,
+    begun: Progress | None = None,
 ) -> jax.Array:
     r"""An x with Hx nearly ``right``, H positive semi-definite.
 
@@ -102,19 +112,19 @@ def conjugate_gradients(
         right: (P,).
         divide: v ↦ M⁻¹v, M positive definite.
         tol: what may be left of the residual, as a share.
-        known: a direction whose product is known: the first step goes along it.
+        begun: where to go on from, if a first step is known (``along_known``).
 
     >>> H = jnp.array([[2.0, 0.0], [0.0, 8.0]])
     >>> conjugate_gradients(lambda v: H @ v, jnp.ones(2), lambda v: v, 1e-6).tolist()
     [0.5, 0.125]
     """
-    first = divide(right)
-    size = jnp.vdot(right, first)
+    start = begin(right, divide)
+    size, first = start.size, start.direction
 
-    def unfinished(now: _Progress) -> jax.Array:
+    def unfinished(now: Progress) -> jax.Array:
         return (now.size > tol**2 * size) & (now.steps < _CG_STEPS)
 
-    def step(now: _Progress) -> _Progress:
+    def step(now: Progress) -> Progress:
         curved = product(now.direction)
         curvature = jnp.vdot(now.direction, curved)
         flat = ~(curvature > 0)
@@ -122,7 +132,7 @@ def conjugate_gradients(
         residual = now.residual - share * curved
         scaled = divide(residual)
         following = jnp.vdot(residual, scaled)
-        return _Progress(
+        return Progress(
             now.solution + share * now.direction,
             residual,
             scaled + following / now.size * now.direction,
@@ -130,15 +140,18 @@ def conjugate_gradients(
             now.steps + 1,
         )
 
-    start = _Progress(jnp.zeros_like(right), right, first, size, jnp.zeros((), jnp.int32))
-    if known is not None:
-        start = _along_known(start, known, divide)
-    end = jax.lax.while_loop(unfinished, step, start)
+    end = jax.lax.while_loop(unfinished, step, start if begun is None else begun)
     # No curvature at the very first direction: it is still downhill.
     return jnp.where(jnp.any(end.solution != 0), end.solution, first)
 
 
-def _along_known(start: _Progress, known: Curved, divide: Product) -> _Progress:
+def begin(right: jax.Array, divide: Product) -> Progress:
+    """Before the first step."""
+    first, steps = divide(right), jnp.zeros((), jnp.int32)
+    return Progress(jnp.zeros_like(right), right, first, jnp.vdot(right, first), steps)
+
+
+def along_known(start: Progress, known: Curved, divide: Product) -> Progress:
     """After a step along any direction of known product; where it began without curvature."""
     direction, curved = known.direction, known.product
     curvature = jnp.vdot(direction, curved)
@@ -148,5 +161,5 @@ def _along_known(start: _Progress, known: Curved, divide: Product) -> _Progress:
     # Conjugate to a direction that need not be the residual's own.
     following = scaled - jnp.vdot(scaled, curved) / curvature * direction
     size = jnp.vdot(residual, scaled)
-    after = _Progress(share * direction, residual, following, size, start.steps + 1)
+    after = Progress(share * direction, residual, following, size, start.steps + 1)
     return jax.tree.map(lambda a, b: jnp.where(curvature > 0, a, b), after, start)

@@ -14,7 +14,7 @@ from jax_logreg.derivatives.oracle import Curved
 from jax_logreg.fitting import driver
 from jax_logreg.solvers import newton_cg
 from jax_logreg.solvers.lbfgs import inverse_hessian
-from jax_logreg.solvers.newton_cg import conjugate_gradients
+from jax_logreg.solvers.newton_cg import along_known, begin, conjugate_gradients
 from tests.problems import make_problem, random_theta
 
 
@@ -106,6 +106,10 @@ def test_bad_settings_are_refused_by_name(make, named):
         make()
 
 
+def same(v):
+    return v
+
+
 def test_conjugate_gradients_build_on_a_product_that_is_known(monkeypatch, x64):
     """Of their own first direction it is one product less; another costs a few more."""
     rng = np.random.default_rng(0)
@@ -115,7 +119,8 @@ def test_conjugate_gradients_build_on_a_product_that_is_known(monkeypatch, x64):
     def left(direction, steps):
         monkeypatch.setattr(newton_cg, "_CG_STEPS", steps)
         known = Curved(direction, H @ direction, jnp.zeros(()))
-        x = conjugate_gradients(lambda v: H @ v, b, lambda v: v, 0.0, known)
+        begun = along_known(begin(b, same), known, same)
+        x = conjugate_gradients(lambda v: H @ v, b, same, 0.0, begun)
         return jnp.max(jnp.abs(H @ x - b))
 
     assert left(b, 4) < 1e-10 < 1e-3 < left(b, 3)
@@ -125,5 +130,6 @@ def test_conjugate_gradients_build_on_a_product_that_is_known(monkeypatch, x64):
 def test_conjugate_gradients_leave_a_known_direction_without_curvature_alone(x64):
     H, b = jnp.diag(jnp.array([2.0, 5.0])), jnp.ones(2)
     known = Curved(jnp.zeros(2), jnp.zeros(2), jnp.zeros(()))
-    x = conjugate_gradients(lambda v: H @ v, b, lambda v: v, 1e-9, known)
+    begun = along_known(begin(b, same), known, same)
+    x = conjugate_gradients(lambda v: H @ v, b, same, 1e-9, begun)
     np.testing.assert_allclose(x, [0.5, 0.2])
