@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from jax_logreg.derivatives.assembly import (
@@ -47,10 +48,10 @@ class AnalyticOracle(ModelOracle):
         known = curvature(point.logits)
         return lambda vector: hvp_from_curvature(self.objective, known, vector)
 
-    def at_with_curvature(self, theta: jax.Array, direction: jax.Array) -> tuple[Point, Curved]:
-        point, z = self.at(theta), keep(self.objective.linear(direction))
+    def curved(self, point: Point, direction: jax.Array) -> Curved:
+        z = keep(self.objective.linear(direction))
         product = hvp_from_changes(self.objective, curvature(point.logits), direction, z)
-        return point, Curved(direction, product, furthest(z))
+        return Curved(direction, product, furthest(z))
 
     def along(self, point: Point, direction: jax.Array) -> Line:
         F = self.objective
@@ -63,12 +64,14 @@ class AnalyticOracle(ModelOracle):
             value = F.value_from_losses(rows.loss, F.split(theta)[0])
             along = rows.residual * z if z.ndim == 1 else jnp.sum(rows.residual * z, axis=1)
             slope = F.mean(along) + jnp.sum(penalty * theta * direction)
-            return Trial(value, slope, rows.residual)
+            return Trial(value, slope)
 
         def there(t: jax.Array, trial: Trial) -> Point:
-            theta = point.theta + t * direction
-            slope = gradient_from_residual(F, theta, trial.rows)
-            return Point(theta, trial.value, slope, point.logits + t * z)
+            theta, eta = point.theta + t * direction, keep(point.logits + t * z)
+            # Made anew: kept with the trial it would be one more vector of n through the loop.
+            residual = loss_and_residual(eta, F.y).residual
+            slope = gradient_from_residual(F, theta, residual)
+            return Point(theta, trial.value, slope, eta, fresh=np.False_)
 
         return Line(at, there)
 

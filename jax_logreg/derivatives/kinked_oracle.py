@@ -132,11 +132,11 @@ class KinkedOracle(Oracle):
             # Where a coefficient is zero the slopes on both sides differ: the least of them.
             jump = jnp.sum(jnp.where(theta == 0, kinks * jnp.abs(direction), 0))
             value = trial.value + jnp.sum(kinks * jnp.abs(theta))
-            return Trial(value, soft_threshold(slope, jump), (trial.value, trial.rows))
+            return Trial(value, soft_threshold(slope, jump), trial.value)
 
         def there(t: jax.Array, trial: Trial) -> Point:
-            value, rows = trial.rows
-            return self._with_kinks(line.point(t, Trial(value, trial.slope, rows)))
+            assert trial.smooth_value is not None  # at() made the trial
+            return self._with_kinks(line.point(t, Trial(trial.smooth_value, trial.slope)))
 
         return Line(at, there)
 

@@ -11,7 +11,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
+import numpy as np
+from jax.typing import ArrayLike, DTypeLike
 
 from jax_logreg.derivatives.preconditioners import Preconditioner
 
@@ -29,6 +30,8 @@ class Point(NamedTuple):
         logits: η, kept so that curvature needs no new product; () where unknown.
         smooth_gradient: that of the smooth part, (P,), where F has kinks; None elsewhere.
             The gradient above is then the shortest subgradient.
+        fresh: whether all this was made from θ alone, and not by adding to the logits of
+            another point.
     """
 
     theta: jax.Array
@@ -36,6 +39,7 @@ class Point(NamedTuple):
     gradient: jax.Array
     logits: jax.Array
     smooth_gradient: jax.Array | None = None
+    fresh: ArrayLike = np.True_
 
 
 class Trial(NamedTuple):
@@ -44,12 +48,12 @@ class Trial(NamedTuple):
     Attributes:
         value: F there.
         slope: along the line.
-        rows: what the point there can be made from; () where nothing is kept.
+        smooth_value: that of the smooth part where F has kinks; None elsewhere.
     """
 
     value: jax.Array
     slope: jax.Array
-    rows: Any = ()
+    smooth_value: jax.Array | None = None
 
 
 class Line(NamedTuple):
@@ -133,10 +137,9 @@ class Oracle:
         """Hessian times vector at a point, (P,)."""
         return self.products_at(point)(vector)
 
-    def at_with_curvature(self, theta: jax.Array, direction: jax.Array) -> tuple[Point, Curved]:
-        """The point θ and the curvature there along one direction."""
-        point = self.at(theta)
-        return point, Curved(direction, self.hvp(point, direction), self.reach(direction))
+    def curved(self, point: Point, direction: jax.Array) -> Curved:
+        """The curvature at a point along one direction."""
+        return Curved(direction, self.hvp(point, direction), self.reach(direction))
 
     def kinks(self, theta: jax.Array) -> jax.Array:
         """κ of F = smooth part + Σ κⱼ|θⱼ|, of the shape of θ; zero where F is smooth itself."""

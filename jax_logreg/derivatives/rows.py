@@ -31,13 +31,16 @@ def loss_and_residual(eta: jax.Array, y: jax.Array) -> Rows:
 
 
 def _binary(eta: jax.Array, y: jax.Array) -> Rows:
-    r"""With :math:`a = e^{-|\eta|}`: softplus(±η) = log(1+a) + max(±η, 0), σ(|η|) = 1/(1+a)."""
-    a = jnp.exp(-jnp.abs(eta))
-    # Weighted by y before adding: softplus(η) − yη would cancel in a small loss.
-    loss = log1p_of_fraction(a) + y * jnp.maximum(-eta, 0) + (1 - y) * jnp.maximum(eta, 0)
-    mu, rest = jnp.where(eta >= 0, 1, a) / (1 + a), jnp.where(eta >= 0, a, 1) / (1 + a)
-    # μ − y would cancel where the row is almost certain, and pass for a gradient of zero.
-    return Rows(loss, (1 - y) * mu - y * rest)
+    r"""With :math:`a = e^{-|\eta|}` and q the label's distance from the side, 0 or 1, that η
+    is on: the loss is log(1+a) + q|η|, and the residual :math:`\pm(q - (1-q)a)/(1+a)`.
+
+    Nothing cancels in a row that is almost certain, as softplus(η) − yη and μ − y would, and
+    every step depends on η: XLA keeps a vector of what does not, such as 1 − y.
+    """
+    size, above = jnp.abs(eta), eta >= 0
+    a, q = jnp.exp(-size), jnp.abs(above - y)
+    slope = (q - (1 - q) * a) / (1 + a)
+    return Rows(log1p_of_fraction(a) + q * size, jnp.where(above, slope, -slope))
 
 
 def log1p_of_fraction(a: jax.Array) -> jax.Array:

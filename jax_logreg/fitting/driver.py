@@ -83,17 +83,18 @@ def advance(oracle: Oracle, solver: Solver, run: Run, tol: jax.Array, until: jax
 
 
 def _verify(oracle: Oracle, solver: Solver, run: Run, tol: jax.Array) -> Run:
-    """The run with its point made anew from θ alone, and judged again.
+    """The run with its point made anew from θ alone, where it was not, and judged again.
 
     Steps along a line renew the logits by adding to them, and classes may have drifted off
     their centre: by round-off, but what is returned is computed from θ.
     """
-    theta, curved = oracle.centre(run.state.point.theta), None
-    if run.curved is None:
-        point = oracle.at(theta)
-    else:
-        step = -solver.divide_by_hessian(oracle, run.state, run.state.point.gradient)
-        point, curved = oracle.at_with_curvature(theta, step)
+    here, curved = run.state.point, None
+    theta = oracle.centre(here.theta)
+    is_kept = here.fresh & jnp.all(theta == here.theta)
+    point = jax.lax.cond(is_kept, lambda: here, lambda: oracle.at(theta))
+    if run.curved is not None:
+        step = -solver.divide_by_hessian(oracle, run.state, point.gradient)
+        curved = oracle.curved(point, step)
     state = run.state._replace(point=point)
     run = run._replace(state=state, status=judge(oracle, state, tol), curved=curved)
     return run._replace(history=_record(run))

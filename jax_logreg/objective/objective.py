@@ -32,7 +32,7 @@ from jax.typing import ArrayLike
 from jax_logreg.objective.losses import cross_entropy
 from jax_logreg.objective.model import as_inexact, logits
 from jax_logreg.objective.penalties import L2
-from jax_logreg.objective.products import Features
+from jax_logreg.objective.products import Features, total
 from jax_logreg.objective.sparse import SparseFeatures, dense
 
 
@@ -75,8 +75,8 @@ class Objective:
     def mean(self, rows: jax.Array) -> jax.Array:
         """Σᵢ wᵢ rowᵢ / Σᵢ wᵢ of one number a row, (n,)."""
         if self.row_weight.ndim == 0:  # after the sum: XLA would spell the weights out
-            return self.row_weight * jnp.sum(rows)
-        return jnp.vdot(self.row_weight, rows)
+            return self.row_weight * total(rows)
+        return total(self.row_weight * rows)
 
     def split(self, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
         """θ as (coef, intercept); the intercept is zero where none is fitted."""

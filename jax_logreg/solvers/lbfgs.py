@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax_logreg.derivatives.oracle import Oracle, Point, cast
 from jax_logreg.derivatives.preconditioners import Preconditioner
 from jax_logreg.solvers.base import State
-from jax_logreg.solvers.line_search import move
+from jax_logreg.solvers.line_search import leap, move
 from jax_logreg.solvers.newton import count_idle
 from jax_logreg.solvers.preconditioned import Preconditioned, check_count
 
@@ -118,8 +118,10 @@ class LBFGS(Preconditioned):
     def step(self, oracle: Oracle, state: State) -> State:
         point, memory = state.point, state.memory
         direction = -inverse_hessian(memory, point.gradient)
-        moved, found = move(
-            oracle, point, direction, jnp.ones((), point.value.dtype),
+        # Divided by a Hessian a whole step is nearly always good; a stand-in knows less.
+        go = leap if self.preconditioner == "hessian" else move
+        moved, found = go(
+            oracle, point, direction,
             curvature=_SLOPE_LEFT, overshoot=_SLOPE_LEFT, max_trials=_TRIALS,
         )  # fmt: skip
         idle = count_idle(memory.idle, found, point, moved)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.oracle import Line, Oracle, Point, Trial
 
@@ -31,7 +32,7 @@ def move(
     oracle: Oracle,
     point: Point,
     direction: jax.Array,
-    first_step: jax.Array,
+    first_step: ArrayLike = 1.0,
     slope: jax.Array | None = None,
     **conditions: float,
 ) -> tuple[Point, Search]:
@@ -41,8 +42,58 @@ def move(
     """
     line: Line = oracle.along(point, direction)
     slope = jnp.vdot(point.gradient, direction) if slope is None else slope
+    first_step = jnp.asarray(first_step, point.value.dtype)
     found = search(line.at, point.value, slope, first_step, **conditions)  # type: ignore[arg-type]
     return line.point(found.step, found.trial), found
+
+
+def leap(
+    oracle: Oracle, point: Point, direction: jax.Array, *, max_trials: int, **conditions: float
+) -> tuple[Point, Search]:
+    """θ + d where a search along d would take the whole step, else what the search accepts.
+
+    The point is made from θ + d alone, at the price of one on the line: a run that ends there
+    need not make it anew.
+    """
+    there, slope = oracle.at(point.theta + direction), jnp.vdot(point.gradient, direction)
+    trial = Trial(there.value, jnp.vdot(there.gradient, direction))
+    seen = _judge(trial, jnp.ones_like(slope), point.value, slope, **conditions)
+    good = ~(seen.too_near | seen.too_far)
+
+    def whole() -> tuple[Point, Search]:
+        return there, Search(jnp.ones_like(slope), trial, good, seen.level)
+
+    def along() -> tuple[Point, Search]:
+        return move(oracle, point, direction, max_trials=max_trials, **conditions)  # type: ignore[arg-type]
+
+    return jax.lax.cond(good, whole, along)
+
+
+class _Seen(NamedTuple):
+    """A trial judged: whether its step is too short, or too long, or F changed by noise
+    alone."""
+
+    too_near: jax.Array
+    too_far: jax.Array
+    level: jax.Array
+
+
+def _judge(
+    trial: Trial,
+    step: jax.Array,
+    value: jax.Array,
+    slope: jax.Array,
+    decrease: float = 1e-4,
+    curvature: float = 0.9,
+    overshoot: float = float("inf"),
+) -> _Seen:
+    noise = _NOISE_UNITS * jnp.finfo(value.dtype).eps * jnp.abs(value)
+    lower = trial.value <= value + decrease * step * slope
+    level = jnp.abs(trial.value - value) <= noise
+    flatter = jnp.abs(trial.slope) <= (1 - 2 * decrease) * jnp.abs(slope)
+    too_far = ~(lower | (level & flatter))  # also when the value is NaN
+    too_far |= trial.slope > -overshoot * slope
+    return _Seen(~too_far & (trial.slope < curvature * slope), too_far, level)
 
 
 class _Bracket(NamedTuple):
@@ -103,27 +154,20 @@ def search(
     >>> search(bowl, jnp.array(1.0), jnp.array(-2.0), jnp.array(8.0)).step.item()
     1.0
     """
-    noise = _NOISE_UNITS * jnp.finfo(value.dtype).eps * jnp.abs(value)
 
     def trial(bracket: _Bracket) -> _Bracket:
         t = bracket.step
         made = line(t)
-        new_value, new_slope = made.value, made.slope
-        lower = new_value <= value + decrease * t * slope
-        level = jnp.abs(new_value - value) <= noise
-        flatter = jnp.abs(new_slope) <= (1 - 2 * decrease) * jnp.abs(slope)
-        too_far = ~(lower | (level & flatter))  # also when the value is NaN
-        too_far |= new_slope > -overshoot * slope
-        too_near = ~too_far & (new_slope < curvature * slope)
-        done = ~(too_far | too_near)
+        seen = _judge(made, t, value, slope, decrease, curvature, overshoot)
+        done = ~(seen.too_far | seen.too_near)
         trials = bracket.trials + 1
-        end = jnp.stack([t, new_slope])
-        replaced = jnp.stack([too_near, too_near, too_far])
+        end = jnp.stack([t, made.slope])
+        replaced = jnp.stack([seen.too_near, seen.too_near, seen.too_far])
         ends = jnp.where(replaced[:, None], jnp.stack([bracket.ends[1], end, end]), bracket.ends)
         # Out of trials with a lower point in hand: that point is still progress.
         following = jnp.where(trials == max_trials, ends[1, 0], _following(ends, trials))
         step = jnp.where(done | (bracket.trials == max_trials), t, following)
-        return _Bracket(ends, step, made, trials, done, level)
+        return _Bracket(ends, step, made, trials, done, seen.level)
 
     def searching(bracket: _Bracket) -> jax.Array:
         return ~bracket.found & (bracket.trials <= max_trials)

@@ -78,7 +78,7 @@ def newton_move(oracle: Oracle, state: State, direction: jax.Array) -> State:
     and it is stalled.
     """
     point = state.point
-    moved, found = move(oracle, point, direction, jnp.ones((), point.value.dtype))
+    moved, found = move(oracle, point, direction)
     idle = count_idle(state.memory, found, point, moved)
     return State(moved, ~found.found | (idle >= _IDLE_MOVES), idle)
 
