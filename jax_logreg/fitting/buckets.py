@@ -37,7 +37,8 @@ def bucket(n: int) -> int:
 def pad(rows: Rows) -> Rows:
     """The rows, with rows of weight zero after them up to the bucket's size.
 
-    Only where that costs nothing: small dense data, on one device, with known values.
+    Only where that costs nothing: small dense data, on one device, with known values. For
+    JAX's own device they are left to NumPy: a compiled program takes them from there at once.
     """
     X = rows.X
     movable = isinstance(X, jax.Array) and all(map(is_on_one_device, jax.tree.leaves(rows)))
@@ -47,7 +48,13 @@ def pad(rows: Rows) -> Rows:
     # Weights are spelt out even where nothing is added: all of a bucket are one program.
     weight = np.ones(X.shape[0], X.dtype) if rows.weight is None else rows.weight
     filled = jax.tree.map(lambda part: _fill(part, extra), rows._replace(weight=weight))
-    return Rows(*jax.device_put(tuple(filled), next(iter(X.devices()))))
+    (device,) = X.devices()
+    default = getattr(jax.config, "jax_default_device", None)
+    return (
+        filled
+        if device == (default or jax.devices()[0])
+        else Rows(*jax.device_put(tuple(filled), device))
+    )
 
 
 def _fill(part: Any, extra: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jax_logreg.derivatives.oracle import Curved, Oracle
-from jax_logreg.fitting.result import History
+from jax_logreg.fitting.result import FitResult, History
 from jax_logreg.fitting.verdict import RUNNING, glance, gradient_norm, judge
 from jax_logreg.solvers.base import Solver, State
 
@@ -21,6 +21,8 @@ class Run(NamedTuple):
         history: the curve so far, NaN ahead.
         curved: the curvature at a verified point along the next step, for the closing look;
             None where that has no use for it.
+        looked: what a first closing look made of it, in the same program; None where there
+            was none.
     """
 
     state: State
@@ -28,6 +30,7 @@ class Run(NamedTuple):
     status: jax.Array
     history: History
     curved: Curved | None = None
+    looked: FitResult | None = None
 
 
 def refuse_unmet_needs(oracle: Oracle, solver: Solver, num_parameters: int) -> None:

@@ -16,7 +16,7 @@ from jax_logreg.fitting.firth import fit_firth
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.fitting.train import Progress, result_of, train
 from jax_logreg.fitting.values import in_dtype, is_known
-from jax_logreg.objective.objective import make_objective
+from jax_logreg.objective.objective import Objective, shares
 from jax_logreg.objective.penalties import L2, ElasticNet, Firth
 
 
@@ -100,10 +100,9 @@ def fit(
     rows = Rows(X, y, weight, offset)
     if method is None or "rows" not in method.needs:  # a minibatch draws from the rows given
         rows = pad(rows)
-    F = make_objective(
-        rows.X, rows.y, checked if isinstance(checked, L2) else checked.smooth(),
-        sample_weight=rows.weight, offset=rows.offset, fit_intercept=fit_intercept,
-    )  # fmt: skip
+    smooth = checked if isinstance(checked, L2) else checked.smooth()
+    weight_shares = shares(rows.X, rows.weight)
+    F = Objective(rows.X, rows.y, weight_shares, rows.offset, smooth, fit_intercept)
     theta = None if start is None else F.join(*start)
     if firth:
         total = jnp.asarray(X.shape[0], X.dtype) if weight is None else jnp.sum(weight)

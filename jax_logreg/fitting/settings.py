@@ -169,7 +169,8 @@ def check_tol(tol: Any, dtype: Any) -> jax.Array:
             f"tol must be a positive number, but it is {tol!r}. It bounds the largest "
             "gradient entry."
         )
-    return jnp.asarray(tol, dtype)
+    bound: Any = np.asarray(tol, dtype) if known else jnp.asarray(tol, dtype)
+    return bound
 
 
 def check_init(

@@ -32,7 +32,7 @@ _start = jax.jit(driver.start, static_argnames=("max_steps", "curved"))
 _advance = jax.jit(driver.advance)
 
 
-@partial(jax.jit, static_argnames=("max_steps", "curved"))
+@partial(jax.jit, static_argnames=("max_steps", "curved", "look"))
 def _run_whole(
     oracle: Problem,
     solver: Solver,
@@ -40,10 +40,12 @@ def _run_whole(
     tol: jax.Array,
     max_steps: int,
     curved: bool,
+    look: bool,
 ) -> driver.Run:
-    """The whole loop of one solver in one program."""
+    """The whole loop of one solver in one program, and perhaps a first look at its end."""
     run = driver.start(oracle, solver, theta, tol, max_steps, curved=curved)
-    return driver.advance(oracle, solver, run, tol, jnp.asarray(max_steps))
+    run = driver.advance(oracle, solver, run, tol, jnp.asarray(max_steps))
+    return run._replace(looked=assemble(oracle, solver, run, tol, Way.REGULAR)) if look else run
 
 
 def train(
@@ -86,10 +88,11 @@ def result_of(oracle: Problem, solver: Solver, run: driver.Run, tol: jax.Array) 
     name, how = repr(solver), _how_to_look(oracle, solver)
     if how is Way.HESSIAN:  # nothing of the solver's is used: one program for all
         bare = State(run.state.point, run.state.stalled)
-        solver, run = Newton(), run._replace(state=bare, curved=None)
+        looked = run.looked
+        solver, run = Newton(), run._replace(state=bare, curved=None, looked=None)
         if all(map(is_known, jax.tree.leaves((oracle, run, tol)))):
             # Most fits need no more than this, and it compiles in a third of the time.
-            result = _assemble(oracle, solver, run, tol, Way.REGULAR)
+            result = looked or _assemble(oracle, solver, run, tol, Way.REGULAR)
             if int(result.status) == Status.CONVERGED:
                 return replace(result, solver=name)
     return replace(_assemble(oracle, solver, run, tol, how), solver=name)
@@ -141,9 +144,12 @@ def _run(
     if "rounded" in solver.needs:
         assert isinstance(oracle, ModelOracle)  # no other offers it
         oracle = oracle.with_rounded()
-    curved = _how_to_look(oracle, solver) is Way.PRODUCTS and "hvp" in oracle.offers
+    how = _how_to_look(oracle, solver)
+    curved = how is Way.PRODUCTS and "hvp" in oracle.offers
     if progress is None:
-        return _run_whole(oracle, solver, theta, tol, max_steps, curved)
+        # A small fit takes hardly longer than the dispatch of a second program.
+        look = how is Way.HESSIAN and isinstance(solver, Newton) and not solver.singular
+        return _run_whole(oracle, solver, theta, tol, max_steps, curved, look)
     if not all(map(is_known, jax.tree.leaves((oracle, solver, theta, tol)))):
         raise ValueError("progress works outside jit and vmap only: leave it out inside them.")
     run = _start(oracle, solver, theta, tol, max_steps, curved=curved)
@@ -165,9 +171,11 @@ def _counting_from(taken: int, progress: Progress) -> Progress:
 
 
 def _joined(first: driver.Run, second: driver.Run) -> driver.Run:
-    """The second run, counted and recorded as the continuation of the first."""
+    """The second run, counted and recorded as the continuation of the first; a look at it
+    knows nothing of that."""
     taken = int(first.num_steps)
     history = jax.tree.map(
         lambda a, b: jnp.concatenate([a[: taken + 1], b[1:]]), first.history, second.history
     )
-    return second._replace(num_steps=second.num_steps + taken, history=history)
+    steps = second.num_steps + taken
+    return second._replace(num_steps=steps, history=history, looked=None)

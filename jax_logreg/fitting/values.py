@@ -76,10 +76,14 @@ def _all(legal: Legal, x: jax.Array, *args: Any) -> jax.Array:
     return jnp.all(legal(x, *args))
 
 
-@jax.jit
-def _sum_is_finite(x: jax.Array) -> jax.Array:
+def _sum_is_finite(x: jax.Array) -> bool:
     """Where it is, so is every entry; where it is not, the sum may only have overflowed."""
-    return jnp.isfinite(jnp.sum(x))
+    few = on_host(x)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(_sum(x) if few is x else few.sum()))
+
+
+_sum = jax.jit(jnp.sum)
 
 
 def is_finite(x: Any) -> Any:
@@ -117,7 +121,7 @@ def as_floats(name: str, x: Any) -> jax.Array:
         whole = not jnp.issubdtype(array.dtype, jnp.floating)
         wanted = jnp.result_type(float) if whole else jnp.promote_types(array.dtype, jnp.float32)
         array = in_dtype(array, wanted)
-        if is_known(array) and array.size > _FEW and bool(_sum_is_finite(array)):
+        if is_known(array) and _sum_is_finite(array):
             return array  # one read, at a third of the cost of a look at each entry
     return require(array, is_finite, lambda index: _not_finite(name, x, index))
 

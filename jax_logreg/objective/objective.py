@@ -24,9 +24,11 @@ parameters              θ       (P,), P = (p + 1) or (p + 1)·K
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from jax_logreg.objective.losses import cross_entropy
@@ -146,24 +148,33 @@ def make_objective(
     (2, 0.693...)
     """
     X = X if isinstance(X, SparseFeatures) else as_inexact(X)
-    row_weight = jnp.asarray(1 / X.shape[0], X.dtype)
-    if sample_weight is not None:
-        row_weight = _shares(jnp.asarray(sample_weight, X.dtype))
     return Objective(
         X=X,
         y=jnp.asarray(y, X.dtype),
-        row_weight=row_weight,
+        row_weight=shares(
+            X, None if sample_weight is None else jnp.asarray(sample_weight, X.dtype)
+        ),
         offset=None if offset is None else jnp.asarray(offset, X.dtype),
         penalty=L2(0.0) if penalty is None else penalty,
         fit_intercept=fit_intercept,
     )
 
 
+def shares(X: Features, weight: jax.Array | np.ndarray | None) -> jax.Array:
+    """w / Σw, (n,), of NumPy's where the weights are; the number 1/n where there are none."""
+    if weight is None:
+        return jnp.asarray(1 / X.shape[0], X.dtype)
+    return _shares(weight, np) if isinstance(weight, np.ndarray) else _shares_by_jax(weight)
+
+
+def _shares(weight: Any, xp: Any, keep: Any = lambda weight: weight) -> Any:
+    # Neither the sum of huge weights may overflow nor the reciprocal of their size underflow.
+    root = xp.sqrt(xp.max(weight))
+    weight = keep(weight / root) / root
+    return weight / xp.sum(weight)
+
+
 @jax.jit
-def _shares(weight: jax.Array) -> jax.Array:
-    """w / Σw."""
-    # Neither the sum of huge weights may overflow nor the reciprocal of their size
-    # underflow: XLA divides by multiplying, and joins two divisions where it may.
-    root = jnp.sqrt(jnp.max(weight))
-    weight = jax.lax.optimization_barrier(weight / root) / root
-    return weight / jnp.sum(weight)
+def _shares_by_jax(weight: jax.Array) -> jax.Array:
+    # XLA divides by multiplying, and joins two divisions where it may.
+    return _shares(weight, jnp, jax.lax.optimization_barrier)
