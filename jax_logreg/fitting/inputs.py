@@ -12,6 +12,7 @@ from jax_logreg.fitting.values import (
     as_floats,
     at_once,
     is_known,
+    is_ready,
     is_share,
     is_sparse,
     not_negative,
@@ -54,8 +55,9 @@ def _check_sparse(X: Any) -> SparseFeatures:
             "a sparse X must be known: inside jit pass what sparse_features(X) returned."
         )
     X = X.tocsr() if hasattr(X, "tocsr") else X
-    values = as_floats("X.data", X.data)
-    return sparse_features(X, values.dtype)
+    if is_ready(X.data):
+        return sparse_features(X, X.data.dtype)
+    return sparse_features(X, as_floats("X.data", X.data).dtype)
 
 
 def check_labels(y: Any, rows: int, num_classes: int | None) -> jax.Array:

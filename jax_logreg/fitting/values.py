@@ -76,11 +76,11 @@ def _all(legal: Legal, x: jax.Array, *args: Any) -> jax.Array:
     return jnp.all(legal(x, *args))
 
 
-def _sum_is_finite(x: jax.Array) -> bool:
+def _sum_is_finite(x: Any) -> bool:
     """Where it is, so is every entry; where it is not, the sum may only have overflowed."""
-    few = on_host(x)
+    few = on_host(x) if isinstance(x, jax.Array) else x
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(_sum(x) if few is x else few.sum()))
+        return bool(np.isfinite(few.sum() if isinstance(few, np.ndarray) else _sum(few)))
 
 
 _sum = jax.jit(jnp.sum)
@@ -124,6 +124,14 @@ def as_floats(name: str, x: Any) -> jax.Array:
         if is_known(array) and _sum_is_finite(array):
             return array  # one read, at a third of the cost of a look at each entry
     return require(array, is_finite, lambda index: _not_finite(name, x, index))
+
+
+def is_ready(x: Any) -> bool:
+    """Whether ``as_floats`` would leave NumPy's numbers as they are; they stay where they are."""
+    if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray) or x.dtype.kind != "f":
+        return False
+    kept = x.dtype == jnp.promote_types(jax.dtypes.canonicalize_dtype(x.dtype), jnp.float32)
+    return bool(kept) and _sum_is_finite(x)
 
 
 def refuse_masked(name: str, x: Any) -> None:

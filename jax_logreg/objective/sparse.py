@@ -136,8 +136,10 @@ _Sides = tuple[Any, Callable[[], Any]]
 
 
 def _by_scipy(X: Any) -> _Sides:
-    rows = X.tocsr(copy=True)
-    rows.sum_duplicates()
+    rows = X.tocsr()
+    if not rows.has_canonical_format:
+        rows = rows.copy()
+        rows.sum_duplicates()
     return rows, rows.tocsc
 
 
@@ -150,25 +152,31 @@ def _by_jax(X: Any) -> _Sides:
 
 
 def _both(rows: Any, make_columns: Callable[[], Any], dtype: np.dtype) -> list[Diagonals]:
-    """Both directions, laid out at the same time: NumPy and SciPy let threads run."""
+    """Both directions; NumPy and SciPy let threads run at the same time."""
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda make: _diagonals(make(), dtype), (lambda: rows, make_columns)))
+        columns = pool.submit(make_columns)
+        by_rows = _diagonals(rows, dtype, pool)
+        return [by_rows, _diagonals(columns.result(), dtype, pool)]
 
 
-def _diagonals(side: Any, dtype: np.dtype) -> Diagonals:
+def _diagonals(side: Any, dtype: np.dtype, pool: ThreadPoolExecutor) -> Diagonals:
     """Jagged diagonals, of NumPy's arrays, of the lines of a compressed table."""
     starts, places, values = (np.asarray(part) for part in (side.indptr, side.indices, side.data))
     places, values = places.astype(np.int32, copy=False), values.astype(dtype, copy=False)
     line, first, length = _pieces(starts)
     order = np.argsort(-length, kind="stable").astype(np.int32)
-    first, length = first[order], length[order]
+    first, length = first[order].astype(np.intp, copy=False), length[order]
     groups = _layer_groups(length)
+    tables = [
+        [pool.submit(_layers, first, length, layers, entries) for layers in groups]
+        for entries in (places, values)
+    ]
     position = np.empty_like(order)
     position[order] = np.arange(len(order), dtype=np.int32)
     lines = len(starts) - 1  # the first piece of each line was listed first
     return Diagonals(
-        places=tuple(_layers(first, length, layers, places) for layers in groups),
-        values=tuple(_layers(first, length, layers, values) for layers in groups),
+        places=tuple(table.result() for table in tables[0]),
+        values=tuple(table.result() for table in tables[1]),
         piece_of=position[:lines],
         extra_of=line[lines:].astype(np.int32),
         extra=position[lines:],
