@@ -1,9 +1,13 @@
 """The staircase, the import habits and the size budget, read off the source."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+import jax_logreg
 
 ROOT = Path(__file__).parent.parent / "jax_logreg"
 ROOMS = ["objective", "derivatives", "audit", "solvers", "fitting", "inference", "interfaces"]
@@ -96,7 +100,6 @@ def test_audit_knows_the_project_in_its_atlas_only(source):
 
 def test_third_parties_are_the_core_or_in_their_own_files(source):
     path, tree = source
-    import sys
 
     for module, _, line in imports(tree):
         top = module.split(".")[0]
@@ -124,6 +127,24 @@ def test_size_budget(source):
 def test_every_file_is_in_a_room():
     folders = {name(f).split("/")[0] for f in FILES if "/" in name(f)}
     assert folders == set(ROOMS)
+
+
+def test_type_checkers_are_told_of_every_public_name():
+    stub = ast.parse((ROOT / "__init__.pyi").read_text(encoding="utf-8"))
+    told = {(module, name) for module, names, _ in imports(stub) for name in names}
+    homes = {(home, name) for name, home in jax_logreg._HOME_OF.items()}
+    assert told == homes | {("jax_logreg.interfaces.version", "__version__")}
+    assert set(jax_logreg.__all__) <= set(dir(jax_logreg))
+
+
+def test_who_fits_does_not_wait_for_the_rest():
+    """Each of them takes as long to load as a fit takes to compile, or has no part in it."""
+    code = "import sys, jax_logreg; jax_logreg.fit; print(*sys.modules)"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(child.stdout.split())
+    assert "jax" in loaded
+    assert not {"optax", "scipy.optimize", "sklearn", "matplotlib", "pyarrow"} & loaded
+    assert "jax_logreg.audit.check" not in loaded
 
 
 def test_the_map_in_the_front_door_names_every_room():

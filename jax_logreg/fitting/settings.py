@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.autodiff import AutodiffOracle
@@ -26,7 +25,7 @@ from jax_logreg.solvers.gradient_descent import GradientDescent
 from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton import Newton
 from jax_logreg.solvers.newton_cg import NewtonCG
-from jax_logreg.solvers.optax_adapter import Optax
+from jax_logreg.solvers.optax_adapter import Optax, is_transformation
 from jax_logreg.solvers.proximal_newton import ProximalNewton
 
 ORACLES: dict[str, type[AnalyticOracle] | type[AutodiffOracle]] = {
@@ -124,7 +123,7 @@ def check_solver(solver: Any) -> Solver | None:
         return SOLVERS[solver]
     if isinstance(solver, Solver):
         return solver
-    if isinstance(solver, optax.GradientTransformation):
+    if is_transformation(solver):
         return Optax(solver)
     raise ValueError(
         f"solver must be 'auto', {', '.join(map(repr, SOLVERS))}, a solver object such as "

@@ -1,21 +1,33 @@
-"""Any Optax gradient transformation, on the whole data or on shuffled minibatches."""
+"""Any Optax gradient transformation, on the whole data or on shuffled minibatches.
 
+Optax is not loaded here: whoever has a transformation has loaded it, and others need not wait.
+"""
+
+import sys
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from jax_logreg.derivatives.oracle import Oracle
 from jax_logreg.solvers.base import Solver, State
+
+if TYPE_CHECKING:
+    import optax
 
 # A schedule may begin at zero, and one still step is no stall; this many are.
 _STILL_STEPS = 10
 
 
+def is_transformation(x: Any) -> bool:
+    """Whether x is one of Optax's."""
+    optax = sys.modules.get("optax")
+    return optax is not None and isinstance(x, optax.GradientTransformation)
+
+
 def _update(
-    transform: optax.GradientTransformation,
+    transform: "optax.GradientTransformation",
     oracle: Oracle,
     theta: Any,
     grad: Any,
@@ -23,6 +35,8 @@ def _update(
     memory: Any,
 ) -> tuple[jax.Array, Any]:
     """One Optax update; a line search inside it differentiates the oracle's value."""
+    import optax
+
     general = optax.with_extra_args_support(transform)
     updates, memory = general.update(
         grad, memory, theta, value=value, grad=grad, value_fn=oracle.value
@@ -41,7 +55,7 @@ class Optax(Solver):
             one compiles anew.
     """
 
-    transform: optax.GradientTransformation = field(metadata={"static": True})
+    transform: "optax.GradientTransformation" = field(metadata={"static": True})
 
     default_max_steps = 5_000
 
@@ -73,7 +87,7 @@ class Minibatch(Solver):
         key: from ``jax.random.key``; the same key repeats the training exactly.
     """
 
-    transform: optax.GradientTransformation = field(metadata={"static": True})
+    transform: "optax.GradientTransformation" = field(metadata={"static": True})
     batch_size: int = field(metadata={"static": True})
     key: jax.Array
 
