@@ -9,11 +9,11 @@ from benchmarks.problems import Problem
 # Row ↦ one sentence on what limits it, printed where the row misses its goal.
 LIMITS: dict[str, str] = {
     "tall": (
-        "six passes over X where the floor counts two, and on 20 columns the exponentials, "
-        "logarithms and vectors of n of each pass cost as much as X does"
+        "eight products with X, and on 20 columns the exponentials and logarithms of a pass cost "
+        "half as much as X does"
     ),
     "medium": (
-        "nine passes over X where the floor counts two: steps are cheap, but each reads X "
+        "eight passes over X where the floor counts two: steps are cheap, but each reads X "
         "twice, and XLA on the CPU shares no read between the two products"
     ),
     "square": (
@@ -25,16 +25,16 @@ LIMITS: dict[str, str] = {
         "them on a float32 copy"
     ),
     "sparse": (
-        "a third of it lays the SciPy matrix out for fast products both ways (who fits more than "
-        "once passes sparse_features(X)), half is thirty steps of two such products"
+        "a fifth of it lays the SciPy matrix out for fast products both ways (who fits more than "
+        "once passes sparse_features(X)), half is twenty-eight steps of two such products"
     ),
     "bootstrap": (
         "blocks of 32 fits wait for their slowest, and every step forms a Hessian; the rival "
         "has the same two cores in two processes"
     ),
     "small": (
-        "half of it is checks of the input and the dispatch of two programs, half eight Newton "
-        "steps of a tenth of a millisecond"
+        "a third of it is checks of the input, the rest nine Newton steps of a fourteenth of a "
+        "millisecond"
     ),
     "cold": (
         "importing JAX alone takes longer than half of scikit-learn's whole; then tracing and "
