@@ -25,6 +25,9 @@ from jax_logreg.objective.host_memory import empty
 # would run a step an entry.
 _LONGEST_PIECE = 256
 
+# Layers that a loop adds in one turn.
+_TOGETHER = 5
+
 # What is done to entries as they are used: a changed table would be as large as the old one.
 Change = Callable[[jax.Array], jax.Array]
 
@@ -75,7 +78,9 @@ def _add_layers(
         taken = vector.at[places].get(mode="promise_in_bounds")
         return total + change(values).reshape(-1, *trailing) * taken, None
 
-    return lax.scan(add, total, (places, values))[0]
+    # In between the total stays in registers. Layers that were left over would be copied.
+    unroll = _TOGETHER if len(places) >= _TOGETHER and len(places) % _TOGETHER == 0 else 1
+    return lax.scan(add, total, (places, values), unroll=unroll)[0]
 
 
 @jax.tree_util.register_dataclass
@@ -197,15 +202,20 @@ def _layer_groups(length: np.ndarray) -> list[range]:
     """Layers that share a loop; the first, which may have none, holds every line.
 
     A group ends where fewer than half of its lines go on: padding is never more than the
-    entries, and a program has few loops.
+    entries, and a program has few loops. Layers beyond a multiple of those that are added
+    together are left to the next.
     """
     reach = _reach(length, range(int(length[0])))
     groups, start, lines = [], 0, len(length)
-    for layer, reached in enumerate(reach):
-        if reached < 0.5 * lines:
-            groups.append(range(start, layer))
-            start, lines = layer, int(reached)
-    return [*groups, range(start, len(reach))]
+    while True:
+        few = np.flatnonzero(reach[start:] < 0.5 * lines)
+        stop = start + int(few[0]) if few.size else len(reach)
+        if stop - start > _TOGETHER:
+            stop -= (stop - start) % _TOGETHER
+        groups.append(range(start, stop))
+        if stop == len(reach):
+            return groups
+        start, lines = stop, int(reach[stop])
 
 
 def _reach(length: np.ndarray, layers: range) -> np.ndarray:
