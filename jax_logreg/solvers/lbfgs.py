@@ -1,16 +1,19 @@
 r"""L-BFGS over a preconditioner: one forward and one backward product a step.
 
-Source: Nocedal & Wright, *Numerical Optimization*, section 7.2, with the two-loop
-recursion started from :math:`M^{-1}` in place of a multiple of the identity, and a line
-search that nearly finds the lowest point of the line: along a line of a generalised
-linear model a trial costs O(n), so the passes over X are what is worth saving.
+Sources: Nocedal & Wright, *Numerical Optimization*, section 7.2, started from
+:math:`M^{-1}` in place of a multiple of the identity; Byrd, Nocedal & Schnabel (1994), Math.
+Program. 63, for the recursion as products of matrices. The line search nearly finds the
+lowest point of the line: along a line of a generalised linear model a trial costs O(n), so the
+passes over X are what is worth saving.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
 
 from jax_logreg.derivatives.oracle import Oracle, Point, cast
 from jax_logreg.derivatives.preconditioners import Preconditioner
@@ -24,6 +27,7 @@ _IDLE_MOVES = 10
 # How far a search may end from the lowest point of the line, in shares of the first slope.
 _SLOPE_LEFT = 0.2
 _TRIALS = 25
+_times = partial(jnp.matmul, precision="highest")
 # Round-off of an entry of the gradient, in units of the last digit of its terms.
 _ROUNDING_UNITS = 4
 
@@ -34,7 +38,7 @@ class Pairs(NamedTuple):
     Attributes:
         steps: (memory, P).
         changes: (memory, P).
-        inverse_curvature: 1 / (step · change), (memory,).
+        products: step · change of every step and every change after it, (memory, memory).
         scale: of the preconditioner, so that it fits the newest pair.
         met: how many there were since the last were forgotten; pair j is in place
             j mod memory.
@@ -42,17 +46,14 @@ class Pairs(NamedTuple):
 
     steps: jax.Array
     changes: jax.Array
-    inverse_curvature: jax.Array
+    products: jax.Array
     scale: jax.Array
     met: jax.Array
 
-    def kept(self) -> jax.Array:
-        """How many of them are still there."""
-        return jnp.minimum(self.met, len(self.inverse_curvature))
-
-    def place(self, age: jax.Array) -> jax.Array:
-        """Where the pair is that is the newest but ``age``."""
-        return (self.met - 1 - age) % len(self.inverse_curvature)
+    def by_age(self) -> tuple[jax.Array, jax.Array]:
+        """Where each pair is, the newest first, and which of these places are filled."""
+        ages = jnp.arange(len(self.steps))
+        return (self.met - 1 - ages) % len(self.steps), ages < self.met
 
 
 class Memory(NamedTuple):
@@ -148,31 +149,41 @@ def _visible_in_float32(state: State) -> jax.Array:
 
 
 def inverse_hessian(memory: Memory, vector: jax.Array) -> jax.Array:
-    """The two-loop recursion: an estimate of H⁻¹ · vector."""
+    r"""An estimate of H⁻¹ · vector.
+
+    With the pairs by age, the newest first, the steps in the rows of S, the changes in those of
+    Y, L the lower triangle of :math:`SY^\top`, diagonal D included, and :math:`q = v - Y^\top a`:
+
+    .. math::
+        a = L^{-1}Sv, \qquad r = \gamma M^{-1}q, \qquad
+        H^{-1}v \approx r + S^\top L^{-\top}(Da - Yr),
+
+    which is the two-loop recursion, each loop written as the triangular system that it solves.
+    """
     pairs = memory.pairs
-    kept = pairs.kept()
+    place, filled = pairs.by_age()
+    triangle = jnp.tril(pairs.products[place][:, place])
+    triangle = jnp.where(
+        filled[:, None] & filled, triangle, jnp.eye(len(place), dtype=vector.dtype)
+    )
 
-    def back(age: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        vector, shares = carry
-        i = pairs.place(age)
-        share = pairs.inverse_curvature[i] * jnp.vdot(pairs.steps[i], vector)
-        return vector - share * pairs.changes[i], shares.at[i].set(share)
+    def along(table: jax.Array, vector: jax.Array) -> jax.Array:
+        return jnp.where(filled, _times(table, vector)[place], 0)
 
-    def forth(turn: jax.Array, vector: jax.Array) -> jax.Array:
-        i = pairs.place(kept - 1 - turn)
-        share = pairs.inverse_curvature[i] * jnp.vdot(pairs.changes[i], vector)
-        return vector + (shares[i] - share) * pairs.steps[i]
+    def combine(shares: jax.Array, table: jax.Array) -> jax.Array:
+        return _times(jnp.zeros_like(shares).at[place].set(shares), table)
 
-    none = jnp.zeros_like(pairs.inverse_curvature)
-    vector, shares = jax.lax.fori_loop(0, kept, back, (vector, none))
-    solved = pairs.scale * memory.preconditioner.solve(vector)
-    return jax.lax.fori_loop(0, kept, forth, solved)
+    first = solve_triangular(triangle, along(pairs.steps, vector), lower=True)
+    rest = vector - combine(first, pairs.changes)
+    solved = pairs.scale * memory.preconditioner.solve(rest)
+    right = jnp.diag(triangle) * first - along(pairs.changes, solved)
+    return solved + combine(solve_triangular(triangle, right, lower=True, trans=1), pairs.steps)
 
 
 def _no_pairs(count: int, theta: jax.Array) -> Pairs:
     table = jnp.zeros((count, theta.size), theta.dtype)
     one, none = jnp.ones((), theta.dtype), jnp.zeros((), jnp.int32)
-    return Pairs(table, table, jnp.zeros(count, theta.dtype), one, none)
+    return Pairs(table, table, jnp.zeros((count, count), theta.dtype), one, none)
 
 
 def _remember(memory: Memory, before: Point, after: Point, found: jax.Array) -> Pairs:
@@ -183,16 +194,18 @@ def _remember(memory: Memory, before: Point, after: Point, found: jax.Array) -> 
     eps = jnp.finfo(step.dtype).eps
     curved = found & (curvature > eps * jnp.linalg.norm(step) * jnp.linalg.norm(change))
     fit = curvature / jnp.vdot(change, memory.preconditioner.solve(change))
-    i = pairs.met % len(pairs.inverse_curvature)
+    i = pairs.met % len(pairs.steps)
 
     def put(table: jax.Array, row: jax.Array) -> jax.Array:
         # One row is written, not the table: that is as long as many passes over sparse X.
         return table.at[i].set(jnp.where(curved, row, table[i]))
 
+    steps = put(pairs.steps, step)
+    column = jnp.where(curved, _times(steps, change), pairs.products[:, i])
     return Pairs(
-        put(pairs.steps, step),
+        steps,
         put(pairs.changes, change),
-        put(pairs.inverse_curvature, 1 / jnp.where(curved, curvature, 1)),
+        pairs.products.at[:, i].set(column),
         jnp.where(curved & jnp.isfinite(fit), fit, pairs.scale),
         jnp.where(found, pairs.met + curved, 0),
     )

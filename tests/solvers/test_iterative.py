@@ -11,9 +11,10 @@ from jax_logreg import LBFGS, NewtonCG, Status
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.function_oracle import FunctionOracle
 from jax_logreg.derivatives.oracle import Curved
+from jax_logreg.derivatives.preconditioners import Diagonal
 from jax_logreg.fitting import driver
 from jax_logreg.solvers import newton_cg
-from jax_logreg.solvers.lbfgs import inverse_hessian
+from jax_logreg.solvers.lbfgs import _remember, inverse_hessian
 from jax_logreg.solvers.newton_cg import along_known, begin, conjugate_gradients
 from tests.problems import make_problem, random_theta
 
@@ -75,7 +76,7 @@ def test_float32_leads_and_float64_goes_on_with_its_pairs(kind, model, x64):
     begin = jax.jit(solver.init)(oracle, theta)
     assert begin.point.theta.dtype == jnp.float64
     assert jnp.max(jnp.abs(begin.point.gradient)) < 1e-5
-    assert jnp.sum(begin.memory.pairs.inverse_curvature > 0) >= 3
+    assert jnp.sum(jnp.diag(begin.memory.pairs.products) > 0) >= 3
     run = driver.start(oracle, solver, theta, jnp.asarray(1e-12), 20)
     run = driver.advance(oracle, solver, run, jnp.asarray(1e-12), jnp.asarray(20))
     assert run.status == Status.CONVERGED
@@ -133,3 +134,28 @@ def test_conjugate_gradients_leave_a_known_direction_without_curvature_alone(x64
     begun = along_known(begin(b, same), known, same)
     x = conjugate_gradients(lambda v: H @ v, b, same, 1e-9, begun)
     np.testing.assert_allclose(x, [0.5, 0.2])
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3, 4, 7])
+def test_the_products_of_matrices_are_the_two_loops(steps, x64):
+    """Nocedal & Wright, algorithm 7.4, over the last four pairs of a quadratic."""
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(9, 6))
+    A, inverse = root.T @ root, rng.uniform(0.5, 2, size=6)
+    oracle = FunctionOracle(lambda theta, A: 0.5 * theta @ A @ theta, (jnp.asarray(A),))
+    solver = LBFGS("none", memory=4)
+    state = solver.init(oracle, jnp.zeros(6))
+    memory, pairs = state.memory._replace(preconditioner=Diagonal(jnp.asarray(inverse))), []
+    for _ in range(steps):
+        before, after = (oracle.at(jnp.asarray(rng.normal(size=6))) for _ in range(2))
+        memory = memory._replace(pairs=_remember(memory, before, after, jnp.asarray(True)))
+        pairs.append((after.theta - before.theta, after.gradient - before.gradient))
+    vector = rng.normal(size=6)
+    r, shares = vector, []
+    for s, y in reversed(pairs[-4:]):
+        shares.append(s @ r / (s @ y))
+        r = r - shares[-1] * y
+    r = memory.pairs.scale * inverse * r
+    for s, y in pairs[-4:]:
+        r = r + (shares.pop() - y @ r / (s @ y)) * s
+    np.testing.assert_allclose(inverse_hessian(memory, jnp.asarray(vector)), r, rtol=1e-9)
