@@ -16,7 +16,8 @@ a Hessian of P parameters is worth about P/50 passes, its factor P/150 · P²/n 
 4. where columns outnumber rows and a penalty holds every coefficient, what the diagonal does
    not bring home is carried over to the n dimensions that the rows span.
 
-2 to 4 are L-BFGS, one pass a step, and in 3 and 4 float32 leads float64 as far as it sees.
+2 to 4 are L-BFGS, one pass a step, and in 3 and 4 float32 leads float64 as far as it sees:
+then half of the rented steps are left for float64.
 A penalty with kinks has one method, proximal Newton, for more and more columns at a time.
 Inside ``jit`` and ``vmap`` nothing can be looked at and a method must see the fit through
 alone: Newton up to 500 parameters, beyond that the matrix. Elsewhere a fit that all this
@@ -103,12 +104,12 @@ def _first(objective: Objective, *, warm: bool) -> list[Stage]:
     if n >= _ROWS_A_PARAMETER * P and P <= _SAMPLE_LIMIT and not warm:
         sampled = LBFGS("hessian", sample=max(_ROWS_A_PARAMETER * P, n // 16))
         return [Stage(sampled, _ENOUGH_STEPS)]
-    # A given start is near: float32 would have nothing to do.
-    lead = 0 if warm else _ENOUGH_STEPS
+    # A given start is near: float32 would have nothing to do. In float32 it is no lead.
+    lead = 0 if warm or objective.X.dtype == jnp.float32 else _ENOUGH_STEPS
     if not _has_matrix(objective):
         return [Stage(LBFGS("diagonal", lead=lead), _ENOUGH_STEPS)]
     rent = max(_FEW_STEPS, p // _COLUMNS_A_PASS)
-    rented = Stage(LBFGS("diagonal", lead=min(rent, lead)), rent if warm else rent // 2)
+    rented = Stage(LBFGS("diagonal", lead=min(rent, lead)), rent // 2 if lead else rent)
     return [rented, Stage(replace(_matrix(objective), lead=lead), _ENOUGH_STEPS)]
 
 

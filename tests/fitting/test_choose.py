@@ -11,12 +11,14 @@ from jax_logreg.fitting import choose as module
 from jax_logreg.fitting.choose import choose
 from jax_logreg.solvers.row_space import RowSpace
 
+pytestmark = pytest.mark.usefixtures("x64")
 
-def objective(n, p, K=None, strength=0.0):
+
+def objective(n, p, K=None, strength=0.0, dtype=np.float64):
     """A problem of which only the shape is there."""
     labels = (n,) if K is None else (n, K)
     F = make_objective(np.zeros((1, p)), np.zeros((1, *labels[1:])), L2(jnp.asarray(strength)))
-    X = jax.ShapeDtypeStruct((n, p), F.X.dtype)
+    X = jax.ShapeDtypeStruct((n, p), np.dtype(dtype))
     return F.__class__(**{**vars(F), "X": X, "y": jax.ShapeDtypeStruct(labels, F.X.dtype)})
 
 
@@ -47,6 +49,13 @@ def rented(steps):
 )
 def test_the_rule_by_shape(shape, expected):
     assert choose(objective(*shape), warm=False, known=True) == expected
+
+
+def test_in_float32_nothing_leads_and_no_copy_is_made():
+    square = choose(objective(20_000, 1000, dtype=np.float32), warm=False, known=True)
+    assert square == [(LBFGS("diagonal"), 31), (LBFGS("gram"), 200), LAST]
+    wide = choose(objective(1000, 5000, dtype=np.float32), warm=False, known=True)
+    assert wide == [(LBFGS("diagonal"), 200), LAST]
 
 
 def test_wide_and_penalised_is_finished_where_the_rows_live():
