@@ -13,12 +13,17 @@ LIMITS: dict[str, str] = {
         "half as much as X does"
     ),
     "medium": (
-        "eight passes over X where the floor counts two: steps are cheap, but each reads X "
-        "twice, and XLA on the CPU shares no read between the two products"
+        "in float32 three steps suffice: the answer to a sample and the products that verify the "
+        "end are most of the time"
+    ),
+    "wide": "in float32 twenty-three steps of products too short to fill two cores",
+    "softmax": (
+        "in float32 nine steps suffice, and the products that verify the end count as much as "
+        "two of them"
     ),
     "square": (
-        "both take about ten steps at the same bandwidth; the float32 copy that halves our "
-        "reads costs as much as two steps"
+        "in float32 six steps suffice, and the products that verify the end count as much as two "
+        "of them"
     ),
     "softmax-large": (
         "products at the speed of XLA's own matrix multiplication: fourteen steps, eleven of "
