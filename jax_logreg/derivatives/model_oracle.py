@@ -98,8 +98,10 @@ class ModelOracle(Oracle):
         return type(self)(rough)  # type: ignore[call-arg]
 
     def with_rounded(self) -> "ModelOracle":
-        """The same oracle with its float32 copy at hand."""
+        """The same oracle with its float32 copy at hand, where it is not float32 itself."""
         F = self.objective
+        if F.X.dtype == jnp.float32:
+            return self
         X = in_float32(F.X) if is_on_one_cpu(F.X) else _narrow(F.X)
         rough = replace(_narrow(replace(F, X=F.y)), X=X)  # a program would copy X once more
         return type(self)(F, rough)  # type: ignore[call-arg]

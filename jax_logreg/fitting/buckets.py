@@ -49,12 +49,8 @@ def pad(rows: Rows) -> Rows:
     weight = np.ones(X.shape[0], X.dtype) if rows.weight is None else rows.weight
     filled = jax.tree.map(lambda part: _fill(part, extra), rows._replace(weight=weight))
     (device,) = X.devices()
-    default = getattr(jax.config, "jax_default_device", None)
-    return (
-        filled
-        if device == (default or jax.devices()[0])
-        else Rows(*jax.device_put(tuple(filled), device))
-    )
+    own = getattr(jax.config, "jax_default_device", None) or jax.devices()[0]
+    return filled if device == own else Rows(*jax.device_put(tuple(filled), device))
 
 
 def _fill(part: Any, extra: int) -> np.ndarray:

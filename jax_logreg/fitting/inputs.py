@@ -55,9 +55,8 @@ def _check_sparse(X: Any) -> SparseFeatures:
             "a sparse X must be known: inside jit pass what sparse_features(X) returned."
         )
     X = X.tocsr() if hasattr(X, "tocsr") else X
-    if is_ready(X.data):
-        return sparse_features(X, X.data.dtype)
-    return sparse_features(X, as_floats("X.data", X.data).dtype)
+    values = X.data if is_ready(X.data) else as_floats("X.data", X.data)
+    return sparse_features(X, values.dtype)
 
 
 def check_labels(y: Any, rows: int, num_classes: int | None) -> jax.Array:

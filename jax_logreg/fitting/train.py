@@ -85,7 +85,9 @@ def train(
 
 def result_of(oracle: Problem, solver: Solver, run: driver.Run, tol: jax.Array) -> FitResult:
     """The end of a run, judged: by a Hessian where that is cheap, or was used anyway."""
-    name, how = repr(solver), _how_to_look(oracle, solver)
+    # A run that was given curvature knows already.
+    how = _how_to_look(oracle, solver) if run.curved is None else Way.PRODUCTS
+    name = repr(solver)
     if how is Way.HESSIAN:  # nothing of the solver's is used: one program for all
         bare = State(run.state.point, run.state.stalled)
         looked = run.looked

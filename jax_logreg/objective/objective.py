@@ -148,12 +148,11 @@ def make_objective(
     (2, 0.693...)
     """
     X = X if isinstance(X, SparseFeatures) else as_inexact(X)
+    weight = None if sample_weight is None else jnp.asarray(sample_weight, X.dtype)
     return Objective(
         X=X,
         y=jnp.asarray(y, X.dtype),
-        row_weight=shares(
-            X, None if sample_weight is None else jnp.asarray(sample_weight, X.dtype)
-        ),
+        row_weight=shares(X, weight),
         offset=None if offset is None else jnp.asarray(offset, X.dtype),
         penalty=L2(0.0) if penalty is None else penalty,
         fit_intercept=fit_intercept,

@@ -79,7 +79,7 @@ def _add_layers(
         return total + change(values).reshape(-1, *trailing) * taken, None
 
     # In between the total stays in registers. Layers that were left over would be copied.
-    unroll = _TOGETHER if len(places) >= _TOGETHER and len(places) % _TOGETHER == 0 else 1
+    unroll = _TOGETHER if len(places) % _TOGETHER == 0 else 1
     return lax.scan(add, total, (places, values), unroll=unroll)[0]
 
 

@@ -27,9 +27,10 @@ _IDLE_MOVES = 10
 # How far a search may end from the lowest point of the line, in shares of the first slope.
 _SLOPE_LEFT = 0.2
 _TRIALS = 25
-_times = partial(jnp.matmul, precision="highest")
 # Round-off of an entry of the gradient, in units of the last digit of its terms.
 _ROUNDING_UNITS = 4
+
+_times = partial(jnp.matmul, precision="highest")
 
 
 class Pairs(NamedTuple):
@@ -38,7 +39,8 @@ class Pairs(NamedTuple):
     Attributes:
         steps: (memory, P).
         changes: (memory, P).
-        products: step · change of every step and every change after it, (memory, memory).
+        products: step · change of every step with its own change and with all after it,
+            (memory, memory).
         scale: of the preconditioner, so that it fits the newest pair.
         met: how many there were since the last were forgotten; pair j is in place
             j mod memory.
@@ -163,9 +165,8 @@ def inverse_hessian(memory: Memory, vector: jax.Array) -> jax.Array:
     pairs = memory.pairs
     place, filled = pairs.by_age()
     triangle = jnp.tril(pairs.products[place][:, place])
-    triangle = jnp.where(
-        filled[:, None] & filled, triangle, jnp.eye(len(place), dtype=vector.dtype)
-    )
+    identity = jnp.eye(len(place), dtype=vector.dtype)
+    triangle = jnp.where(filled[:, None] & filled, triangle, identity)
 
     def along(table: jax.Array, vector: jax.Array) -> jax.Array:
         return jnp.where(filled, _times(table, vector)[place], 0)

@@ -16,6 +16,46 @@ from jax_logreg.derivatives.oracle import Line, Oracle, Point, Trial
 # Beyond the last digit of F by this many units, a difference in F is noise.
 _NOISE_UNITS = 32
 _HALVINGS = 6
+_MOST_TRIALS = 60
+
+
+class Seen(NamedTuple):
+    """A trial judged: whether its step is too short, or too long, or F changed by noise
+    alone."""
+
+    too_near: jax.Array
+    too_far: jax.Array
+    level: jax.Array
+
+
+class Conditions(NamedTuple):
+    r"""What a step t must keep to.
+
+    Enough: :math:`F(t) \le F(0) + c_1 t F'(0)`. Far enough: :math:`F'(t) \ge c_2 F'(0)`.
+    When F can no longer resolve a decrease (both values agree to round-off), a step
+    that shrinks the slope along the line is accepted in its place: without this
+    Newton's method stalls just short of the optimum on a few fits in a hundred.
+
+    Attributes:
+        decrease: c₁.
+        curvature: c₂; 1 turns the second condition off (pure backtracking).
+        overshoot: c₃ in :math:`F'(t) \le -c_3 F'(0)`, a third condition for methods that
+            want nearly the lowest point of the line; infinite turns it off.
+    """
+
+    decrease: float = 1e-4
+    curvature: float = 0.9
+    overshoot: float = float("inf")
+
+    def judge(self, trial: Trial, step: jax.Array, value: jax.Array, slope: jax.Array) -> Seen:
+        """A trial at t, by F(0) and F′(0)."""
+        noise = _NOISE_UNITS * jnp.finfo(value.dtype).eps * jnp.abs(value)
+        lower = trial.value <= value + self.decrease * step * slope
+        level = jnp.abs(trial.value - value) <= noise
+        flatter = jnp.abs(trial.slope) <= (1 - 2 * self.decrease) * jnp.abs(slope)
+        too_far = ~(lower | (level & flatter))  # also when the value is NaN
+        too_far |= trial.slope > -self.overshoot * slope
+        return Seen(~too_far & (trial.slope < self.curvature * slope), too_far, level)
 
 
 class Search(NamedTuple):
@@ -34,16 +74,18 @@ def move(
     direction: jax.Array,
     first_step: ArrayLike = 1.0,
     slope: jax.Array | None = None,
+    *,
+    max_trials: int = _MOST_TRIALS,
     **conditions: float,
 ) -> tuple[Point, Search]:
-    """The point that a search along a direction accepts; ``conditions`` as in ``search``.
+    """The point that a search along a direction accepts; the rest as in ``search``.
 
     The slope is that of the gradient, unless a model that knows more foresees another.
     """
     line: Line = oracle.along(point, direction)
     slope = jnp.vdot(point.gradient, direction) if slope is None else slope
     first_step = jnp.asarray(first_step, point.value.dtype)
-    found = search(line.at, point.value, slope, first_step, **conditions)  # type: ignore[arg-type]
+    found = search(line.at, point.value, slope, first_step, max_trials=max_trials, **conditions)
     return line.point(found.step, found.trial), found
 
 
@@ -57,43 +99,16 @@ def leap(
     """
     there, slope = oracle.at(point.theta + direction), jnp.vdot(point.gradient, direction)
     trial = Trial(there.value, jnp.vdot(there.gradient, direction))
-    seen = _judge(trial, jnp.ones_like(slope), point.value, slope, **conditions)
+    seen = Conditions(**conditions).judge(trial, jnp.ones_like(slope), point.value, slope)
     good = ~(seen.too_near | seen.too_far)
 
     def whole() -> tuple[Point, Search]:
         return there, Search(jnp.ones_like(slope), trial, good, seen.level)
 
     def along() -> tuple[Point, Search]:
-        return move(oracle, point, direction, max_trials=max_trials, **conditions)  # type: ignore[arg-type]
+        return move(oracle, point, direction, 1.0, slope, max_trials=max_trials, **conditions)
 
     return jax.lax.cond(good, whole, along)
-
-
-class _Seen(NamedTuple):
-    """A trial judged: whether its step is too short, or too long, or F changed by noise
-    alone."""
-
-    too_near: jax.Array
-    too_far: jax.Array
-    level: jax.Array
-
-
-def _judge(
-    trial: Trial,
-    step: jax.Array,
-    value: jax.Array,
-    slope: jax.Array,
-    decrease: float = 1e-4,
-    curvature: float = 0.9,
-    overshoot: float = float("inf"),
-) -> _Seen:
-    noise = _NOISE_UNITS * jnp.finfo(value.dtype).eps * jnp.abs(value)
-    lower = trial.value <= value + decrease * step * slope
-    level = jnp.abs(trial.value - value) <= noise
-    flatter = jnp.abs(trial.slope) <= (1 - 2 * decrease) * jnp.abs(slope)
-    too_far = ~(lower | (level & flatter))  # also when the value is NaN
-    too_far |= trial.slope > -overshoot * slope
-    return _Seen(~too_far & (trial.slope < curvature * slope), too_far, level)
 
 
 class _Bracket(NamedTuple):
@@ -124,28 +139,18 @@ def search(
     slope: jax.Array,
     first_step: jax.Array,
     *,
-    decrease: float = 1e-4,
-    curvature: float = 0.9,
-    overshoot: float = float("inf"),
-    max_trials: int = 60,
+    max_trials: int = _MOST_TRIALS,
+    **conditions: float,
 ) -> Search:
-    r"""A step t that lowers F enough and goes far enough.
-
-    Enough: :math:`F(t) \le F(0) + c_1 t F'(0)`. Far enough: :math:`F'(t) \ge c_2 F'(0)`.
-    When F can no longer resolve a decrease (both values agree to round-off), a step
-    that shrinks the slope along the line is accepted in its place: without this
-    Newton's method stalls just short of the optimum on a few fits in a hundred.
+    """A step t that lowers F enough and goes far enough.
 
     Args:
         line: t ↦ the trial there.
         value: F(0).
         slope: F′(0), negative.
         first_step: the first trial.
-        decrease: c₁.
-        curvature: c₂; 1 turns the second condition off (pure backtracking).
-        overshoot: c₃ in :math:`F'(t) \le -c_3 F'(0)`, a third condition for methods that
-            want nearly the lowest point of the line; infinite turns it off.
         max_trials: evaluations of the line at most.
+        conditions: numbers of ``Conditions``.
 
     Returns:
         The step, zero where none was found.
@@ -154,11 +159,12 @@ def search(
     >>> search(bowl, jnp.array(1.0), jnp.array(-2.0), jnp.array(8.0)).step.item()
     1.0
     """
+    wanted = Conditions(**conditions)
 
     def trial(bracket: _Bracket) -> _Bracket:
         t = bracket.step
         made = line(t)
-        seen = _judge(made, t, value, slope, decrease, curvature, overshoot)
+        seen = wanted.judge(made, t, value, slope)
         done = ~(seen.too_far | seen.too_near)
         trials = bracket.trials + 1
         end = jnp.stack([t, made.slope])
