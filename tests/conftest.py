@@ -16,6 +16,9 @@ os.environ.setdefault(
     str(Path(tempfile.gettempdir(), f"jax_logreg_tests_{os.getpid()}")),
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+# And most programs run once: LLVM's polish of them would cost more than it gives back.
+# JAX_DISABLE_MOST_OPTIMIZATIONS=0 runs the tests on programs as a user has them.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 
 import jax

@@ -15,6 +15,7 @@ from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.firth_oracle import FirthOracle
 from jax_logreg.fitting import dependence
 from jax_logreg.fitting.choose import Stage
+from jax_logreg.fitting.compiled import Compiled
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.train import Progress, result_of, train
 from jax_logreg.fitting.values import is_known
@@ -93,7 +94,7 @@ def _refuse_dependent_columns(objective: Objective) -> None:
         )
 
 
-@jax.jit
+@Compiled
 def _lowest_end(oracle: FirthOracle) -> jax.Array:
     """Where the lowest of the rough descents ends, (P,)."""
 

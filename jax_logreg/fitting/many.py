@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.oracle import Point
 from jax_logreg.fitting import driver, inputs, settings, values
+from jax_logreg.fitting.compiled import Compiled
 from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.train import assemble
@@ -122,7 +123,7 @@ def _put(many: FitResult, i: int, one: FitResult) -> FitResult:
     return jax.tree.unflatten(jax.tree.structure(many), [a.at[i].set(b) for a, b in leaves])
 
 
-@partial(jax.jit, static_argnames=("axes", "size", "fit_intercept", "max_steps"))
+@partial(Compiled, static_argnames=("axes", "size", "fit_intercept", "max_steps"))
 def _fit_regular(
     method: Newton,
     lane: _Lane,
@@ -177,7 +178,7 @@ def _near_optimum(oracle: AnalyticOracle) -> jax.Array:
     return jnp.where(jnp.all(jnp.isfinite(end.point.gradient)), end.point.theta, zero)
 
 
-@partial(jax.jit, static_argnames=("fit_intercept", "max_steps"))
+@partial(Compiled, static_argnames=("fit_intercept", "max_steps"))
 def _fit_carefully(
     lane: _Lane, tol: jax.Array, *, fit_intercept: bool, max_steps: int
 ) -> FitResult:

@@ -13,6 +13,7 @@ from jax_logreg.derivatives.kinked_oracle import KinkedOracle
 from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.fitting import driver, verdict
 from jax_logreg.fitting.choose import NEWTON_LIMIT, Stage, has_cheap_hessian
+from jax_logreg.fitting.compiled import Compiled
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.values import is_known
 from jax_logreg.fitting.verdict import RUNNING, Way
@@ -27,12 +28,12 @@ Problem = ModelOracle | FirthOracle | KinkedOracle
 Progress = Callable[[int, float, float], None]
 
 
-_can_recede = jax.jit(lambda oracle: oracle.can_recede())
-_start = jax.jit(driver.start, static_argnames=("max_steps", "curved"))
-_advance = jax.jit(driver.advance)
+_can_recede = Compiled(lambda oracle: oracle.can_recede())
+_start = Compiled(driver.start, static_argnames=("max_steps", "curved"))
+_advance = Compiled(driver.advance)
 
 
-@partial(jax.jit, static_argnames=("max_steps", "curved", "look"))
+@partial(Compiled, static_argnames=("max_steps", "curved", "look"))
 def _run_whole(
     oracle: Problem,
     solver: Solver,
@@ -131,7 +132,7 @@ def assemble(
     )
 
 
-_assemble = jax.jit(assemble, static_argnames="how")
+_assemble = Compiled(assemble, static_argnames="how")
 
 
 def _run(

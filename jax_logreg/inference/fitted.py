@@ -22,6 +22,7 @@ from jax_logreg.derivatives.firth_oracle import FirthOracle
 from jax_logreg.derivatives.oracle import Point
 from jax_logreg.derivatives.rows import curvature, loss_and_residual
 from jax_logreg.fitting import inputs, settings
+from jax_logreg.fitting.compiled import Compiled
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.objective.model import probability
 from jax_logreg.objective.objective import Objective, make_objective
@@ -187,20 +188,20 @@ class Fitted:
         return table[:, np.array(self.others)] - table[:, [self.reference]]
 
 
-@jax.jit
+@Compiled
 def _point(objective: Objective, theta: jax.Array, total: jax.Array | None) -> Point:
     """Value and gradient of F; with Σw, of Firth's function."""
     oracle = AnalyticOracle(objective) if total is None else FirthOracle(objective, total)
     return oracle.at(theta)
 
 
-@jax.jit
+@Compiled
 def _firth_hessian(objective: Objective, theta: jax.Array, total: jax.Array) -> jax.Array:
     oracle = FirthOracle(objective, total)
     return jax.jacfwd(lambda at: oracle.at(at).gradient)(theta)
 
 
-@jax.jit
+@Compiled
 def _logits(objective: Objective, theta: jax.Array) -> jax.Array:
     return objective.add_offset(objective.linear(theta))
 

@@ -17,10 +17,10 @@ def test_folds_of_neighbouring_sizes_compile_once(x64):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(160, 3)), np.arange(160) % 2
     fit(X, y, penalty=L2(0.1))
-    before = _run_whole._cache_size()
+    before = _run_whole.count()
     for n in (145, 151, 157, 160):
         fit(X[:n], y[:n], penalty=L2(0.1))
-    assert _run_whole._cache_size() == before
+    assert _run_whole.count() == before
 
 
 def test_padding_changes_the_answer_by_round_off_only(model, x64):

@@ -94,7 +94,7 @@ def test_a_second_fit_of_the_same_shape_compiles_nothing(problem):
     def compiled_programs():
         from jax_logreg.fitting.train import _assemble, _run_whole
 
-        return _run_whole._cache_size() + _assemble._cache_size()
+        return _run_whole.count() + _assemble.count()
 
     fit(problem.X, problem.y, **problem.options())
     before = compiled_programs()

@@ -128,10 +128,10 @@ def test_it_computes_in_double_whatever_the_setting_and_leaves_that_alone():
 
 def test_folds_and_strengths_compile_nothing_new():
     LogisticRegression().fit(X, Y)
-    before = _run_whole._cache_size() + _assemble._cache_size()
+    before = _run_whole.count() + _assemble.count()
     search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0, 7.0]}, cv=3)
     scores = cross_val_score(search.fit(X, Y).best_estimator_, X[:-4, :2], Y[:-4], cv=4)
-    assert _run_whole._cache_size() + _assemble._cache_size() == before
+    assert _run_whole.count() + _assemble.count() == before
     assert np.all(scores > 0.4)
 
 

@@ -1,0 +1,48 @@
+"""Compiled with options where JAX takes them, and the same function everywhere."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jax_logreg.fitting.compiled import Compiled
+
+
+def _double(x):
+    return 2 * x
+
+
+@pytest.fixture(params=[None, {"xla_no_such_option": True}], ids=["ours", "unknown"])
+def double(request):
+    """Also by an XLA that does not know the option."""
+    return Compiled(_double) if request.param is None else Compiled(_double, (), request.param)
+
+
+def test_it_is_the_function_inside_and_outside_of_transformations(double):
+    assert double(1.5) == 3
+    assert jax.jit(double)(1.5) == 3
+    assert jax.jit(lambda x: x + double(1.5))(1.0) == 4  # known, but part of a program
+    assert jax.lax.map(lambda x: x + double(1.5), jnp.ones(2)).tolist() == [4, 4]
+    assert jax.grad(double)(1.5) == 2
+    assert jax.grad(lambda x: x * double(1.5))(1.0) == 3
+    assert jax.vmap(double)(jnp.arange(2.0)).tolist() == [0, 2]
+
+
+def test_it_compiles_once_for_a_shape(double):
+    double(jnp.array(1.5))
+    before = double.count()
+    double(jnp.array(2.5))
+    assert double.count() == before
+    double(jnp.ones(7))
+    assert double.count() == before + 1
+
+
+def test_what_the_device_refuses_is_not_taken_for_an_unknown_option():
+    def fail(x):
+        return jax.pure_callback(_refuse, x, x)
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="refused"):
+        jax.block_until_ready(Compiled(fail)(jnp.ones(())))
+
+
+def _refuse(x):
+    raise ValueError("refused")
