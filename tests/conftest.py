@@ -6,8 +6,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-# Two devices, so that "the device of the data" is a choice. Read when JAX first computes.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+from tests.xla_flags import xla_flags
+
+os.environ["XLA_FLAGS"] = xla_flags()
 
 # Most of a run is compilation: what one process has compiled the others take from disk.
 # JAX_COMPILATION_CACHE_DIR, if it is set, keeps it for the next run as well.
