@@ -12,7 +12,9 @@ _OLDER_WRITER = "--xla_cpu_use_fusion_emitters=false"
 
 def xla_flags():
     """What is set already, as by the process that shares a run out; else ours."""
-    return os.environ.get("XLA_FLAGS") or " ".join(filter(_is_known, (_TWO_DEVICES, _OLDER_WRITER)))
+    if "XLA_FLAGS" in os.environ:
+        return os.environ["XLA_FLAGS"]
+    return f"{_TWO_DEVICES} {_OLDER_WRITER}" if _is_known(_OLDER_WRITER) else _TWO_DEVICES
 
 
 def _is_known(flag):

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.fitting.values import is_known
+from jax_logreg.fitting.values import are_known, is_known
 
 # XLA has two writers of kernels for the CPU. A fit is some hundred small kernels: the newer
 # writer takes half as long again over them, and they run no faster. Other devices ignore it.
@@ -35,8 +35,7 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's value."""
-        known = all(map(is_known, jax.tree.leaves((args, kwargs))))
-        if not known or _is_traced():
+        if not are_known(args, kwargs) or _is_traced():
             return self._within(*args, **kwargs)
         try:
             return self._outermost(*args, **kwargs)
@@ -45,11 +44,6 @@ class Compiled:
                 raise
         self._outermost = self._within  # an XLA without that option
         return self._within(*args, **kwargs)
-
-    def count(self) -> int:
-        """How many programs there are by now; a second fit of the same shape adds none."""
-        programs: set[Any] = {self._within, self._outermost}
-        return sum(program._cache_size() for program in programs)
 
 
 @functools.cache

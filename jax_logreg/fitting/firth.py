@@ -18,7 +18,7 @@ from jax_logreg.fitting.choose import Stage
 from jax_logreg.fitting.compiled import Compiled
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.train import Progress, result_of, train
-from jax_logreg.fitting.values import is_known
+from jax_logreg.fitting.values import are_known, is_known
 from jax_logreg.objective.objective import Objective
 from jax_logreg.objective.sparse import SparseFeatures
 from jax_logreg.solvers.base import Solver, State
@@ -84,7 +84,7 @@ def fit_firth(
 def _refuse_dependent_columns(objective: Objective) -> None:
     """Their information has no determinant; inside jit, where nothing can be looked at, the fit
     ends NOT_FINITE."""
-    if not all(map(is_known, jax.tree.leaves(objective))):
+    if not are_known(objective):
         return
     if sets := dependence.of_design(objective):
         raise ValueError(

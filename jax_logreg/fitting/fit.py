@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -15,7 +14,7 @@ from jax_logreg.fitting.choose import Stage, choose
 from jax_logreg.fitting.firth import fit_firth
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.fitting.train import Progress, result_of, train
-from jax_logreg.fitting.values import in_dtype, is_known
+from jax_logreg.fitting.values import are_known, in_dtype
 from jax_logreg.objective.objective import Objective, shares
 from jax_logreg.objective.penalties import L2, ElasticNet, Firth
 
@@ -110,7 +109,7 @@ def fit(
         return fit_firth(F, total, by_hand, theta, method, tol, max_steps, progress)
     oracle = make_oracle(F) if isinstance(checked, L2) else KinkedOracle(make_oracle(F), checked)
     begin: Any = np.zeros(F.num_parameters, X.dtype) if theta is None else theta
-    known = all(map(is_known, jax.tree.leaves((oracle, begin, tol))))
+    known = are_known(oracle, begin, tol)
     kinked = isinstance(oracle, KinkedOracle)
     stages = (
         [Stage(method)] if method else choose(F, warm=init is not None, known=known, kinked=kinked)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_logreg.fitting.values import (
+    are_known,
     as_floats,
     at_once,
     is_known,
@@ -50,7 +51,7 @@ def _check_sparse(X: Any) -> SparseFeatures:
         )
     if len(X.shape) != 2 or 0 in X.shape:
         raise ValueError(f"X must have shape (n, p), n and p ≥ 1, but its shape is {X.shape}.")
-    if not all(map(is_known, jax.tree.leaves(X))):
+    if not are_known(X):
         raise ValueError(
             "a sparse X must be known: inside jit pass what sparse_features(X) returned."
         )

@@ -15,7 +15,7 @@ from jax_logreg.fitting import driver, verdict
 from jax_logreg.fitting.choose import NEWTON_LIMIT, Stage, has_cheap_hessian
 from jax_logreg.fitting.compiled import Compiled
 from jax_logreg.fitting.result import FitResult, Status
-from jax_logreg.fitting.values import is_known
+from jax_logreg.fitting.values import are_known
 from jax_logreg.fitting.verdict import RUNNING, Way
 from jax_logreg.solvers.base import Solver, State
 from jax_logreg.solvers.newton import Newton
@@ -93,7 +93,7 @@ def result_of(oracle: Problem, solver: Solver, run: driver.Run, tol: jax.Array) 
         bare = State(run.state.point, run.state.stalled)
         looked = run.looked
         solver, run = Newton(), run._replace(state=bare, curved=None, looked=None)
-        if all(map(is_known, jax.tree.leaves((oracle, run, tol)))):
+        if are_known(oracle, run, tol):
             # Most fits need no more than this, and it compiles in a third of the time.
             result = looked or _assemble(oracle, solver, run, tol, Way.REGULAR)
             if int(result.status) == Status.CONVERGED:
@@ -107,7 +107,7 @@ def _how_to_look(oracle: Problem, solver: Solver) -> Way:
         return Way.HESSIAN
     if P > NEWTON_LIMIT:
         return Way.PRODUCTS
-    if not all(map(is_known, jax.tree.leaves(oracle))):
+    if not are_known(oracle):
         return Way.EITHER
     # One of the two need not be compiled.
     return Way.HESSIAN if bool(_can_recede(oracle)) else Way.PRODUCTS
@@ -153,7 +153,7 @@ def _run(
         # A small fit takes hardly longer than the dispatch of a second program.
         look = how is Way.HESSIAN and isinstance(solver, Newton) and not solver.singular
         return _run_whole(oracle, solver, theta, tol, max_steps, curved, look)
-    if not all(map(is_known, jax.tree.leaves((oracle, solver, theta, tol)))):
+    if not are_known(oracle, solver, theta, tol):
         raise ValueError("progress works outside jit and vmap only: leave it out inside them.")
     run = _start(oracle, solver, theta, tol, max_steps, curved=curved)
     stride = 1

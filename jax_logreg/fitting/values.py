@@ -19,6 +19,11 @@ def is_known(x: Any) -> bool:
     return not isinstance(x, jax.core.Tracer)
 
 
+def are_known(*trees: Any) -> bool:
+    """Whether all values in these pytrees can be looked at."""
+    return all(map(is_known, jax.tree.leaves(trees)))
+
+
 def at_once(*arrays: Any) -> AbstractContextManager[Any]:
     """Where all values are known, compute now, also when a program is being traced."""
     known = all(map(is_known, arrays))
