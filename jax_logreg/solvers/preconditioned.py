@@ -60,7 +60,10 @@ class Preconditioned(Solver):
         whole = replace(self, sample=0)
         is_open = steeper_than(_SAMPLE_GRADIENT)
         end = whole.run_roughly(part, whole.init(part, theta), is_open, _SAMPLE_STEPS)
-        return end.point.theta, part.inverted_hessian(end.point)
+        inverse = part.inverted_hessian(end.point)
+        # One more Newton step, for a product of P × P; and XLA must be done with the sample
+        # before it looks at the data, so that both may use the same memory.
+        return end.point.theta - inverse.solve(end.point.gradient), inverse
 
 
 def check_count(name: str, count: int, *, least: int) -> None:
