@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax_logreg.derivatives.oracle import Curved, Oracle
 from jax_logreg.fitting.result import FitResult, History
 from jax_logreg.fitting.verdict import RUNNING, glance, gradient_norm, judge
-from jax_logreg.solvers.base import Solver, State
+from jax_logreg.solvers.base import Solver, State, unless
 
 
 class Run(NamedTuple):
@@ -93,8 +93,8 @@ def _verify(oracle: Oracle, solver: Solver, run: Run, tol: jax.Array) -> Run:
     """
     here, curved = run.state.point, None
     theta = oracle.centre(here.theta)
-    is_kept = here.fresh & jnp.all(theta == here.theta)
-    point = jax.lax.cond(is_kept, lambda: here, lambda: oracle.at(theta))
+    is_kept = jnp.asarray(here.fresh) & jnp.all(theta == here.theta)
+    point = unless(is_kept, here, lambda: oracle.at(theta))
     if run.curved is not None:
         step = -solver.divide_by_hessian(oracle, run.state, point.gradient)
         curved = oracle.curved(point, step)

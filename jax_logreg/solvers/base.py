@@ -6,13 +6,15 @@ stopping rule and the result belong to ``fitting``.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.oracle import Oracle, Point
+
+T = TypeVar("T")
 
 
 class State(NamedTuple):
@@ -74,3 +76,20 @@ class Solver:
         if "preconditioner" not in oracle.offers:
             return vector
         return oracle.preconditioner("diagonal").solve(vector)
+
+
+def unless(done: jax.Array, value: T, make: Callable[[], T]) -> T:
+    """``value`` where that is done with, else what ``make`` makes, of the same types.
+
+    As a loop of one turn at most: XLA copies whatever comes out of a ``cond``, and what
+    comes here may be as long as the data.
+    """
+
+    def settle(leaf: ArrayLike, like: ArrayLike) -> jax.Array:
+        return jnp.asarray(leaf, jnp.asarray(like).dtype)
+
+    def turn(_: tuple[T, jax.Array]) -> tuple[T, jax.Array]:
+        return jax.tree.map(settle, make(), value), jnp.asarray(True)
+
+    start = jax.tree.map(settle, value, value), jnp.asarray(done)
+    return jax.lax.while_loop(lambda made: ~made[1], turn, start)[0]

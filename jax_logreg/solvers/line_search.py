@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.oracle import Line, Oracle, Point, Trial
+from jax_logreg.solvers.base import unless
 
 # Beyond the last digit of F by this many units, a difference in F is noise.
 _NOISE_UNITS = 32
@@ -102,13 +103,12 @@ def leap(
     seen = Conditions(**conditions).judge(trial, jnp.ones_like(slope), point.value, slope)
     good = ~(seen.too_near | seen.too_far)
 
-    def whole() -> tuple[Point, Search]:
-        return there, Search(jnp.ones_like(slope), trial, good, seen.level)
+    whole = there, Search(jnp.ones_like(slope), trial, good, seen.level)
 
     def along() -> tuple[Point, Search]:
         return move(oracle, point, direction, 1.0, slope, max_trials=max_trials, **conditions)
 
-    return jax.lax.cond(good, whole, along)
+    return unless(good, whole, along)
 
 
 class _Bracket(NamedTuple):
