@@ -1,7 +1,7 @@
 """The oracle of the hand-written derivatives: no product with X is made twice."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -10,15 +10,15 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from jax_logreg.derivatives.assembly import (
+    backward,
     gradient_from_residual,
     hessian_from_logits,
-    hvp_from_changes,
-    hvp_from_curvature,
     penalty_curvature,
 )
 from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.derivatives.oracle import Curved, Line, Point, Trial
-from jax_logreg.derivatives.rows import curvature, keep, loss_and_residual
+from jax_logreg.derivatives.passes import Made, Part, pass_over
+from jax_logreg.derivatives.rows import curvature, curve, keep, loss_and_residual
 from jax_logreg.objective.geometry import furthest
 from jax_logreg.objective.objective import Objective
 
@@ -26,17 +26,31 @@ from jax_logreg.objective.objective import Objective
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class AnalyticOracle(ModelOracle):
-    """The objective with the derivatives of ``analytic.py``."""
+    """The objective with the derivatives of ``analytic.py``.
+
+    Attributes:
+        by_blocks: whether a pass may go by row blocks, see ``pass_over``.
+    """
 
     objective: Objective
     rough: Objective | None = None
+    by_blocks: bool = field(default=False, metadata={"static": True})
 
     def at(self, theta: jax.Array) -> Point:
         F = self.objective
-        eta = F.add_offset(F.linear(theta))
-        rows = loss_and_residual(eta, F.y)
-        value = F.value_from_losses(rows.loss, F.split(theta)[0])
-        return Point(theta, value, gradient_from_residual(F, theta, rows.residual), eta)
+
+        def part(F: Objective, _: Any) -> Made:
+            eta = F.add_offset(F.linear(theta))
+            rows = loss_and_residual(eta, F.y)
+            return Made(sums=(F.mean(rows.loss), backward(F, rows.residual)), rows=eta)
+
+        made = self._pass(part, ())
+        loss, slope = made.sums
+        value = loss + F.penalty.value(F.split(theta)[0])
+        return Point(theta, value, slope + penalty_curvature(F) * theta, made.rows)
+
+    def _pass(self, part: Part, rows: Any) -> Made:
+        return pass_over(self.objective, rows, part, by_blocks=self.by_blocks)
 
     def value(self, theta: jax.Array) -> jax.Array:
         return _value_with_hand_gradient(self.objective, theta)
@@ -46,12 +60,23 @@ class AnalyticOracle(ModelOracle):
 
     def products_at(self, point: Point) -> Callable[[jax.Array], jax.Array]:
         known = curvature(point.logits)
-        return lambda vector: hvp_from_curvature(self.objective, known, vector)
+
+        def times(vector: jax.Array) -> jax.Array:
+            def part(F: Objective, known: jax.Array) -> Made:
+                return Made(sums=backward(F, curve(known, F.linear(vector))))
+
+            return self._pass(part, known).sums + penalty_curvature(self.objective) * vector
+
+        return times
 
     def curved(self, point: Point, direction: jax.Array) -> Curved:
-        z = keep(self.objective.linear(direction))
-        product = hvp_from_changes(self.objective, curvature(point.logits), direction, z)
-        return Curved(direction, product, furthest(z))
+        def part(F: Objective, eta: jax.Array) -> Made:
+            z = keep(F.linear(direction))
+            return Made(sums=backward(F, curve(curvature(eta), z)), most=furthest(z))
+
+        made = self._pass(part, point.logits)
+        product = made.sums + penalty_curvature(self.objective) * direction
+        return Curved(direction, product, made.most)
 
     def along(self, point: Point, direction: jax.Array) -> Line:
         F = self.objective

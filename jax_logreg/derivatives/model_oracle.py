@@ -95,7 +95,7 @@ class ModelOracle(Oracle):
 
     def rounded(self) -> "ModelOracle":
         rough = _narrow(self.objective) if self.rough is None else self.rough
-        return type(self)(rough)  # type: ignore[call-arg]
+        return replace(self, objective=rough, rough=None)  # type: ignore[type-var]
 
     def with_rounded(self) -> "ModelOracle":
         """The same oracle with its float32 copy at hand, where it is not float32 itself."""
@@ -104,7 +104,7 @@ class ModelOracle(Oracle):
             return self
         X = in_float32(F.X) if is_on_one_cpu(F.X) else _narrow(F.X)
         rough = replace(_narrow(replace(F, X=F.y)), X=X)  # a program would copy X once more
-        return type(self)(F, rough)  # type: ignore[call-arg]
+        return replace(self, rough=rough)  # type: ignore[type-var]
 
     def curvature_bound(self) -> jax.Array:
         return curvature_bound(self.objective)

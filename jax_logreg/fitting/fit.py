@@ -1,5 +1,7 @@
 """The public entry: data in, verified answer out."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -8,13 +10,15 @@ from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.kinked_oracle import KinkedOracle
+from jax_logreg.derivatives.model_oracle import ModelOracle
+from jax_logreg.derivatives.passes import goes_by_blocks
 from jax_logreg.fitting import inputs, settings
 from jax_logreg.fitting.buckets import Rows, pad
 from jax_logreg.fitting.choose import Stage, choose
 from jax_logreg.fitting.firth import fit_firth
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.fitting.train import Progress, result_of, train
-from jax_logreg.fitting.values import are_known, in_dtype
+from jax_logreg.fitting.values import are_known
 from jax_logreg.objective.objective import Objective, shares
 from jax_logreg.objective.penalties import L2, ElasticNet, Firth
 
@@ -83,7 +87,7 @@ def fit(
     if num_classes is not None:
         num_classes = settings.check_count("num_classes", num_classes)
     X = inputs.check_features(X)
-    y = in_dtype(inputs.check_labels(y, X.shape[0], num_classes), X.dtype)
+    y = inputs.check_labels_of(X, y, num_classes)
     weight = inputs.check_weight(sample_weight, X)
     firth = isinstance(penalty, Firth)
     if fit_intercept and not firth:
@@ -91,7 +95,7 @@ def fit(
     offset = inputs.check_offset(offset, X, y)
     checked = settings.check_penalty(None if firth else penalty, X)
     method = settings.check_solver(solver)
-    make_oracle = settings.check_derivatives(derivatives)
+    make_oracle: Callable[[Objective], ModelOracle] = settings.check_derivatives(derivatives)
     start = settings.check_init(init, X, y, fit_intercept)
     tol = settings.check_tol(tol, X.dtype)
     if max_steps is not None:
@@ -107,6 +111,8 @@ def fit(
         total = jnp.asarray(X.shape[0], X.dtype) if weight is None else jnp.sum(weight)
         by_hand = make_oracle is AnalyticOracle
         return fit_firth(F, total, by_hand, theta, method, tol, max_steps, progress)
+    if make_oracle is AnalyticOracle and goes_by_blocks(F):
+        make_oracle = partial(AnalyticOracle, by_blocks=True)
     oracle = make_oracle(F) if isinstance(checked, L2) else KinkedOracle(make_oracle(F), checked)
     begin: Any = np.zeros(F.num_parameters, X.dtype) if theta is None else theta
     known = are_known(oracle, begin, tol)

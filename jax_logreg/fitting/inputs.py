@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_logreg.fitting.values import (
+    FEW,
     are_known,
     as_floats,
     at_once,
+    in_dtype,
     is_known,
     is_ready,
     is_share,
@@ -58,6 +60,23 @@ def _check_sparse(X: Any) -> SparseFeatures:
     X = X.tocsr() if hasattr(X, "tocsr") else X
     values = X.data if is_ready(X.data) else as_floats("X.data", X.data)
     return sparse_features(X, values.dtype)
+
+
+def check_labels_of(X: Features, y: Any, num_classes: int | None) -> jax.Array:
+    """The labels of X in its dtype; many that are given as whole numbers 0 and 1 in one byte
+    each, for every pass reads them."""
+    rows = X.shape[0]
+    is_array = type(y) is np.ndarray or isinstance(y, jax.Array)
+    if num_classes is None and rows > FEW and is_array and y.shape == (rows,) and _is_bits(y):
+        return jnp.asarray(y.astype(np.int8))
+    return in_dtype(check_labels(y, rows, num_classes), X.dtype)
+
+
+def _is_bits(y: np.ndarray | jax.Array) -> bool:
+    """Whether known whole numbers are all 0 or 1."""
+    if y.dtype.kind not in "biu" or not is_known(y):
+        return False
+    return bool(y.min() >= 0) and bool(y.max() <= 1)
 
 
 def check_labels(y: Any, rows: int, num_classes: int | None) -> jax.Array:

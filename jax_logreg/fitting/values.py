@@ -33,7 +33,7 @@ def at_once(*arrays: Any) -> AbstractContextManager[Any]:
 Legal = Callable[..., Any]
 
 # NumPy looks at so many values before a compiled program has begun.
-_FEW = 2**18
+FEW = 2**18
 
 
 def require(x: jax.Array, legal: Legal, complaint: Callable[[Any], str], *args: Any) -> jax.Array:
@@ -65,7 +65,7 @@ def in_dtype(x: jax.Array, dtype: Any) -> jax.Array:
 
 def on_host(x: jax.Array) -> Any:
     """Few known values as NumPy's, which costs nothing; many as they are."""
-    return np.asarray(x) if x.size <= _FEW and x.is_fully_addressable else x
+    return np.asarray(x) if x.size <= FEW and x.is_fully_addressable else x
 
 
 def _all_are(legal: Legal, x: jax.Array, *args: Any) -> bool:

@@ -121,6 +121,8 @@ def is_bounded_by_design(objective: Objective) -> jax.Array:
 def class_shares(y: jax.Array, weight: jax.Array) -> jax.Array:
     """The largest weighted label of every class, (2,) or (K,): zero where one never occurs."""
     xp = y.__array_namespace__()  # a few labels are looked at by NumPy
+    if y.ndim == 1 and jnp.ndim(weight) == 0:  # after the maximum: no vector of n is made
+        return xp.stack([1 - xp.min(y), xp.max(y)]) * weight
     if y.ndim == 1:
         return xp.stack([xp.max((1 - y) * weight), xp.max(y * weight)])
     return xp.max(y * xp.broadcast_to(weight, y.shape[:1])[:, None], axis=0)

@@ -23,6 +23,14 @@ _NARROW = 32
 # Tables so narrow and short have their products of two columns spelt out.
 _FEW_COLUMNS = 16
 _FEW_PAIRS = 2**18
+# A pass goes by row blocks of about so many bytes, which stay in the last cache, where the
+# table is too large for that and its rows are so long that copying them costs little.
+_PASS_BYTES = 2**22
+_PASS_FROM = 2**25
+_LONG_ROW = 128
+_FEWEST_A_PASS = 256
+# Shares of such a block, which the threads multiply side by side.
+_SHARES = 8
 
 
 def precision() -> lax.Precision | None:
@@ -36,10 +44,35 @@ def precision() -> lax.Precision | None:
     return lax.Precision.HIGHEST if asked is None else None
 
 
+def rows_a_pass(X: Features) -> int:
+    """How many rows to take at a time for a product forward and one back; 0 for all.
+
+    >>> rows_a_pass(jnp.ones((100, 3)))
+    0
+    """
+    if isinstance(X, SparseFeatures):
+        return 0
+    row = X.shape[1] * X.dtype.itemsize
+    if row < _LONG_ROW or X.shape[0] * row < _PASS_FROM:
+        return 0
+    blocks = -(-X.shape[0] * row // _PASS_BYTES)
+    rows = -(-X.shape[0] // (blocks * _SHARES)) * _SHARES
+    return rows if rows >= _FEWEST_A_PASS else 0
+
+
+def row_block(X: jax.Array, start: jax.Array, rows: int) -> jax.Array:
+    """Rows of X in shares, (8, rows/8, p), copied once for both products."""
+    block = lax.dynamic_slice_in_dim(X, start, rows)
+    return lax.optimization_barrier(block.reshape(_SHARES, -1, X.shape[1]))
+
+
 def times(X: Features, beta: jax.Array) -> jax.Array:
-    """Xβ, (n,) or (n, K), for coefficients (p,) or (p, K)."""
+    """Xβ, (n,) or (n, K), for coefficients (p,) or (p, K), those alone where X is in shares."""
     if isinstance(X, SparseFeatures):
         return X.times(beta)
+    if X.ndim == 3:
+        each = jnp.broadcast_to(beta, (len(X), *beta.shape))
+        return jnp.einsum("snp,sp->sn", X, each, precision=precision()).reshape(-1)
     return jnp.matmul(X, beta, precision=precision())
 
 
@@ -51,6 +84,9 @@ def transposed_times(X: Features, residual: jax.Array) -> jax.Array:
     """
     if isinstance(X, SparseFeatures):
         return X.transposed_times(residual)
+    if X.ndim == 3:
+        each = residual.reshape(len(X), -1)
+        return jnp.sum(jnp.einsum("sn,snp->sp", each, X, precision=precision()), axis=0)
     blocks = _number_of_blocks(X.shape[0])
     if residual.ndim == 1 and blocks > 1:
         parts = residual.reshape(blocks, -1), X.reshape(blocks, -1, X.shape[1])

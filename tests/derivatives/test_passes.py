@@ -1,0 +1,112 @@
+"""A pass by row blocks says what a pass at once says."""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jax_logreg import L2, fit, sigmoid
+from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
+from jax_logreg.derivatives.passes import goes_by_blocks
+from jax_logreg.objective import products
+from jax_logreg.objective.objective import make_objective
+from tests.problems import random_theta
+
+P = 16
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of 64 rows at most, of any table."""
+    for name, value in {"_PASS_FROM": 0, "_FEWEST_A_PASS": 0, "_PASS_BYTES": 64 * 8 * P}.items():
+        monkeypatch.setattr(products, name, value)
+
+
+def objective(n, *, weighted, y="share", intercept=True):
+    rng = np.random.default_rng(n)
+    labels = {"share": rng.uniform(size=n), "bits": rng.integers(0, 2, n)}[y]
+    F = make_objective(
+        rng.normal(size=(n, P)),
+        labels,
+        L2(jnp.asarray(0.1)),
+        sample_weight=rng.uniform(size=n) if weighted else None,
+        offset=rng.normal(size=n) if weighted else None,
+        fit_intercept=intercept,
+    )
+    return replace(F, y=jnp.asarray(labels, np.int8)) if y == "bits" else F
+
+
+@pytest.mark.parametrize(
+    "F",
+    [
+        pytest.param(partial(objective, 192, weighted=False), id="blocks without a rest"),
+        pytest.param(partial(objective, 203, weighted=False, y="bits"), id="bits and a rest"),
+        pytest.param(partial(objective, 203, weighted=True, intercept=False), id="weights"),
+    ],
+)
+def test_blocks_say_the_same_as_all_rows(F, x64, small_blocks):
+    F = F()
+    assert goes_by_blocks(F)
+    theta, d = random_theta(F), random_theta(F, 1)
+
+    @partial(jax.jit, static_argnames="by_blocks")
+    def asked(F, by_blocks):
+        oracle = AnalyticOracle(F, by_blocks=by_blocks)
+        point = oracle.at(theta)
+        return point, oracle.curved(point, d), oracle.hvp(point, d)
+
+    close = partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-14)
+    jax.tree.map(close, asked(F, by_blocks=True), asked(F, by_blocks=False))
+
+
+def test_a_number_that_is_none_is_not_lost_between_blocks(x64, small_blocks):
+    F = objective(203, weighted=False)
+    F = replace(F, X=F.X.at[100, 3].set(jnp.nan))
+    point = AnalyticOracle(F, by_blocks=True).at(random_theta(F))
+    curved = AnalyticOracle(F, by_blocks=True).curved(point, random_theta(F, 1))
+    assert all(np.isnan(x).all() for x in (point.value, point.gradient, *curved[1:]))
+
+
+def test_blocks_are_for_large_tables_of_long_rows_on_one_cpu():
+    def table(n, p, dtype=np.float64):
+        return jax.ShapeDtypeStruct((n, p), dtype)
+
+    rows = products.rows_a_pass
+    assert 0 < rows(table(10**6, 20)) * 20 * 8 <= 2**22 + 20 * 64
+    assert rows(table(20_000, 1000)) % 8 == 0
+    assert not rows(table(10**6, 20, np.float32))  # short rows
+    assert not rows(table(10**4, 20))  # a table that the cache holds
+    assert not rows(table(10**3, 10**5))  # few rows
+
+
+def test_rows_on_several_devices_stay_there(x64, small_blocks):
+    F = objective(192, weighted=False)
+    mesh = Mesh(np.asarray(jax.devices()[:2]), "rows")
+    apart = jax.device_put(F.X, NamedSharding(mesh, PartitionSpec("rows")))
+    assert goes_by_blocks(F)
+    assert not goes_by_blocks(replace(F, X=apart))
+
+
+@pytest.mark.parametrize("kind", [np.int64, bool, float])
+def test_a_large_fit_is_the_answer_by_numpy(kind, x64):
+    n = products._PASS_FROM // (8 * P) + 5
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, P))
+    y = (X[:, 0] + rng.logistic(size=n) > 0).astype(kind)
+    result = fit(X, y, penalty=L2(0.01), tol=1e-8)
+    assert result.converged
+    residual = sigmoid(X @ result.coef + result.intercept) - y
+    slope = np.asarray(residual @ X / n + 0.01 * result.coef)
+    np.testing.assert_allclose([*slope, residual.mean()], 0, atol=1.1e-8)
+
+
+def test_many_labels_that_are_not_bits_are_refused_as_few_are(x64):
+    n = 2**18 + 1
+    y = np.zeros(n, int)
+    y[7] = -1
+    with pytest.raises(ValueError, match=r"y\[7\] is -1"):
+        fit(np.ones((n, 1)), y)
