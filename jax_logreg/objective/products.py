@@ -4,6 +4,8 @@ All costs of a fit are here: :math:`X\beta` forward, :math:`X^\top r` backward, 
 :math:`X^\top D X`, which is worth many of the other two.
 """
 
+from math import gcd
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,10 +93,15 @@ def transposed_times(X: Features, residual: jax.Array) -> jax.Array:
     if residual.ndim == 1 and blocks > 1:
         parts = residual.reshape(blocks, -1), X.reshape(blocks, -1, X.shape[1])
         return jnp.sum(jnp.einsum("bn,bnp->bp", *parts, precision=precision()), axis=0)
-    if residual.ndim == 2:  # XLA multiplies by a transposed operand at half speed
+    if residual.ndim == 1:
+        return jnp.matmul(residual, X, precision=precision())
+    if X.dtype == jnp.float64:  # XLA multiplies by a transposed operand at half speed
         rows = lax.optimization_barrier(residual.T)
         return lax.optimization_barrier(jnp.matmul(rows, X, precision=precision())).T
-    return jnp.matmul(residual, X, precision=precision())
+    blocks = gcd(X.shape[0], _SHARES)
+    parts = residual.reshape(blocks, -1, residual.shape[1]), X.reshape(blocks, -1, X.shape[1])
+    product = jnp.sum(jnp.einsum("bnk,bnp->bkp", *parts, precision=precision()), axis=0)
+    return lax.optimization_barrier(product).T
 
 
 def _number_of_blocks(n: int) -> int:

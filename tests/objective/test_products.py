@@ -69,6 +69,15 @@ def test_a_backward_product_by_blocks_is_the_plain_one(n, x64):
     np.testing.assert_allclose(products.transposed_times(X, r), X.T @ r, atol=1e-10)
 
 
+@pytest.mark.parametrize(("dtype", "atol"), [(np.float64, 1e-13), (np.float32, 1e-5)])
+def test_a_backward_product_of_classes_is_the_plain_one(dtype, atol, x64):
+    rng = np.random.default_rng(0)
+    X, R = rng.normal(size=(40, 5)).astype(dtype), rng.normal(size=(40, 3)).astype(dtype)
+    product = products.transposed_times(X, jnp.asarray(R))
+    np.testing.assert_allclose(product, X.T @ R, atol=atol)
+    assert product.dtype == dtype
+
+
 def test_products_of_sparse_features_are_differentiable(x64):
     D = np.array([[0.0, 2, 0], [1, 0, 3]])
     X = sparse_features(scipy.sparse.csr_array(D))
