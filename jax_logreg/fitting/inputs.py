@@ -68,7 +68,8 @@ def check_labels_of(X: Features, y: Any, num_classes: int | None) -> jax.Array:
     rows = X.shape[0]
     is_array = type(y) is np.ndarray or isinstance(y, jax.Array)
     if num_classes is None and rows > FEW and is_array and y.shape == (rows,) and _is_bits(y):
-        return jnp.asarray(y.astype(np.int8))
+        with at_once(y):
+            return jnp.asarray(y.astype(np.int8))
     return in_dtype(check_labels(y, rows, num_classes), X.dtype)
 
 
@@ -76,7 +77,8 @@ def _is_bits(y: np.ndarray | jax.Array) -> bool:
     """Whether known whole numbers are all 0 or 1."""
     if y.dtype.kind not in "biu" or not is_known(y):
         return False
-    return bool(y.min() >= 0) and bool(y.max() <= 1)
+    with at_once(y):
+        return bool(y.min() >= 0) and bool(y.max() <= 1)
 
 
 def check_labels(y: Any, rows: int, num_classes: int | None) -> jax.Array:

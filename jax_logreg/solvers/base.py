@@ -78,11 +78,14 @@ class Solver:
         return oracle.preconditioner("diagonal").solve(vector)
 
 
-def unless(done: jax.Array, value: T, make: Callable[[], T]) -> T:
+def unless(done: ArrayLike, value: T, make: Callable[[], T]) -> T:
     """``value`` where that is done with, else what ``make`` makes, of the same types.
 
     As a loop of one turn at most: XLA copies whatever comes out of a ``cond``, and what
     comes here may be as long as the data.
+
+    >>> [unless(done, 1.0, lambda: 2.0).item() for done in (True, False)]
+    [1.0, 2.0]
     """
 
     def settle(leaf: ArrayLike, like: ArrayLike) -> jax.Array:

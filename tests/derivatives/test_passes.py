@@ -110,3 +110,12 @@ def test_many_labels_that_are_not_bits_are_refused_as_few_are(x64):
     y[7] = -1
     with pytest.raises(ValueError, match=r"y\[7\] is -1"):
         fit(np.ones((n, 1)), y)
+
+
+def test_many_labels_that_are_known_inside_jit_are_looked_at_there(x64):
+    n = 2**18 + 1
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 1))
+    y = jnp.asarray(X[:, 0] + rng.logistic(size=n) > 0)
+    result = jax.jit(lambda strength: fit(X, y, penalty=L2(strength)))(0.01)
+    assert result.converged
