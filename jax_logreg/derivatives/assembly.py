@@ -42,14 +42,7 @@ def gradient_from_residual(
 
 def hvp_from_curvature(objective: Objective, curvature: jax.Array, vector: jax.Array) -> jax.Array:
     """Hessian times vector where σ′(η), or μ for softmax, is already known."""
-    return hvp_from_changes(objective, curvature, vector, objective.linear(vector))
-
-
-def hvp_from_changes(
-    objective: Objective, curvature: jax.Array, vector: jax.Array, changes: jax.Array
-) -> jax.Array:
-    """The same where Zv, the changes of the logits along the vector, is known as well."""
-    data = backward(objective, curve(curvature, changes))
+    data = backward(objective, curve(curvature, objective.linear(vector)))
     return data + penalty_curvature(objective) * vector
 
 

@@ -93,7 +93,7 @@ def _verify(oracle: Oracle, solver: Solver, run: Run, tol: jax.Array) -> Run:
     """
     here, curved = run.state.point, None
     theta = oracle.centre(here.theta)
-    is_kept = jnp.asarray(here.fresh) & jnp.all(theta == here.theta)
+    is_kept = here.fresh & jnp.all(theta == here.theta)
     point = unless(is_kept, here, lambda: oracle.at(theta))
     if run.curved is not None:
         step = -solver.divide_by_hessian(oracle, run.state, point.gradient)

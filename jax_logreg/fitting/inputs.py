@@ -67,18 +67,16 @@ def check_labels_of(X: Features, y: Any, num_classes: int | None) -> jax.Array:
     each, for every pass reads them."""
     rows = X.shape[0]
     is_array = type(y) is np.ndarray or isinstance(y, jax.Array)
-    if num_classes is None and rows > FEW and is_array and y.shape == (rows,) and _is_bits(y):
+    if num_classes is None and rows > FEW and is_array and y.shape == (rows,):
         with at_once(y):
-            return jnp.asarray(y.astype(np.int8))
+            if _is_bits(y):
+                return jnp.asarray(y.astype(np.int8))
     return in_dtype(check_labels(y, rows, num_classes), X.dtype)
 
 
 def _is_bits(y: np.ndarray | jax.Array) -> bool:
-    """Whether known whole numbers are all 0 or 1."""
-    if y.dtype.kind not in "biu" or not is_known(y):
-        return False
-    with at_once(y):
-        return bool(y.min() >= 0) and bool(y.max() <= 1)
+    """Whether they are known to be whole numbers, all 0 or 1."""
+    return y.dtype.kind in "biu" and is_known(y) and bool(y.min() >= 0) and bool(y.max() <= 1)
 
 
 def check_labels(y: Any, rows: int, num_classes: int | None) -> jax.Array:

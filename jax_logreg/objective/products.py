@@ -86,13 +86,12 @@ def transposed_times(X: Features, residual: jax.Array) -> jax.Array:
     """
     if isinstance(X, SparseFeatures):
         return X.transposed_times(residual)
+    blocks = _number_of_blocks(X.shape[0])
+    if X.ndim == 2 and residual.ndim == 1 and blocks > 1:
+        X = X.reshape(blocks, -1, X.shape[1])
     if X.ndim == 3:
         each = residual.reshape(len(X), -1)
-        return jnp.sum(jnp.einsum("sn,snp->sp", each, X, precision=precision()), axis=0)
-    blocks = _number_of_blocks(X.shape[0])
-    if residual.ndim == 1 and blocks > 1:
-        parts = residual.reshape(blocks, -1), X.reshape(blocks, -1, X.shape[1])
-        return jnp.sum(jnp.einsum("bn,bnp->bp", *parts, precision=precision()), axis=0)
+        return jnp.sum(jnp.einsum("bn,bnp->bp", each, X, precision=precision()), axis=0)
     if residual.ndim == 1:
         return jnp.matmul(residual, X, precision=precision())
     if X.dtype == jnp.float64:  # XLA multiplies by a transposed operand at half speed
