@@ -18,6 +18,7 @@ from jax_logreg.derivatives.assembly import (
 from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.derivatives.oracle import Curved, Line, Point, Trial
 from jax_logreg.derivatives.passes import Made, Part, pass_over
+from jax_logreg.derivatives.preconditioners import Preconditioner, bound_diagonal
 from jax_logreg.derivatives.rows import curvature, curve, keep, loss_and_residual
 from jax_logreg.objective.geometry import furthest
 from jax_logreg.objective.objective import Objective
@@ -37,20 +38,15 @@ class AnalyticOracle(ModelOracle):
     by_blocks: bool = field(default=False, metadata={"static": True})
 
     def at(self, theta: jax.Array) -> Point:
-        F = self.objective
-
-        def part(F: Objective, _: Any) -> Made:
-            eta = F.add_offset(F.linear(theta))
-            rows = loss_and_residual(eta, F.y)
-            return Made(sums=(F.mean(rows.loss), backward(F, rows.residual)), rows=eta)
-
-        made = self._pass(part, ())
-        loss, slope = made.sums
-        value = loss + F.penalty.value(F.split(theta)[0])
-        return Point(theta, value, slope + penalty_curvature(F) * theta, made.rows)
+        return self._point(theta, self._pass(lambda F, _: _level(F, theta), ()))
 
     def _pass(self, part: Part, rows: Any) -> Made:
         return pass_over(self.objective, rows, part, by_blocks=self.by_blocks)
+
+    def _point(self, theta: jax.Array, level: Made) -> Point:
+        F, (loss, slope) = self.objective, level.sums
+        value = loss + F.penalty.value(F.split(theta)[0])
+        return Point(theta, value, slope + penalty_curvature(F) * theta, level.rows)
 
     def value(self, theta: jax.Array) -> jax.Array:
         return _value_with_hand_gradient(self.objective, theta)
@@ -70,13 +66,27 @@ class AnalyticOracle(ModelOracle):
         return times
 
     def curved(self, point: Point, direction: jax.Array) -> Curved:
-        def part(F: Objective, eta: jax.Array) -> Made:
-            z = keep(F.linear(direction))
-            return Made(sums=backward(F, curve(curvature(eta), z)), most=furthest(z))
+        bend = self._pass(lambda F, eta: _bend(F, eta, direction), point.logits)
+        return self._curved(direction, bend)
 
-        made = self._pass(part, point.logits)
-        product = made.sums + penalty_curvature(self.objective) * direction
-        return Curved(direction, product, made.most)
+    def _curved(self, direction: jax.Array, bend: Made) -> Curved:
+        product = bend.sums + penalty_curvature(self.objective) * direction
+        return Curved(direction, product, bend.most)
+
+    def at_and_curved(self, theta: jax.Array, direction: jax.Array) -> tuple[Point, Curved]:
+        def part(F: Objective, _: Any) -> Made:
+            level = _level(F, theta)
+            bend = _bend(F, level.rows, direction)
+            return Made((level.sums, bend.sums), bend.most, level.rows)
+
+        both = self._pass(part, ())
+        level, bend = (both._replace(sums=sums) for sums in both.sums)
+        return self._point(theta, level), self._curved(direction, bend)
+
+    def preconditioner(self, kind: str) -> Preconditioner:
+        if kind == "diagonal":
+            return bound_diagonal(self.objective, by_blocks=self.by_blocks)
+        return super().preconditioner(kind)
 
     def along(self, point: Point, direction: jax.Array) -> Line:
         F = self.objective
@@ -99,6 +109,19 @@ class AnalyticOracle(ModelOracle):
             return Point(theta, trial.value, slope, eta, fresh=np.False_)
 
         return Line(at, there)
+
+
+def _level(F: Objective, theta: jax.Array) -> Made:
+    """Of some rows: their share of the loss and of its gradient, and their logits."""
+    eta = F.add_offset(F.linear(theta))
+    rows = loss_and_residual(eta, F.y)
+    return Made(sums=(F.mean(rows.loss), backward(F, rows.residual)), rows=eta)
+
+
+def _bend(F: Objective, eta: jax.Array, direction: jax.Array) -> Made:
+    """Of some rows: their share of the Hessian times a direction, and how far that goes."""
+    z = keep(F.linear(direction))
+    return Made(sums=backward(F, curve(curvature(eta), z)), most=furthest(z))
 
 
 @jax.custom_jvp

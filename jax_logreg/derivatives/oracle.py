@@ -141,6 +141,11 @@ class Oracle:
         """The curvature at a point along one direction."""
         return Curved(direction, self.hvp(point, direction), self.reach(direction))
 
+    def at_and_curved(self, theta: jax.Array, direction: jax.Array) -> tuple[Point, Curved]:
+        """The point at θ, and the curvature there along a direction."""
+        point = self.at(theta)
+        return point, self.curved(point, direction)
+
     def kinks(self, theta: jax.Array) -> jax.Array:
         """κ of F = smooth part + Σ κⱼ|θⱼ|, of the shape of θ; zero where F is smooth itself."""
         return jnp.zeros_like(theta)

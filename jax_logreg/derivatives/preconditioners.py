@@ -14,6 +14,7 @@ so that one inverse serves every class and every step.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ from jax.scipy.linalg import cho_solve
 from jax.typing import DTypeLike
 
 from jax_logreg.derivatives.assembly import bordered_gram, penalty_curvature
+from jax_logreg.derivatives.passes import Made, pass_over
 from jax_logreg.objective.objective import Objective
 from jax_logreg.objective.products import column_squares, precision
 
@@ -121,13 +123,17 @@ def bound_gram(objective: Objective) -> Dense:
     return invert(M + jnp.diag(curvature.astype(M.dtype)))
 
 
-def bound_diagonal(objective: Objective) -> Diagonal:
+def bound_diagonal(objective: Objective, *, by_blocks: bool = False) -> Diagonal:
     """The diagonal of Böhning's bound, dense or sparse."""
-    weight = _bound_constant(objective) * objective.row_weights()
+
+    def part(F: Objective, _: Any) -> Made:
+        weight = _bound_constant(F) * F.row_weights()
+        return Made(sums=(column_squares(F.X, weight), jnp.sum(weight)))
+
+    squares, total = pass_over(objective, (), part, by_blocks=by_blocks).sums
     coef, intercept = objective.split(jnp.zeros(objective.num_parameters, objective.X.dtype))
-    squares = column_squares(objective.X, weight).reshape((-1,) + (1,) * (coef.ndim - 1))
-    spread = objective.join(coef + squares, intercept + jnp.sum(weight))
-    diagonal = spread + penalty_curvature(objective)
+    squares = squares.reshape((-1,) + (1,) * (coef.ndim - 1))
+    diagonal = objective.join(coef + squares, intercept + total) + penalty_curvature(objective)
     return Diagonal(1 / jnp.where(diagonal > 0, diagonal, 1))
 
 

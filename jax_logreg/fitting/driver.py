@@ -91,13 +91,16 @@ def _verify(oracle: Oracle, solver: Solver, run: Run, tol: jax.Array) -> Run:
     Steps along a line renew the logits by adding to them, and classes may have drifted off
     their centre: by round-off, but what is returned is computed from θ.
     """
-    here, curved = run.state.point, None
+    here, curved = run.state.point, run.curved
     theta = oracle.centre(here.theta)
     is_kept = here.fresh & jnp.all(theta == here.theta)
-    point = unless(is_kept, here, lambda: oracle.at(theta))
-    if run.curved is not None:
-        step = -solver.divide_by_hessian(oracle, run.state, point.gradient)
-        curved = oracle.curved(point, step)
+    if curved is None:
+        point = unless(is_kept, here, lambda: oracle.at(theta))
+    else:
+        # A step from where the drift is: all that is asked of it is to be nearly Newton's.
+        step = -solver.divide_by_hessian(oracle, run.state, here.gradient)
+        point, curved = unless(is_kept, (here, curved), lambda: oracle.at_and_curved(theta, step))
+        curved = unless(~is_kept, curved, lambda: oracle.curved(here, step))
     state = run.state._replace(point=point)
     run = run._replace(state=state, status=judge(oracle, state, tol), curved=curved)
     return run._replace(history=_record(run))

@@ -72,7 +72,7 @@ class Objective:
 
     def row_weights(self) -> jax.Array:
         """w / Σw spelt out, (n,)."""
-        return jnp.broadcast_to(self.row_weight, self.X.shape[:1])
+        return jnp.broadcast_to(self.row_weight, self.y.shape[:1])
 
     def mean(self, rows: jax.Array) -> jax.Array:
         """Σᵢ wᵢ rowᵢ / Σᵢ wᵢ of one number a row, (n,)."""

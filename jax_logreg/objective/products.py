@@ -119,6 +119,8 @@ def column_squares(X: Features, weight: jax.Array) -> jax.Array:
     """The diagonal of Xᵀ diag(weight) X, (p,) or (p, K), for weights (n,) or (n, K)."""
     if isinstance(X, SparseFeatures):
         return X.transposed_times(weight, jnp.square)
+    if X.ndim == 3:
+        return transposed_times(lax.optimization_barrier(jnp.square(X)), weight)
     return jnp.einsum("ij,ij,i...->j...", X, X, weight, precision=precision())
 
 
