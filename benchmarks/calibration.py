@@ -24,9 +24,11 @@ MOST_STEPS = 100_000
 # A fit is stopped after about this many times the patience: the forecast is a rough one,
 # and nobody shall lose by it who would have arrived.
 _ALLOWANCE = 3
-# A turn of a short fit is the median of as many calls as fit into this many seconds, so
-# that threads which the one before left spinning spoil none but the first.
-_TURN = 0.05
+# A turn of a short fit is the median of as many calls as fit into this many seconds: threads
+# that the one before left spinning spoil none but the first, and so does an idle moment, after
+# which Linux lets a program's threads share a core for some ten milliseconds.
+_TURN = 0.25
+_MOST_CALLS = 50
 
 Tell = Callable[[str], None]
 
@@ -167,10 +169,10 @@ def judge_again(entrants: list[Entrant], references: dict[bool, Reference], targ
 
 
 def turn(fit: Fit, tol: float, max_steps: int = MOST_STEPS) -> float:
-    """Seconds of one fit: the median where several fit into a moment."""
+    """Seconds of one fit: the median where several fit into a quarter of a second."""
     seconds: list[float] = []
     began = time.perf_counter()
-    while not seconds or time.perf_counter() - began < _TURN:
+    while not seconds or (time.perf_counter() - began < _TURN and len(seconds) < _MOST_CALLS):
         seconds.append(_clock(fit, tol, max_steps))
     return statistics.median(seconds)
 

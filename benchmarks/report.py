@@ -16,9 +16,11 @@ Every contestant runs at the loosest power of ten of its own tolerance that reac
 target, a relative suboptimality (F − F*) / F* judged by one objective in NumPy for all; F*
 is the lowest value seen, a tight run polished by Newton's method among them. Then it is
 timed warm, in one process, in turn with ours, the order changing, each after a rest of a
-tenth of a second: threads that spin on after a call would slow who comes next. `× ours` is
-the median over these pairs, `first` the seconds of the very first call with all that it
-compiles. Each library has the data in its own arrays before the clock starts. Read the
+tenth of a second: threads that spin on after a call would slow who comes next. A turn is the
+median of the fits in a row that a quarter of a second holds: right after a rest a fit takes up
+to 15 ms more here, for Linux lets the threads of a program that slept share a core at first.
+`× ours` is the median over these pairs, `first` the seconds of the very first call with all
+that it compiles. Each library has the data in its own arrays before the clock starts. Read the
 ratios and their spread, not the milliseconds.
 
 ```sh
