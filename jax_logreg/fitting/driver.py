@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jax_logreg.derivatives.oracle import Curved, Oracle
-from jax_logreg.fitting.result import FitResult, History
-from jax_logreg.fitting.verdict import RUNNING, glance, gradient_norm, judge
+from jax_logreg.fitting.result import FitResult, History, Status
+from jax_logreg.fitting.verdict import DOUBTED, RUNNING, glance, gradient_norm, judge
 from jax_logreg.solvers.base import Solver, State, unless
 
 
@@ -60,7 +60,10 @@ def start(
     steps = jnp.zeros((), jnp.int32)
     nothing = jnp.full_like(theta, jnp.nan)
     along = Curved(nothing, nothing, nothing[0]) if curved else None
-    run = Run(state, steps, glance(oracle, state, tol), History(blank, blank), along)
+    status = glance(oracle, state, tol)
+    if curved:  # what is to be known there is found where a point is verified
+        status = jnp.where(status == int(Status.CONVERGED), DOUBTED, status).astype(status.dtype)
+    run = Run(state, steps, status, History(blank, blank), along)
     return run._replace(history=_record(run))
 
 

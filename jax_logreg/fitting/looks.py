@@ -3,15 +3,16 @@
 What a look is for, and the criterion, are told in ``verdict.py``.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jax_logreg.derivatives.oracle import Curved, Oracle, Point
-from jax_logreg.solvers.base import Solver, State
+from jax_logreg.solvers.base import Solver, State, unless
 from jax_logreg.solvers.newton import Direction, newton_direction, newton_move
-from jax_logreg.solvers.newton_cg import along_known, begin, conjugate_gradients
+from jax_logreg.solvers.newton_cg import after, begin, conjugate_gradients, follow
 
 # What a Newton direction by products leaves of the gradient; the criterion has room for it.
 _CG_TOL = 0.1
@@ -45,50 +46,52 @@ def _settles(oracle: Oracle, step: jax.Array) -> jax.Array:
     return oracle.reach(step) <= _SETTLED_LOGIT
 
 
-class _Move(NamedTuple):
-    """An approximate Newton direction, and how far it moves a logit."""
-
-    step: jax.Array
-    reach: jax.Array
-
-
-def look_with_products(oracle: Oracle, solver: Solver, state: State, curved: Curved | None) -> Look:
+def look_with_products(oracle: Oracle, solver: Solver, state: State) -> Look:
     """From Hessian-vector products alone: an approximate direction; the rank only where a
     penalty settles it."""
-    point = state.point
+    point, no = state.point, jnp.asarray(False)
     if "hvp" not in oracle.offers:
         nothing = Direction(jnp.full_like(point.theta, jnp.nan), jnp.asarray(-1), point.theta)
-        return Look(nothing, jnp.asarray(True), jnp.asarray(False))
-
-    open_end = oracle.can_recede()
-    rough = jnp.where(open_end, _CG_TOL, _ROUGH_CG_TOL)
+        return Look(nothing, jnp.asarray(True), no)
 
     def divide(vector: jax.Array) -> jax.Array:
         return solver.divide_by_hessian(oracle, state, vector)
 
-    start = begin(-point.gradient, divide)
-    begun = start if curved is None else along_known(start, curved, divide)
-
-    def by_many() -> _Move:
-        product = oracle.products_at(point)
-        step = conjugate_gradients(product, start.residual, divide, rough, begun)
-        return _Move(step, oracle.reach(step))
-
-    def by_one(curved: Curved) -> _Move:
-        share = jnp.linalg.norm(begun.solution) / jnp.linalg.norm(curved.direction)
-        return _Move(begun.solution, share * curved.reach)
-
-    if curved is None:
-        way = by_many()
-    else:
-        enough = (begun.steps > 0) & (begun.size <= rough**2 * start.size)
-        way = jax.lax.cond(enough, lambda: by_one(curved), by_many)
-    step, settled = way.step, way.reach <= _SETTLED_LOGIT
+    product = oracle.products_at(point)
+    step = conjugate_gradients(product, -point.gradient, divide, _leave(oracle))
+    settled = _settles(oracle, step)
     separated = jax.lax.cond(
-        open_end & ~settled, lambda: oracle.recedes(step), lambda: jnp.asarray(False)
+        oracle.can_recede() & ~settled, lambda: oracle.recedes(step), lambda: no
     )
-    rank = jnp.where(oracle.is_curved(), point.theta.size, -1)
-    return Look(Direction(step, rank, jnp.zeros_like(step)), settled, separated)
+    return Look(_direction(oracle, step), settled, separated)
+
+
+def look_further(
+    oracle: Oracle, solver: Solver, state: State, known: Curved, arrived: jax.Array
+) -> Look:
+    """The same from the product with −M⁻¹g on, which is known and often suffices; no other is
+    spent where the fit has not arrived. The reaches of its parts bound that of a direction."""
+
+    def divide(vector: jax.Array) -> jax.Array:
+        return solver.divide_by_hessian(oracle, state, vector)
+
+    start = begin(-state.point.gradient, known.direction)
+    least = jnp.where(arrived, _leave(oracle) ** 2, jnp.inf) * start.size
+    begun = after(start, known, divide)
+    end = follow(partial(oracle.curved, state.point), begun, divide, least)
+    told = ~arrived | (end.reach <= _SETTLED_LOGIT) | ~jnp.isfinite(end.reach)
+    reach = unless(told, end.reach, lambda: oracle.reach(end.solution))
+    return Look(_direction(oracle, end.solution), reach <= _SETTLED_LOGIT, jnp.asarray(False))
+
+
+def _leave(oracle: Oracle) -> jax.Array:
+    """What a direction may leave of the gradient."""
+    return jnp.where(oracle.can_recede(), _CG_TOL, _ROUGH_CG_TOL)
+
+
+def _direction(oracle: Oracle, step: jax.Array) -> Direction:
+    rank = jnp.where(oracle.is_curved(), step.size, -1)
+    return Direction(step, rank, jnp.zeros_like(step))
 
 
 def look_at_regular(oracle: Oracle, point: Point) -> Look:

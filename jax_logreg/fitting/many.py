@@ -151,7 +151,7 @@ def _fit_regular(
         theta = jnp.zeros(oracle.num_parameters(), lane.X.dtype) if begin is None else begin
         run = driver.start(oracle, method, theta, tol, max_steps)
         run = driver.advance(oracle, method, run, tol, jnp.asarray(max_steps))
-        return assemble(oracle, method, run, tol, Way.REGULAR)
+        return assemble(oracle, method, run, tol, Way.FIRST)
 
     return jax.lax.map(one, jnp.arange(size), batch_size=min(_LANES, size))
 

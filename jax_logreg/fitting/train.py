@@ -46,7 +46,7 @@ def _run_whole(
     """The whole loop of one solver in one program, and perhaps a first look at its end."""
     run = driver.start(oracle, solver, theta, tol, max_steps, curved=curved)
     run = driver.advance(oracle, solver, run, tol, jnp.asarray(max_steps))
-    return run._replace(looked=assemble(oracle, solver, run, tol, Way.REGULAR)) if look else run
+    return run._replace(looked=assemble(oracle, solver, run, tol, Way.FIRST)) if look else run
 
 
 def train(
@@ -88,16 +88,16 @@ def result_of(oracle: Problem, solver: Solver, run: driver.Run, tol: jax.Array) 
     """The end of a run, judged: by a Hessian where that is cheap, or was used anyway."""
     # A run that was given curvature knows already.
     how = _how_to_look(oracle, solver) if run.curved is None else Way.PRODUCTS
-    name = repr(solver)
+    name, first, run = repr(solver), run.looked, run._replace(looked=None)
     if how is Way.HESSIAN:  # nothing of the solver's is used: one program for all
         bare = State(run.state.point, run.state.stalled)
-        looked = run.looked
-        solver, run = Newton(), run._replace(state=bare, curved=None, looked=None)
-        if are_known(oracle, run, tol):
-            # Most fits need no more than this, and it compiles in a third of the time.
-            result = looked or _assemble(oracle, solver, run, tol, Way.REGULAR)
-            if int(result.status) == Status.CONVERGED:
-                return replace(result, solver=name)
+        solver, run = Newton(), run._replace(state=bare)
+    if are_known(oracle, run, tol) and (how is Way.HESSIAN or run.curved is not None):
+        # Most fits need no more than this, and it compiles in a third of the time.
+        first = first or _assemble(oracle, solver, run, tol, Way.FIRST)
+        if int(first.status) == Status.CONVERGED:
+            return replace(first, solver=name)
+    run = run._replace(curved=None)
     return replace(_assemble(oracle, solver, run, tol, how), solver=name)
 
 
@@ -147,13 +147,14 @@ def _run(
     if "rounded" in solver.needs:
         assert isinstance(oracle, ModelOracle)  # no other offers it
         oracle = oracle.with_rounded()
+    known = are_known(oracle, solver, theta, tol)
     how = _how_to_look(oracle, solver)
-    curved = how is Way.PRODUCTS and "hvp" in oracle.offers
+    curved = known and how is Way.PRODUCTS and "hvp" in oracle.offers
     if progress is None:
         # A small fit takes hardly longer than the dispatch of a second program.
-        look = how is Way.HESSIAN and isinstance(solver, Newton) and not solver.singular
-        return _run_whole(oracle, solver, theta, tol, max_steps, curved, look)
-    if not are_known(oracle, solver, theta, tol):
+        regular = how is Way.HESSIAN and isinstance(solver, Newton) and not solver.singular
+        return _run_whole(oracle, solver, theta, tol, max_steps, curved, look=curved or regular)
+    if not known:
         raise ValueError("progress works outside jit and vmap only: leave it out inside them.")
     run = _start(oracle, solver, theta, tol, max_steps, curved=curved)
     stride = 1

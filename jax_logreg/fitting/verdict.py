@@ -21,6 +21,7 @@ from jax_logreg.derivatives.oracle import Curved, Oracle, Point
 from jax_logreg.fitting.looks import (
     Look,
     look_at_regular,
+    look_further,
     look_with_hessian,
     look_with_products,
 )
@@ -70,14 +71,15 @@ class Way(Enum):
     """How the end is looked at: a Hessian tells most, products with it cost least.
 
     ``EITHER`` takes products where a penalty on every coefficient already proves that one
-    minimum exists, and the Hessian elsewhere. ``REGULAR`` takes a Hessian, and leaves a
-    fit open (``LOOSE``) where it is singular or does not settle the question.
+    minimum exists, and the Hessian elsewhere. ``FIRST`` takes products where one
+    is known already, else a Hessian that is not singular, and leaves a fit open (``LOOSE``)
+    where that does not settle the question.
     """
 
     HESSIAN = "hessian"
     PRODUCTS = "products"
     EITHER = "either"
-    REGULAR = "regular"
+    FIRST = "first"
 
 
 def conclude(
@@ -99,22 +101,28 @@ def conclude(
         stopped: the loop's status, ``RUNNING`` at the step limit.
         tol: bound on the gradient norm.
         how: the way of looking.
-        curved: the curvature along one direction there, if it is known.
+        curved: the curvature along one direction there, if it is known, for a first look.
     """
     point = state.point
 
     def by_products() -> Look:
-        return look_with_products(oracle, solver, state, curved)
+        return look_with_products(oracle, solver, state)
 
     def by_hessian() -> Look:
         return look_with_hessian(oracle, point)
 
-    if how is Way.EITHER:
-        look = jax.lax.cond(oracle.can_recede(), by_hessian, by_products)
-    elif how is Way.REGULAR:
-        look = look_at_regular(oracle, point)
-    else:
-        look = by_hessian() if how is Way.HESSIAN else by_products()
+    def first() -> Look:
+        if curved is None:
+            return look_at_regular(oracle, point)
+        return look_further(oracle, solver, state, curved, gradient_norm(point) <= tol)
+
+    def either() -> Look:
+        return jax.lax.cond(oracle.can_recede(), by_hessian, by_products)
+
+    ways = {
+        Way.HESSIAN: by_hessian, Way.PRODUCTS: by_products, Way.EITHER: either, Way.FIRST: first
+    }  # fmt: skip
+    look = ways[how]()
     decrement = jnp.sqrt(jnp.abs(jnp.vdot(point.gradient, look.direction.step)))
     status = _status(point, stopped, tol, look)
     return Verdict(point, status.astype(jnp.int8), decrement, look.direction.rank)

@@ -4,6 +4,7 @@ Source: Nocedal & Wright, *Numerical Optimization*, section 7.1 (inexact Newton)
 algorithm 5.3 (preconditioned conjugate gradients).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -84,6 +85,8 @@ class Progress(NamedTuple):
         residual: what is left of the right-hand side.
         direction: the next.
         size: of the residual, squared, in the norm of M⁻¹.
+        reach: how far the solution moves a logit at most; infinite where a direction had no
+            curvature.
         steps: taken so far.
     """
 
@@ -91,15 +94,12 @@ class Progress(NamedTuple):
     residual: jax.Array
     direction: jax.Array
     size: jax.Array
+    reach: jax.Array
     steps: jax.Array
 
 
 def conjugate_gradients(
-    product: Product,
-    right: jax.Array,
-    divide: Product,
-    tol: jax.Array | float,
-    begun: Progress | None = None,
+    product: Product, right: jax.Array, divide: Product, tol: jax.Array | float
 ) -> jax.Array:
     r"""An x with Hx nearly ``right``, H positive semi-definite.
 
@@ -112,54 +112,55 @@ def conjugate_gradients(
         right: (P,).
         divide: v ↦ M⁻¹v, M positive definite.
         tol: what may be left of the residual, as a share.
-        begun: where to go on from, if a first step is known (``along_known``).
 
     >>> H = jnp.array([[2.0, 0.0], [0.0, 8.0]])
     >>> conjugate_gradients(lambda v: H @ v, jnp.ones(2), lambda v: v, 1e-6).tolist()
     [0.5, 0.125]
     """
-    start = begin(right, divide)
-    size, first = start.size, start.direction
+    start = begin(right, divide(right))
+
+    def curve(direction: jax.Array) -> Curved:
+        return Curved(direction, product(direction), jnp.zeros_like(start.reach))
+
+    end = follow(curve, start, divide, tol**2 * start.size)
+    # No curvature at the very first direction: it is still downhill.
+    return jnp.where(jnp.any(end.solution != 0), end.solution, start.direction)
+
+
+def begin(right: jax.Array, direction: jax.Array) -> Progress:
+    """Before the first step, along M⁻¹ · right."""
+    size, steps = jnp.vdot(right, direction), jnp.zeros((), jnp.int32)
+    return Progress(jnp.zeros_like(right), right, direction, size, jnp.zeros_like(size), steps)
+
+
+def after(now: Progress, curved: Curved, divide: Product) -> Progress:
+    """After a step along the next direction, whose product is given."""
+    direction, product = now.direction, curved.product
+    curvature = jnp.vdot(direction, product)
+    flat = ~((curvature > 0) & (now.size > 0))
+    curvature = jnp.where(flat, 1, curvature)
+    share = jnp.where(flat, 0, now.size / curvature)
+    residual = now.residual - share * product
+    scaled = divide(residual)
+    return Progress(
+        now.solution + share * direction,
+        residual,
+        scaled - jnp.vdot(scaled, product) / curvature * direction,
+        jnp.where(flat, 0, jnp.vdot(residual, scaled)),
+        now.reach + jnp.where(flat, jnp.inf, share * curved.reach),
+        now.steps + 1,
+    )
+
+
+def follow(
+    curve: Callable[[jax.Array], Curved], begun: Progress, divide: Product, least: jax.Array
+) -> Progress:
+    """On until the residual is no larger than ``least``."""
 
     def unfinished(now: Progress) -> jax.Array:
-        return (now.size > tol**2 * size) & (now.steps < _CG_STEPS)
+        return (now.size > least) & (now.steps < _CG_STEPS)
 
     def step(now: Progress) -> Progress:
-        curved = product(now.direction)
-        curvature = jnp.vdot(now.direction, curved)
-        flat = ~(curvature > 0)
-        share = jnp.where(flat, 0, now.size / jnp.where(flat, 1, curvature))
-        residual = now.residual - share * curved
-        scaled = divide(residual)
-        following = jnp.vdot(residual, scaled)
-        return Progress(
-            now.solution + share * now.direction,
-            residual,
-            scaled + following / now.size * now.direction,
-            jnp.where(flat, 0, following),
-            now.steps + 1,
-        )
+        return after(now, curve(now.direction), divide)
 
-    end = jax.lax.while_loop(unfinished, step, start if begun is None else begun)
-    # No curvature at the very first direction: it is still downhill.
-    return jnp.where(jnp.any(end.solution != 0), end.solution, first)
-
-
-def begin(right: jax.Array, divide: Product) -> Progress:
-    """Before the first step."""
-    first, steps = divide(right), jnp.zeros((), jnp.int32)
-    return Progress(jnp.zeros_like(right), right, first, jnp.vdot(right, first), steps)
-
-
-def along_known(start: Progress, known: Curved, divide: Product) -> Progress:
-    """After a step along any direction of known product; where it began without curvature."""
-    direction, curved = known.direction, known.product
-    curvature = jnp.vdot(direction, curved)
-    share = jnp.vdot(start.residual, direction) / curvature
-    residual = start.residual - share * curved
-    scaled = divide(residual)
-    # Conjugate to a direction that need not be the residual's own.
-    following = scaled - jnp.vdot(scaled, curved) / curvature * direction
-    size = jnp.vdot(residual, scaled)
-    after = Progress(share * direction, residual, following, size, start.steps + 1)
-    return jax.tree.map(lambda a, b: jnp.where(curvature > 0, a, b), after, start)
+    return jax.lax.while_loop(unfinished, step, begun)
