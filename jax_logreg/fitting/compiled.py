@@ -10,8 +10,10 @@ import jax.numpy as jnp
 from jax_logreg.fitting.values import are_known, is_known
 
 # XLA has two writers of kernels for the CPU. A fit is some hundred small kernels: the newer
-# writer takes half as long again over them, and they run no faster. Other devices ignore it.
-_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
+# writer takes half as long again over them, and they run no faster.
+_WRITER = {"xla_cpu_use_fusion_emitters": False}
+# Nor do they with all of LLVM's polish, a seventh of what is left.
+_POLISH = {"xla_backend_optimization_level": 1}
 
 
 class Compiled:
@@ -24,14 +26,19 @@ class Compiled:
         self,
         function: Callable[..., Any],
         static_argnames: str | Sequence[str] = (),
-        options: Mapping[str, bool] = _OPTIONS,
+        options: Mapping[str, bool | int] | None = None,
     ):
-        """``function`` as for ``jax.jit``, and XLA's options by name."""
+        """``function`` as for ``jax.jit``, and XLA's options by name, those for JAX's default
+        device if absent."""
         functools.update_wrapper(self, function)
-        self._within = jax.jit(function, static_argnames=static_argnames)
-        self._outermost = jax.jit(
-            function, static_argnames=static_argnames, compiler_options=dict(options)
-        )
+        self._jit = functools.partial(jax.jit, function, static_argnames=static_argnames)
+        self._within = self._jit()
+        self._options = options
+
+    @functools.cached_property
+    def _outermost(self) -> Any:
+        """Made when it is first called: to ask for the device earlier would choose it."""
+        return self._jit(compiler_options=dict(self._options or _for_device()))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's value."""
@@ -44,6 +51,20 @@ class Compiled:
                 raise
         self._outermost = self._within  # an XLA without that option
         return self._within(*args, **kwargs)
+
+
+def _for_device() -> dict[str, bool | int]:
+    if jax.default_backend() != "cpu":
+        return {}
+    # Who asked JAX for less polish still gets less.
+    return {**_WRITER} if _is_set("jax_disable_most_optimizations") else {**_WRITER, **_POLISH}
+
+
+def _is_set(option: str) -> bool:
+    try:
+        return bool(jax.config.read(option))
+    except AttributeError:  # a JAX without it
+        return False
 
 
 @functools.cache
