@@ -18,6 +18,8 @@ from jax_logreg.solvers.newton_cg import after, begin, conjugate_gradients, foll
 _CG_TOL = 0.1
 # Where a minimum exists for certain, the direction only tells how near it is.
 _ROUGH_CG_TOL = 0.3
+# Products that a first look may spend: it is in vain where there is no minimum.
+_FURTHER_STEPS = 25
 # Half of the 1 that the criterion allows, for round-off in d.
 _SETTLED_LOGIT = 0.5
 # On separated data each Newton step gains one unit of logit and sheds a factor e of what
@@ -69,8 +71,8 @@ def look_with_products(oracle: Oracle, solver: Solver, state: State) -> Look:
 def look_further(
     oracle: Oracle, solver: Solver, state: State, known: Curved, arrived: jax.Array
 ) -> Look:
-    """The same from the product with −M⁻¹g on, which is known and often suffices; no other is
-    spent where the fit has not arrived. The reaches of its parts bound that of a direction."""
+    """The same from the product with −M⁻¹g on, which is known and often suffices: open where
+    that and some more do not, and none is spent where the fit has not arrived."""
 
     def divide(vector: jax.Array) -> jax.Array:
         return solver.divide_by_hessian(oracle, state, vector)
@@ -78,10 +80,14 @@ def look_further(
     start = begin(-state.point.gradient, known.direction)
     least = jnp.where(arrived, _leave(oracle) ** 2, jnp.inf) * start.size
     begun = after(start, known, divide)
-    end = follow(partial(oracle.curved, state.point), begun, divide, least)
-    told = ~arrived | (end.reach <= _SETTLED_LOGIT) | ~jnp.isfinite(end.reach)
+    curve = partial(oracle.curved, state.point)
+    end = follow(curve, begun, divide, least, _FURTHER_STEPS)
+    found = arrived & (end.size <= least) & jnp.isfinite(end.reach)
+    # What its parts reach together bounds what a direction does.
+    told = ~found | (end.reach <= _SETTLED_LOGIT)
     reach = unless(told, end.reach, lambda: oracle.reach(end.solution))
-    return Look(_direction(oracle, end.solution), reach <= _SETTLED_LOGIT, jnp.asarray(False))
+    settled = found & (reach <= _SETTLED_LOGIT)
+    return Look(_direction(oracle, end.solution), settled, jnp.asarray(False))
 
 
 def _leave(oracle: Oracle) -> jax.Array:

@@ -153,12 +153,16 @@ def after(now: Progress, curved: Curved, divide: Product) -> Progress:
 
 
 def follow(
-    curve: Callable[[jax.Array], Curved], begun: Progress, divide: Product, least: jax.Array
+    curve: Callable[[jax.Array], Curved],
+    begun: Progress,
+    divide: Product,
+    least: jax.Array,
+    steps: int = _CG_STEPS,
 ) -> Progress:
-    """On until the residual is no larger than ``least``."""
+    """On until the residual's size is ``least`` or so many steps have been taken."""
 
     def unfinished(now: Progress) -> jax.Array:
-        return (now.size > least) & (now.steps < _CG_STEPS)
+        return (now.size > least) & (now.steps < steps)
 
     def step(now: Progress) -> Progress:
         return after(now, curve(now.direction), divide)

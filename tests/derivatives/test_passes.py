@@ -57,7 +57,8 @@ def test_blocks_say_the_same_as_all_rows(F, x64, small_blocks):
     def asked(F, by_blocks):
         oracle = AnalyticOracle(F, by_blocks=by_blocks)
         point = oracle.at(theta)
-        return point, oracle.curved(point, d), oracle.hvp(point, d)
+        both, squares = oracle.at_and_curved(theta, d), oracle.preconditioner("diagonal")
+        return point, oracle.curved(point, d), oracle.hvp(point, d), both, squares
 
     close = partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-14)
     jax.tree.map(close, asked(F, by_blocks=True), asked(F, by_blocks=False))

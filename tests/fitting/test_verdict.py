@@ -9,16 +9,22 @@ from scipy.optimize import linprog
 
 from jax_logreg import (
     L2,
+    LBFGS,
     BacktrackingGradientDescent,
     GradientDescent,
     Newton,
     Optax,
     Status,
     fit,
+    make_objective,
 )
+from jax_logreg.derivatives.analytic import gradient, hessian
 from jax_logreg.derivatives.function_oracle import FunctionOracle
+from jax_logreg.fitting import looks
+from jax_logreg.fitting.train import _assemble
 from jax_logreg.fitting.verdict import Way, conclude
 from jax_logreg.interfaces.readers import load_embedded
+from tests.problems import count_programs
 
 SOLVERS = {
     "newton": Newton(),
@@ -247,3 +253,32 @@ def test_any_function_can_be_judged(x64):
     end = conclude(oracle, Newton(), state, converged, jnp.asarray(1e-8), how=Way.HESSIAN)
     assert end.status == Status.NOT_UNIQUE
     assert end.rank == 0
+
+
+@pytest.mark.parametrize("begun", ["afresh", "at the answer"])
+def test_a_fit_judged_by_products_is_judged_in_its_own_program(begun, x64):
+    """The product that verified its end leads to the Newton direction, to a few tenths."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(700, 520)), rng.integers(0, 2, 700).astype(float)
+    options = {"penalty": L2(1e-2), "solver": LBFGS("diagonal"), "tol": 1e-4}
+    init = fit(X, y, **options | {"tol": 5e-5}) if begun == "at the answer" else None
+    before = count_programs(_assemble)
+    result = fit(X, y, init=init, **options)
+    assert count_programs(_assemble) == before
+    assert result.status == Status.CONVERGED
+    F = make_objective(X, y, L2(1e-2))
+    theta = F.join(result.coef, result.intercept)
+    g, H = gradient(F, theta), hessian(F, theta)
+    np.testing.assert_allclose(
+        result.newton_decrement, np.sqrt(g @ np.linalg.solve(H, g)), rtol=0.1
+    )
+
+
+def test_a_first_look_that_ends_too_soon_leaves_the_fit_to_another(monkeypatch, x64):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(700, 523)), rng.integers(0, 2, 700).astype(float)
+    monkeypatch.setattr(looks, "_ROUGH_CG_TOL", 1e-3)
+    monkeypatch.setattr(looks, "_FURTHER_STEPS", 2)
+    before = count_programs(_assemble)
+    assert fit(X, y, penalty=L2(1e-2), solver=LBFGS("diagonal"), tol=1e-4).converged
+    assert count_programs(_assemble) == before + 1
