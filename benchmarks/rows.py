@@ -22,8 +22,8 @@ LIMITS: dict[str, str] = {
         "two of them"
     ),
     "square": (
-        "in float32 six steps suffice: sixteen reads of X at the speed of the memory, four of "
-        "them to verify the end, and a slow one for the sizes of its columns"
+        "in float32 five steps suffice: thirteen reads of X at the speed of the memory, of which "
+        "the start, its columns' sizes and the verified end take three"
     ),
     "softmax-large": (
         "products at the speed of XLA's own matrix multiplication: fourteen steps, eleven of "

@@ -115,7 +115,9 @@ def test_the_judge_agrees_with_the_package_and_with_differences(kind, x64):
 
 def test_the_report_replaces_only_what_is_between_the_marks(problem, tmp_path):
     path, kept = tmp_path / "RESULTS.md", tmp_path / "results.json"
-    path.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", encoding="utf-8")
+    path.write_text(
+        f"before\n{report.BEGIN}\nwhat was here\n{report.END}\nafter\n", encoding="utf-8"
+    )
     outcomes.keep(outcome_of(problem), kept)
     outcomes.keep(outcome_of(problem), kept)
     (again,) = outcomes.kept_outcomes(kept)
@@ -127,7 +129,7 @@ def test_the_report_replaces_only_what_is_between_the_marks(problem, tmp_path):
     assert path.read_text(encoding="utf-8") == first
     assert first.startswith(f"before\n{report.BEGIN}\n")
     assert first.endswith(f"{report.END}\nafter\n")
-    assert "old" not in first
+    assert "what was here" not in first
     assert all(len(line) <= WIDTH for line in summary([again]).splitlines())
     assert all(len(line) <= WIDTH for line in details(again).splitlines())
 
