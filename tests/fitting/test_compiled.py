@@ -1,9 +1,12 @@
 """Compiled with options where JAX takes them, and the same function everywhere."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import pytest
 
+from jax_logreg.fitting import compiled
 from jax_logreg.fitting.compiled import Compiled
 from tests.problems import count_programs
 
@@ -47,3 +50,17 @@ def test_what_the_device_refuses_is_not_taken_for_an_unknown_option():
 
 def _refuse(x):
     raise ValueError("refused")
+
+
+@pytest.mark.parametrize("least", [True, False])
+def test_options_are_for_the_cpu_and_less_polish_stays_less(least, monkeypatch):
+    monkeypatch.setattr(compiled, "_is_set", lambda option: least)
+    assert ("xla_backend_optimization_level" in compiled._for_device()) is not least
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert compiled._for_device() == {}
+
+
+def test_what_jax_was_told_is_read():
+    told = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
+    assert compiled._is_set("jax_disable_most_optimizations") is told
+    assert not compiled._is_set("jax_no_such_option")
