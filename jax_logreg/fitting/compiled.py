@@ -11,9 +11,9 @@ from jax_logreg.fitting.values import are_known, is_known
 
 # XLA has two writers of kernels for the CPU. A fit is some hundred small kernels: the newer
 # writer takes half as long again over them, and they run no faster.
-_WRITER = {"xla_cpu_use_fusion_emitters": False}
+_WRITER: dict[str, bool | int] = {"xla_cpu_use_fusion_emitters": False}
 # Nor do they with all of LLVM's polish, a seventh of what is left.
-_POLISH = {"xla_backend_optimization_level": 1}
+_POLISH: dict[str, bool | int] = {"xla_backend_optimization_level": 1}
 
 
 class Compiled:
@@ -57,7 +57,7 @@ def _for_device() -> dict[str, bool | int]:
     if jax.default_backend() != "cpu":
         return {}
     # Who asked JAX for less polish still gets less.
-    return {**_WRITER} if _is_set("jax_disable_most_optimizations") else {**_WRITER, **_POLISH}
+    return _WRITER if _is_set("jax_disable_most_optimizations") else _WRITER | _POLISH
 
 
 def _is_set(option: str) -> bool:

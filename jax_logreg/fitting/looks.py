@@ -56,9 +56,7 @@ def look_with_products(oracle: Oracle, solver: Solver, state: State) -> Look:
         nothing = Direction(jnp.full_like(point.theta, jnp.nan), jnp.asarray(-1), point.theta)
         return Look(nothing, jnp.asarray(True), no)
 
-    def divide(vector: jax.Array) -> jax.Array:
-        return solver.divide_by_hessian(oracle, state, vector)
-
+    divide = partial(solver.divide_by_hessian, oracle, state)
     product = oracle.products_at(point)
     step = conjugate_gradients(product, -point.gradient, divide, _leave(oracle))
     settled = _settles(oracle, step)
@@ -73,10 +71,7 @@ def look_further(
 ) -> Look:
     """The same from the product with −M⁻¹g on, which is known and often suffices: open where
     that and some more do not, and none is spent where the fit has not arrived."""
-
-    def divide(vector: jax.Array) -> jax.Array:
-        return solver.divide_by_hessian(oracle, state, vector)
-
+    divide = partial(solver.divide_by_hessian, oracle, state)
     start = begin(-state.point.gradient, known.direction)
     least = jnp.where(arrived, _leave(oracle) ** 2, jnp.inf) * start.size
     begun = after(start, known, divide)
