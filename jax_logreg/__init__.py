@@ -28,7 +28,7 @@ _HOMES = {
     "objective.model": "logit logits odds predict_class probability sigmoid softmax",
     "objective.objective": "make_objective",
     "objective.penalties": "ElasticNet Firth L2",
-    "objective.sparse": "sparse_features SparseFeatures",
+    "objective.sparse_features": "sparse_features SparseFeatures",
     "audit.check": "assert_derivatives check_derivatives",
     "audit.report": "DerivativeReport",
     "solvers.base": "Solver",

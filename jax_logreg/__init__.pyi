@@ -57,8 +57,8 @@ from jax_logreg.objective.objective import make_objective as make_objective
 from jax_logreg.objective.penalties import L2 as L2
 from jax_logreg.objective.penalties import ElasticNet as ElasticNet
 from jax_logreg.objective.penalties import Firth as Firth
-from jax_logreg.objective.sparse import SparseFeatures as SparseFeatures
-from jax_logreg.objective.sparse import sparse_features as sparse_features
+from jax_logreg.objective.sparse_features import SparseFeatures as SparseFeatures
+from jax_logreg.objective.sparse_features import sparse_features as sparse_features
 from jax_logreg.solvers.base import Solver as Solver
 from jax_logreg.solvers.gradient_descent import (
     BacktrackingGradientDescent as BacktrackingGradientDescent,

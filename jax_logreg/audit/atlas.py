@@ -11,9 +11,9 @@ from jax_logreg.derivatives import analytic, autodiff
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.autodiff import AutodiffOracle
 from jax_logreg.derivatives.oracle import Oracle
+from jax_logreg.objective.dense_features import row_squares
 from jax_logreg.objective.model import probability
 from jax_logreg.objective.objective import Objective
-from jax_logreg.objective.products import row_squares
 
 
 class Formula(NamedTuple):

@@ -21,7 +21,7 @@ from jax_logreg.derivatives.assembly import (
 from jax_logreg.derivatives.rows import curvature
 from jax_logreg.objective.model import probability, sigmoid, softmax
 from jax_logreg.objective.objective import Objective
-from jax_logreg.objective.sparse import dense
+from jax_logreg.objective.sparse_features import dense
 
 # --- one row: the steps of the chain rule ---------------------------------------
 

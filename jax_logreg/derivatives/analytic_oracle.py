@@ -17,10 +17,10 @@ from jax_logreg.derivatives.assembly import (
 )
 from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.derivatives.oracle import Curved, Line, Point, Trial
-from jax_logreg.derivatives.passes import Made, Part, pass_over
 from jax_logreg.derivatives.preconditioners import Preconditioner, bound_diagonal
+from jax_logreg.derivatives.row_blocks import Made, Part, pass_over
 from jax_logreg.derivatives.rows import curvature, curve, keep, loss_and_residual
-from jax_logreg.objective.geometry import furthest
+from jax_logreg.objective.identifiability import furthest
 from jax_logreg.objective.objective import Objective
 
 

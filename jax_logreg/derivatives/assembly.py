@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from jax_logreg.derivatives.rows import curvature, curve, keep, spread
+from jax_logreg.objective.dense_features import gram, transposed_times
 from jax_logreg.objective.objective import Objective
-from jax_logreg.objective.products import gram, transposed_times
-from jax_logreg.objective.sparse import SparseFeatures, dense
+from jax_logreg.objective.sparse_features import SparseFeatures, dense
 
 
 def backward(objective: Objective, residual: jax.Array) -> jax.Array:

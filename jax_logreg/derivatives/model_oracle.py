@@ -13,7 +13,8 @@ from jax_logreg.derivatives.preconditioners import (
     Preconditioner,
     invert,
 )
-from jax_logreg.objective.geometry import (
+from jax_logreg.objective.host_memory import in_float32, is_on_one_cpu
+from jax_logreg.objective.identifiability import (
     centre_classes,
     curvature_bound,
     furthest,
@@ -24,10 +25,9 @@ from jax_logreg.objective.geometry import (
     recedes,
     separates,
 )
-from jax_logreg.objective.host_memory import in_float32, is_on_one_cpu
+from jax_logreg.objective.kernel_form import carry_over
 from jax_logreg.objective.objective import Objective
-from jax_logreg.objective.row_space import carry_over
-from jax_logreg.objective.sparse import SparseFeatures
+from jax_logreg.objective.sparse_features import SparseFeatures
 
 # Of sparse features a Hessian is made column by column.
 SPARSE_HESSIAN_LIMIT = 500

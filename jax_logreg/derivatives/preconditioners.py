@@ -22,9 +22,9 @@ from jax.scipy.linalg import cho_solve
 from jax.typing import DTypeLike
 
 from jax_logreg.derivatives.assembly import bordered_gram, penalty_curvature
-from jax_logreg.derivatives.passes import Made, pass_over
+from jax_logreg.derivatives.row_blocks import Made, pass_over
+from jax_logreg.objective.dense_features import column_squares, precision
 from jax_logreg.objective.objective import Objective
-from jax_logreg.objective.products import column_squares, precision
 
 # From this size on an inverse is worth halving the digits for.
 _ROUGH_FROM = 256

@@ -3,7 +3,7 @@
 import numpy as np
 
 from jax_logreg.objective.objective import Objective
-from jax_logreg.objective.sparse import dense
+from jax_logreg.objective.sparse_features import dense
 
 # Below this share of the largest a column takes no part in a dependence; to be told by the
 # others it must have a good part, for nearly dependent columns blur the rest.

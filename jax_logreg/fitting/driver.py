@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jax_logreg.derivatives.oracle import Curved, Oracle
+from jax_logreg.fitting.certificate import DOUBTED, RUNNING, glance, gradient_norm, judge
 from jax_logreg.fitting.result import FitResult, History, Status
-from jax_logreg.fitting.verdict import DOUBTED, RUNNING, glance, gradient_norm, judge
 from jax_logreg.solvers.base import Solver, State, unless
 
 

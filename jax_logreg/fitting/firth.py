@@ -12,15 +12,15 @@ import jax
 import jax.numpy as jnp
 
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
-from jax_logreg.derivatives.firth_oracle import FirthOracle
+from jax_logreg.derivatives.firth import FirthOracle
 from jax_logreg.fitting import dependence
-from jax_logreg.fitting.choose import Stage
-from jax_logreg.fitting.compiled import Compiled
+from jax_logreg.fitting.auto_solver import Stage
+from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.train import Progress, result_of, train
 from jax_logreg.fitting.values import are_known, is_known
 from jax_logreg.objective.objective import Objective
-from jax_logreg.objective.sparse import SparseFeatures
+from jax_logreg.objective.sparse_features import SparseFeatures
 from jax_logreg.solvers.base import Solver, State
 from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton import Newton

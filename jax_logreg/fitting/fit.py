@@ -9,12 +9,12 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
-from jax_logreg.derivatives.kinked_oracle import KinkedOracle
 from jax_logreg.derivatives.model_oracle import ModelOracle
-from jax_logreg.derivatives.passes import goes_by_blocks
+from jax_logreg.derivatives.nonsmooth import KinkedOracle
+from jax_logreg.derivatives.row_blocks import goes_by_blocks
 from jax_logreg.fitting import inputs, settings
+from jax_logreg.fitting.auto_solver import Stage, choose
 from jax_logreg.fitting.buckets import Rows, pad
-from jax_logreg.fitting.choose import Stage, choose
 from jax_logreg.fitting.firth import fit_firth
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.fitting.train import Progress, result_of, train
@@ -57,7 +57,7 @@ def fit(
             l1_ratio, factor)``, with 1 for the lasso; ``Firth()`` for Firth's bias
             reduction; None for none.
         solver: "auto" chooses by the shape of the problem (the rule is in
-            ``fitting/choose.py``); "newton", "newton_cg", "lbfgs", "gradient_descent", a
+            ``fitting/auto_solver.py``); "newton", "newton_cg", "lbfgs", "gradient_descent", a
             solver object, or any Optax transformation.
         derivatives: "analytic" (by hand) or "autodiff"; either drives every solver.
         sample_weight: w, (n,), ≥ 0.

@@ -22,9 +22,9 @@ from jax_logreg.fitting.values import (
     on_host,
     require,
 )
-from jax_logreg.objective.geometry import class_shares
-from jax_logreg.objective.products import Features
-from jax_logreg.objective.sparse import SparseFeatures, sparse_features
+from jax_logreg.objective.dense_features import Features
+from jax_logreg.objective.identifiability import class_shares
+from jax_logreg.objective.sparse_features import SparseFeatures, sparse_features
 
 
 def check_features(X: Any) -> Features:

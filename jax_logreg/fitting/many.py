@@ -12,11 +12,11 @@ from jax.typing import ArrayLike
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.oracle import Point
 from jax_logreg.fitting import driver, inputs, settings, values
-from jax_logreg.fitting.compiled import Compiled
+from jax_logreg.fitting.certificate import Way
 from jax_logreg.fitting.fit import fit
+from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.train import assemble
-from jax_logreg.fitting.verdict import Way
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import L2
 from jax_logreg.solvers.base import steeper_than

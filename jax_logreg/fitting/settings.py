@@ -18,8 +18,8 @@ from jax_logreg.fitting.values import (
     not_negative,
     require,
 )
+from jax_logreg.objective.dense_features import Features
 from jax_logreg.objective.penalties import L2, ElasticNet
-from jax_logreg.objective.products import Features
 from jax_logreg.solvers.base import Solver
 from jax_logreg.solvers.gradient_descent import GradientDescent
 from jax_logreg.solvers.lbfgs import LBFGS

@@ -8,15 +8,15 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.derivatives.firth_oracle import FirthOracle
-from jax_logreg.derivatives.kinked_oracle import KinkedOracle
+from jax_logreg.derivatives.firth import FirthOracle
 from jax_logreg.derivatives.model_oracle import ModelOracle
-from jax_logreg.fitting import driver, verdict
-from jax_logreg.fitting.choose import NEWTON_LIMIT, Stage, has_cheap_hessian
-from jax_logreg.fitting.compiled import Compiled
+from jax_logreg.derivatives.nonsmooth import KinkedOracle
+from jax_logreg.fitting import certificate, driver
+from jax_logreg.fitting.auto_solver import NEWTON_LIMIT, Stage, has_cheap_hessian
+from jax_logreg.fitting.certificate import RUNNING, Way
+from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.values import are_known
-from jax_logreg.fitting.verdict import RUNNING, Way
 from jax_logreg.solvers.base import Solver, State
 from jax_logreg.solvers.newton import Newton
 
@@ -117,7 +117,9 @@ def assemble(
     oracle: Problem, solver: Solver, run: driver.Run, tol: jax.Array, how: Way
 ) -> FitResult:
     """The judged result, in one program."""
-    end = verdict.conclude(oracle, solver, run.state, run.status, tol, how=how, curved=run.curved)
+    end = certificate.conclude(
+        oracle, solver, run.state, run.status, tol, how=how, curved=run.curved
+    )
     coef, intercept = oracle.objective.split(end.point.theta)
     return FitResult(
         coef=coef,
@@ -125,7 +127,7 @@ def assemble(
         status=end.status,
         num_steps=run.num_steps,
         objective=end.point.value,
-        gradient_norm=verdict.gradient_norm(end.point),
+        gradient_norm=certificate.gradient_norm(end.point),
         newton_decrement=end.newton_decrement,
         rank=end.rank,
         history=run.history,
@@ -163,7 +165,7 @@ def _run(
         until = min(int(run.num_steps) + stride, max_steps)
         run = jax.block_until_ready(_advance(oracle, solver, run, tol, jnp.asarray(until)))
         point = run.state.point
-        progress(int(run.num_steps), float(point.value), float(verdict.gradient_norm(point)))
+        progress(int(run.num_steps), float(point.value), float(certificate.gradient_norm(point)))
         if int(run.status) != RUNNING or int(run.num_steps) >= max_steps:
             return run
         if time.perf_counter() - began < _REPORT_EVERY:

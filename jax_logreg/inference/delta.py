@@ -21,7 +21,7 @@ from scipy.special import ndtr, ndtri
 from jax_logreg.fitting.values import as_floats
 from jax_logreg.inference.inference import Inference, check_level
 from jax_logreg.objective.model import probability
-from jax_logreg.objective.sparse import dense
+from jax_logreg.objective.sparse_features import dense
 
 
 @dataclass(frozen=True)

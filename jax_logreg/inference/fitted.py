@@ -18,16 +18,16 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
-from jax_logreg.derivatives.firth_oracle import FirthOracle
+from jax_logreg.derivatives.firth import FirthOracle
 from jax_logreg.derivatives.oracle import Point
 from jax_logreg.derivatives.rows import curvature, loss_and_residual
 from jax_logreg.fitting import inputs, settings
-from jax_logreg.fitting.compiled import Compiled
+from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.objective.model import probability
 from jax_logreg.objective.objective import Objective, make_objective
 from jax_logreg.objective.penalties import L2, Firth
-from jax_logreg.objective.sparse import SparseFeatures, dense
+from jax_logreg.objective.sparse_features import SparseFeatures, dense
 
 # How many roundings of its terms a gradient may differ by, data in another dtype included.
 _ROUNDING_UNITS = 100

@@ -22,7 +22,7 @@ from jax_logreg.objective.penalties import L2, Firth
 
 # Newton steps from the given answer to the last digit, and when they may end: a move of so
 # many standard errors changes nothing that is reported. A step that moves no logit by one
-# proves that a minimum exists (fitting/verdict.py); half of that leaves room for round-off.
+# proves that a minimum exists (fitting/certificate.py); half of that leaves room for round-off.
 _MOST_STEPS = 50
 _SETTLED = 1e-13
 

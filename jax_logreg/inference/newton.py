@@ -10,7 +10,7 @@ from jax_logreg.inference.information import Information, information, triangle
 _HALVINGS = 40
 NEARLY = 1e-4
 _ROUND_OFF = 1e-12
-# A step that moves no logit by one proves that a minimum exists (fitting/verdict.py); half of
+# A step that moves no logit by one proves that a minimum exists (fitting/certificate.py); half of
 # that leaves room for round-off.
 SETTLED_LOGIT = 0.5
 

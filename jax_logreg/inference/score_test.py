@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 from jax_logreg.fitting import inputs
 from jax_logreg.inference.inference import ChiSquaredTest, Inference, chi_squared
 from jax_logreg.inference.information import information
-from jax_logreg.objective.sparse import dense
+from jax_logreg.objective.sparse_features import dense
 
 
 def score_test(inference: Inference, more: ArrayLike) -> ChiSquaredTest:

@@ -6,7 +6,7 @@ A direction d of recession tells every row's label from the other classes, or is
     z_i^\top(d_{y_i} - d_k) \ge 0 \quad\text{for all rows } i \text{ and classes } k,
 
 with ``>`` in some row. Then the likelihood rises for ever along d. Newton's method screens: a
-step that moves no logit by one proves that nothing recedes (``fitting/verdict.py``). Else a
+step that moves no logit by one proves that nothing recedes (``fitting/certificate.py``). Else a
 linear programme finds all that can be told apart at once (``inference/recession.py``).
 
 Source: Albert & Anderson (1984), Biometrika 71.
@@ -25,10 +25,10 @@ from jax_logreg.inference.fitted import Fitted
 from jax_logreg.inference.information import information
 from jax_logreg.inference.newton import SETTLED_LOGIT, downhill, newton_step
 from jax_logreg.inference.recession import find_recession, in_own_units
+from jax_logreg.objective.dense_features import Features
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import L2, Firth
-from jax_logreg.objective.products import Features
-from jax_logreg.objective.sparse import SparseFeatures
+from jax_logreg.objective.sparse_features import SparseFeatures
 
 Kind = Literal["none", "quasi", "complete"]
 

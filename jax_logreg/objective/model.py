@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jax_logreg.objective.products import times
-from jax_logreg.objective.sparse import SparseFeatures
+from jax_logreg.objective.dense_features import times
+from jax_logreg.objective.sparse_features import SparseFeatures
 
 
 def as_inexact(x: ArrayLike) -> jax.Array:

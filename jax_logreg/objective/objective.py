@@ -31,11 +31,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jax_logreg.objective.dense_features import Features, total
 from jax_logreg.objective.losses import cross_entropy
 from jax_logreg.objective.model import as_inexact, logits
 from jax_logreg.objective.penalties import L2
-from jax_logreg.objective.products import Features, total
-from jax_logreg.objective.sparse import SparseFeatures, dense
+from jax_logreg.objective.sparse_features import SparseFeatures, dense
 
 
 @jax.tree_util.register_dataclass

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 
-from jax_logreg.derivatives.kinked_oracle import least_subgradient, soft_threshold
+from jax_logreg.derivatives.nonsmooth import least_subgradient, soft_threshold
 from jax_logreg.derivatives.oracle import Oracle
 from jax_logreg.derivatives.preconditioners import unit_scale
 from jax_logreg.solvers.base import Solver, State, steeper_than

@@ -20,7 +20,7 @@ class RowSpace(LBFGS):
 
     For p > n and a ridge penalty on every coefficient: a Gram matrix of the rows is made
     once, and each step then costs n² in place of n·p, however the columns are scaled and
-    correlated. See ``objective/row_space.py``.
+    correlated. See ``objective/kernel_form.py``.
     """
 
     @property

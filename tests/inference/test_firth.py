@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jax_logreg import Firth, Status, fit, infer
-from jax_logreg.derivatives.firth_oracle import FirthOracle
+from jax_logreg.derivatives.firth import FirthOracle
 from tests.problems import random_theta
 
 

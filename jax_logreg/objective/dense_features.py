@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jax_logreg.objective.sparse import SparseFeatures
+from jax_logreg.objective.sparse_features import SparseFeatures
 
 Features = jax.Array | SparseFeatures
 

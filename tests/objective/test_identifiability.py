@@ -4,7 +4,7 @@ import pytest
 
 from jax_logreg import L2, make_objective
 from jax_logreg.derivatives import analytic
-from jax_logreg.objective.geometry import (
+from jax_logreg.objective.identifiability import (
     centre_classes,
     curvature_bound,
     pin_class_shifts,

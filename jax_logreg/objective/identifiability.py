@@ -8,9 +8,9 @@ largest curvature anywhere.
 import jax
 import jax.numpy as jnp
 
+from jax_logreg.objective.dense_features import Features, column_squares, precision, times
 from jax_logreg.objective.objective import Objective
-from jax_logreg.objective.products import Features, column_squares, precision, times
-from jax_logreg.objective.sparse import SparseFeatures, dense
+from jax_logreg.objective.sparse_features import SparseFeatures, dense
 
 _ROUND_OFF_UNITS = 100
 _EXACT_BOUND_LIMIT = 2000  # a larger Gram matrix costs more than the fit it would serve

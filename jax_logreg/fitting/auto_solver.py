@@ -31,7 +31,7 @@ import jax.numpy as jnp
 
 from jax_logreg.derivatives.oracle import HESSIAN_LIMIT
 from jax_logreg.objective.objective import Objective
-from jax_logreg.objective.sparse import SparseFeatures
+from jax_logreg.objective.sparse_features import SparseFeatures
 from jax_logreg.solvers.base import Solver
 from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton import Newton

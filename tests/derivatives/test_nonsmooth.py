@@ -7,7 +7,7 @@ import pytest
 from jax_logreg import ElasticNet
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.autodiff import AutodiffOracle
-from jax_logreg.derivatives.kinked_oracle import KinkedOracle, least_subgradient, soft_threshold
+from jax_logreg.derivatives.nonsmooth import KinkedOracle, least_subgradient, soft_threshold
 from jax_logreg.objective.objective import make_objective
 from tests.problems import make_problem, random_theta
 

@@ -8,7 +8,7 @@ import scipy.sparse
 from jax.experimental import sparse as jax_sparse
 
 from jax_logreg import SparseFeatures, sparse_features
-from jax_logreg.objective import products
+from jax_logreg.objective import dense_features
 
 
 def table(kind, rng):
@@ -29,10 +29,10 @@ def test_sparse_products_are_the_dense_ones(kind, x64):
     n, p = D.shape
     for shape in ((), (3,)):
         beta, r = rng.normal(size=(p, *shape)), rng.normal(size=(n, *shape))
-        np.testing.assert_allclose(products.times(X, beta), D @ beta, atol=1e-12)
-        np.testing.assert_allclose(products.transposed_times(X, r), D.T @ r, atol=1e-12)
-        np.testing.assert_allclose(products.column_squares(X, r), (D**2).T @ r, atol=1e-12)
-    np.testing.assert_allclose(products.row_squares(X), (D**2).sum(axis=1), atol=1e-12)
+        np.testing.assert_allclose(dense_features.times(X, beta), D @ beta, atol=1e-12)
+        np.testing.assert_allclose(dense_features.transposed_times(X, r), D.T @ r, atol=1e-12)
+        np.testing.assert_allclose(dense_features.column_squares(X, r), (D**2).T @ r, atol=1e-12)
+    np.testing.assert_allclose(dense_features.row_squares(X), (D**2).sum(axis=1), atol=1e-12)
 
 
 def test_repeated_entries_are_summed_and_the_given_matrix_is_left_alone(x64):
@@ -56,7 +56,7 @@ def test_a_gram_matrix_by_blocks_is_the_plain_one(n, p, x64):
     X, w = rng.normal(size=(n, p)), rng.normal(size=n)
     plain = (X * w[:, None]).T @ X
     size = np.abs(X.T) @ np.abs(w[:, None] * X)
-    exact, rough = products.gram(X, w), products.gram(X, w, jnp.float32)
+    exact, rough = dense_features.gram(X, w), dense_features.gram(X, w, jnp.float32)
     assert np.all(np.abs(exact - plain) <= n * 1e-16 * size)
     assert rough.dtype == jnp.float32
     assert np.all(np.abs(rough - plain) <= n * 6e-8 * size)
@@ -66,14 +66,14 @@ def test_a_gram_matrix_by_blocks_is_the_plain_one(n, p, x64):
 def test_a_backward_product_by_blocks_is_the_plain_one(n, x64):
     rng = np.random.default_rng(0)
     X, r = rng.normal(size=(n, 3)), rng.normal(size=n)
-    np.testing.assert_allclose(products.transposed_times(X, r), X.T @ r, atol=1e-10)
+    np.testing.assert_allclose(dense_features.transposed_times(X, r), X.T @ r, atol=1e-10)
 
 
 @pytest.mark.parametrize(("dtype", "atol"), [(np.float64, 1e-13), (np.float32, 1e-5)])
 def test_a_backward_product_of_classes_is_the_plain_one(dtype, atol, x64):
     rng = np.random.default_rng(0)
     X, R = rng.normal(size=(40, 5)).astype(dtype), rng.normal(size=(40, 3)).astype(dtype)
-    product = products.transposed_times(X, jnp.asarray(R))
+    product = dense_features.transposed_times(X, jnp.asarray(R))
     np.testing.assert_allclose(product, X.T @ R, atol=atol)
     assert product.dtype == dtype
 
@@ -89,7 +89,9 @@ def test_products_are_in_full_precision_unless_the_user_asks_otherwise():
     """On a GPU the default keeps three digits; JAX's own switch turns ours."""
 
     def program():
-        return str(jax.make_jaxpr(lambda X, b: products.times(X, b))(jnp.ones((3, 2)), jnp.ones(2)))
+        return str(
+            jax.make_jaxpr(lambda X, b: dense_features.times(X, b))(jnp.ones((3, 2)), jnp.ones(2))
+        )
 
     assert "HIGHEST" in program()
     with jax.default_matmul_precision("tensorfloat32"):

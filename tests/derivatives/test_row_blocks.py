@@ -11,8 +11,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jax_logreg import L2, fit, sigmoid
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
-from jax_logreg.derivatives.passes import goes_by_blocks
-from jax_logreg.objective import products
+from jax_logreg.derivatives.row_blocks import goes_by_blocks
+from jax_logreg.objective import dense_features
 from jax_logreg.objective.objective import make_objective
 from tests.problems import random_theta
 
@@ -23,7 +23,7 @@ P = 16
 def small_blocks(monkeypatch):
     """Blocks of 64 rows at most, of any table."""
     for name, value in {"_PASS_FROM": 0, "_FEWEST_A_PASS": 0, "_PASS_BYTES": 64 * 8 * P}.items():
-        monkeypatch.setattr(products, name, value)
+        monkeypatch.setattr(dense_features, name, value)
 
 
 def objective(n, *, weighted, y="share", intercept=True):
@@ -76,7 +76,7 @@ def test_blocks_are_for_large_tables_of_long_rows_on_one_cpu():
     def table(n, p, dtype=np.float64):
         return jax.ShapeDtypeStruct((n, p), dtype)
 
-    rows = products.rows_a_pass
+    rows = dense_features.rows_a_pass
     assert 0 < rows(table(10**6, 20)) * 20 * 8 <= 2**22 + 20 * 64
     assert rows(table(20_000, 1000)) % 8 == 0
     assert not rows(table(10**6, 20, np.float32))  # short rows
@@ -94,7 +94,7 @@ def test_rows_on_several_devices_stay_there(x64, small_blocks):
 
 @pytest.mark.parametrize("kind", [np.int64, bool, float])
 def test_a_large_fit_is_the_answer_by_numpy(kind, x64):
-    n = products._PASS_FROM // (8 * P) + 5
+    n = dense_features._PASS_FROM // (8 * P) + 5
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n, P))
     y = (X[:, 0] + rng.logistic(size=n) > 0).astype(kind)

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jax_logreg.objective.dense_features import row_block, rows_a_pass
 from jax_logreg.objective.host_memory import is_on_one_cpu
 from jax_logreg.objective.objective import Objective
-from jax_logreg.objective.products import row_block, rows_a_pass
-from jax_logreg.objective.sparse import dense
+from jax_logreg.objective.sparse_features import dense
 
 
 class Made(NamedTuple):

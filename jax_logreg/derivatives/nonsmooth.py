@@ -17,7 +17,8 @@ import jax.numpy as jnp
 from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.derivatives.oracle import Line, Oracle, Point, Trial
 from jax_logreg.derivatives.preconditioners import Preconditioner
-from jax_logreg.objective.geometry import (
+from jax_logreg.objective.dense_features import take_columns
+from jax_logreg.objective.identifiability import (
     centre_classes,
     is_bounded_by_design,
     may_separate,
@@ -25,7 +26,6 @@ from jax_logreg.objective.geometry import (
 )
 from jax_logreg.objective.objective import Objective
 from jax_logreg.objective.penalties import L2, ElasticNet
-from jax_logreg.objective.products import take_columns
 
 
 def soft_threshold(x: jax.Array, width: jax.Array) -> jax.Array:

@@ -21,8 +21,8 @@ from jax_logreg import (
 from jax_logreg.derivatives.analytic import gradient, hessian
 from jax_logreg.derivatives.function_oracle import FunctionOracle
 from jax_logreg.fitting import looks
+from jax_logreg.fitting.certificate import Way, conclude
 from jax_logreg.fitting.train import _assemble
-from jax_logreg.fitting.verdict import Way, conclude
 from jax_logreg.interfaces.readers import load_embedded
 from tests.problems import count_programs
 

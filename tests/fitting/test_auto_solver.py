@@ -7,8 +7,8 @@ import pytest
 import scipy.sparse
 
 from jax_logreg import L2, LBFGS, Newton, fit, make_objective, sparse_features
-from jax_logreg.fitting import choose as module
-from jax_logreg.fitting.choose import choose
+from jax_logreg.fitting import auto_solver as module
+from jax_logreg.fitting.auto_solver import choose
 from jax_logreg.solvers.row_space import RowSpace
 
 pytestmark = pytest.mark.usefixtures("x64")

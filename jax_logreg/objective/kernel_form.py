@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
+from jax_logreg.objective.dense_features import precision, transposed_times
 from jax_logreg.objective.objective import Objective
 from jax_logreg.objective.penalties import L2
-from jax_logreg.objective.products import precision, transposed_times
-from jax_logreg.objective.sparse import dense
+from jax_logreg.objective.sparse_features import dense
 
 
 class RowSpaceProblem(NamedTuple):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jax_logreg import L2, fit, make_objective
-from jax_logreg.objective.row_space import carry_over
+from jax_logreg.objective.kernel_form import carry_over
 from jax_logreg.solvers.row_space import RowSpace
 
 

@@ -31,11 +31,11 @@ from jax_logreg.derivatives.preconditioners import (
     unit_scale,
 )
 from jax_logreg.derivatives.rows import loss_and_residual
-from jax_logreg.objective.geometry import centre_classes, pin_class_shifts
+from jax_logreg.objective.identifiability import centre_classes, pin_class_shifts
 from jax_logreg.objective.losses import cross_entropy
 from jax_logreg.objective.model import probability
 from jax_logreg.objective.objective import Objective
-from jax_logreg.objective.sparse import dense
+from jax_logreg.objective.sparse_features import dense
 
 
 @jax.tree_util.register_dataclass
