@@ -7,7 +7,7 @@ The package is a staircase; a room imports only itself and the rooms above it:
     derivatives/  its slopes, two ways     oracle, analytic, autodiff
     audit/        proof for anyone's slope check, report, diagnose, atlas, texts
     solvers/      one step                 Newton, L-BFGS, Newton-CG, gradient descent, Optax
-    fitting/      many steps, one answer   choose, train, driver, verdict, result, fit, many
+    fitting/      many steps, one answer   choose, train, driver, verdict, result, fit, batch
     inference/    what the answer means    infer, covariance, delta, separation, influence
     interfaces/   doors outward            scikit-learn, the command line, files, plots
 
@@ -39,7 +39,7 @@ _HOMES = {
     "solvers.optax_adapter": "Minibatch Optax",
     "solvers.proximal_newton": "ProximalNewton",
     "fitting.fit": "fit",
-    "fitting.many": "fit_many",
+    "fitting.batch": "fit_many",
     "fitting.result": "FitError FitResult Status",
     "inference.calibration": "calibration roc",
     "inference.delta": "delta Derived marginal_effects predict_interval",

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.firth import FirthOracle
-from jax_logreg.fitting import dependence
+from jax_logreg.fitting import collinearity
 from jax_logreg.fitting.auto_solver import Stage
 from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.train import Progress, result_of, train
-from jax_logreg.fitting.values import are_known, is_known
+from jax_logreg.fitting.values import are_concrete, is_concrete
 from jax_logreg.objective.objective import Objective
 from jax_logreg.objective.sparse_features import SparseFeatures
 from jax_logreg.solvers.base import Solver, State
@@ -71,7 +71,7 @@ def fit_firth(
     aim = tol * _BEYOND_TOL if solver is None else tol
     run, last = train(oracle, [Stage(solver or _METHOD)], theta, aim, max_steps, progress)
     result = result_of(oracle, last, run, tol)
-    if solver is not None or not is_known(result.status) or result.status != Status.STALLED:
+    if solver is not None or not is_concrete(result.status) or result.status != Status.STALLED:
         return result
     # Down where the determinant's round-off hides what a step gains, and the information is too
     # far from the curvature: whole steps by the curvature itself.
@@ -84,13 +84,13 @@ def fit_firth(
 def _refuse_dependent_columns(objective: Objective) -> None:
     """Their information has no determinant; inside jit, where nothing can be looked at, the fit
     ends NOT_FINITE."""
-    if not are_known(objective):
+    if not are_concrete(objective):
         return
-    if sets := dependence.of_design(objective):
+    if sets := collinearity.collinear_columns(objective):
         raise ValueError(
             f"penalty=Firth() needs columns of X that do not depend on one another, but "
-            f"{dependence.in_words(sets[0], objective.X.shape[1])}. Leave out column "
-            f"{dependence.last_feature(sets[0], objective.X.shape[1])}."
+            f"{collinearity.describe_set(sets[0], objective.X.shape[1])}. Leave out column "
+            f"{collinearity.column_to_drop(sets[0], objective.X.shape[1])}."
         )
 
 

@@ -14,11 +14,11 @@ from jax_logreg.derivatives.nonsmooth import KinkedOracle
 from jax_logreg.derivatives.row_blocks import goes_by_blocks
 from jax_logreg.fitting import inputs, settings
 from jax_logreg.fitting.auto_solver import Stage, choose
-from jax_logreg.fitting.buckets import Rows, pad
 from jax_logreg.fitting.firth import fit_firth
+from jax_logreg.fitting.padding import Rows, pad
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.fitting.train import Progress, result_of, train
-from jax_logreg.fitting.values import are_known
+from jax_logreg.fitting.values import are_concrete
 from jax_logreg.objective.objective import Objective, shares
 from jax_logreg.objective.penalties import L2, ElasticNet, Firth
 
@@ -115,7 +115,7 @@ def fit(
         make_oracle = partial(AnalyticOracle, by_blocks=True)
     oracle = make_oracle(F) if isinstance(checked, L2) else KinkedOracle(make_oracle(F), checked)
     begin: Any = np.zeros(F.num_parameters, X.dtype) if theta is None else theta
-    known = are_known(oracle, begin, tol)
+    known = are_concrete(oracle, begin, tol)
     kinked = isinstance(oracle, KinkedOracle)
     stages = (
         [Stage(method)] if method else choose(F, warm=init is not None, known=known, kinked=kinked)

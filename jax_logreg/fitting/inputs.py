@@ -9,17 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_logreg.fitting.values import (
-    FEW,
-    are_known,
+    SMALL,
+    are_concrete,
     as_floats,
-    at_once,
+    as_numpy_if_small,
+    eager_if_concrete,
     in_dtype,
-    is_known,
+    is_concrete,
     is_ready,
     is_share,
     is_sparse,
     not_negative,
-    on_host,
     require,
 )
 from jax_logreg.objective.dense_features import Features
@@ -53,7 +53,7 @@ def _check_sparse(X: Any) -> SparseFeatures:
         )
     if len(X.shape) != 2 or 0 in X.shape:
         raise ValueError(f"X must have shape (n, p), n and p ≥ 1, but its shape is {X.shape}.")
-    if not are_known(X):
+    if not are_concrete(X):
         raise ValueError(
             "a sparse X must be known: inside jit pass what sparse_features(X) returned."
         )
@@ -67,8 +67,8 @@ def check_labels_of(X: Features, y: Any, num_classes: int | None) -> jax.Array:
     each, for every pass reads them."""
     rows = X.shape[0]
     is_array = type(y) is np.ndarray or isinstance(y, jax.Array)
-    if num_classes is None and rows > FEW and is_array and y.shape == (rows,):
-        with at_once(y):
+    if num_classes is None and rows > SMALL and is_array and y.shape == (rows,):
+        with eager_if_concrete(y):
             if _is_bits(y):
                 return jnp.asarray(y.astype(np.int8))
     return in_dtype(check_labels(y, rows, num_classes), X.dtype)
@@ -76,7 +76,7 @@ def check_labels_of(X: Features, y: Any, num_classes: int | None) -> jax.Array:
 
 def _is_bits(y: np.ndarray | jax.Array) -> bool:
     """Whether they are known to be whole numbers, all 0 or 1."""
-    return y.dtype.kind in "biu" and is_known(y) and bool(y.min() >= 0) and bool(y.max() <= 1)
+    return y.dtype.kind in "biu" and is_concrete(y) and bool(y.min() >= 0) and bool(y.max() <= 1)
 
 
 def check_labels(y: Any, rows: int, num_classes: int | None) -> jax.Array:
@@ -88,7 +88,7 @@ def check_labels(y: Any, rows: int, num_classes: int | None) -> jax.Array:
         )
     if y.ndim == 2:
         return _check_label_rows(y, num_classes)
-    if num_classes is None and is_known(y):
+    if num_classes is None and is_concrete(y):
         num_classes = _count_classes(y)
     if num_classes is None:
         return require(
@@ -107,8 +107,8 @@ def check_labels(y: Any, rows: int, num_classes: int | None) -> jax.Array:
 
 def _count_classes(y: jax.Array) -> int | None:
     """K where labels beyond 1 call for softmax, else None."""
-    with at_once(y):
-        largest = float(on_host(y).max())
+    with eager_if_concrete(y):
+        largest = float(as_numpy_if_small(y).max())
     if largest <= 1:
         return None
     if largest >= y.size:
@@ -130,7 +130,7 @@ def _one_hot(y: jax.Array, num_classes: int) -> jax.Array:
         ),
         num_classes,
     )
-    with at_once(y):
+    with eager_if_concrete(y):
         hot = jax.nn.one_hot(y.astype(int), num_classes, dtype=y.dtype)
         return jnp.where(jnp.isnan(y)[:, None], jnp.nan, hot)
 
@@ -172,20 +172,20 @@ def check_weight(sample_weight: Any, X: Features) -> jax.Array | None:
             f"{float(weight[index])}. Use zero to leave a row out."
         ),
     )
-    with at_once(weight):
+    with eager_if_concrete(weight):
         weight = weight.astype(X.dtype)
-        if is_known(weight) and float(on_host(weight).max()) == 0:
+        if is_concrete(weight) and float(as_numpy_if_small(weight).max()) == 0:
             raise ValueError("sample_weight sums to zero: give some row a positive weight.")
     return weight
 
 
 def check_classes(y: jax.Array, weight: jax.Array | None) -> None:
     """Refuse labels that never show one of the classes; their intercept runs away."""
-    if not is_known(y) or (weight is not None and not is_known(weight)):
+    if not is_concrete(y) or (weight is not None and not is_concrete(weight)):
         return
-    with at_once(y, weight):
-        few: Any = on_host(y)
-        each: Any = 1.0 if weight is None else on_host(weight)
+    with eager_if_concrete(y, weight):
+        few: Any = as_numpy_if_small(y)
+        each: Any = 1.0 if weight is None else as_numpy_if_small(weight)
         mass = np.asarray((_class_shares if few is y else class_shares)(few, each))
         absent = int(np.argmin(mass))
         if not mass[absent] > 0:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.fitting.values import are_known, is_known
+from jax_logreg.fitting.values import are_concrete, is_concrete
 
 # XLA has two writers of kernels for the CPU. A fit is some hundred small kernels: the newer
 # writer takes half as long again over them, and they run no faster.
@@ -42,7 +42,7 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's value."""
-        if not are_known(args, kwargs) or _is_traced():
+        if not are_concrete(args, kwargs) or _is_traced():
             return self._within(*args, **kwargs)
         try:
             return self._outermost(*args, **kwargs)
@@ -75,4 +75,4 @@ def _a_number() -> jax.Array:
 
 def _is_traced() -> bool:
     """Whether a program is being traced, of which what is known would become a part."""
-    return not is_known(jax.lax.stop_gradient(_a_number()))
+    return not is_concrete(jax.lax.stop_gradient(_a_number()))

@@ -12,7 +12,7 @@ from jax_logreg.derivatives.autodiff import AutodiffOracle
 from jax_logreg.fitting.values import (
     as_floats,
     in_dtype,
-    is_known,
+    is_concrete,
     is_share,
     is_zero,
     not_negative,
@@ -99,7 +99,7 @@ def _check_elastic_net(penalty: ElasticNet, X: Features) -> ElasticNet | L2:
             "the ridge penalty."
         ),
     )
-    if is_known(ratio) and float(ratio) == 0:
+    if is_concrete(ratio) and float(ratio) == 0:
         return whole
     return ElasticNet(whole.strength, ratio.astype(X.dtype), whole.factor)
 
@@ -160,7 +160,7 @@ def check_tol(tol: Any, dtype: Any) -> jax.Array:
     """A positive bound on the gradient norm, with the default of the dtype; inf is legal."""
     if tol is None:
         tol = 1e-8 if dtype == jnp.float64 else 1e-5
-    known = is_known(tol)
+    known = is_concrete(tol)
     if known and not (isinstance(tol, int | float) or np.ndim(tol) == 0):
         raise ValueError(f"tol must be a scalar, but its shape is {np.shape(tol)}.")
     if known and (isinstance(tol, str) or not float(tol) > 0):

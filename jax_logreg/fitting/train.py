@@ -16,7 +16,7 @@ from jax_logreg.fitting.auto_solver import NEWTON_LIMIT, Stage, has_cheap_hessia
 from jax_logreg.fitting.certificate import RUNNING, Way
 from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.fitting.result import FitResult, Status
-from jax_logreg.fitting.values import are_known
+from jax_logreg.fitting.values import are_concrete
 from jax_logreg.solvers.base import Solver, State
 from jax_logreg.solvers.newton import Newton
 
@@ -92,7 +92,7 @@ def result_of(oracle: Problem, solver: Solver, run: driver.Run, tol: jax.Array) 
     if how is Way.HESSIAN:  # nothing of the solver's is used: one program for all
         bare = State(run.state.point, run.state.stalled)
         solver, run = Newton(), run._replace(state=bare)
-    if are_known(oracle, run, tol) and (how is Way.HESSIAN or run.curved is not None):
+    if are_concrete(oracle, run, tol) and (how is Way.HESSIAN or run.curved is not None):
         # Most fits need no more than this, and it compiles in a third of the time.
         first = first or _assemble(oracle, solver, run, tol, Way.FIRST)
         if int(first.status) == Status.CONVERGED:
@@ -107,7 +107,7 @@ def _how_to_look(oracle: Problem, solver: Solver) -> Way:
         return Way.HESSIAN
     if P > NEWTON_LIMIT:
         return Way.PRODUCTS
-    if not are_known(oracle):
+    if not are_concrete(oracle):
         return Way.EITHER
     # One of the two need not be compiled.
     return Way.HESSIAN if bool(_can_recede(oracle)) else Way.PRODUCTS
@@ -149,7 +149,7 @@ def _run(
     if "rounded" in solver.needs:
         assert isinstance(oracle, ModelOracle)  # no other offers it
         oracle = oracle.with_rounded()
-    known = are_known(oracle, solver, theta, tol)
+    known = are_concrete(oracle, solver, theta, tol)
     how = _how_to_look(oracle, solver)
     curved = known and how is Way.PRODUCTS and "hvp" in oracle.offers
     if progress is None:

@@ -14,26 +14,26 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def is_known(x: Any) -> bool:
+def is_concrete(x: Any) -> bool:
     """Whether the values of x can be looked at, not only its shape."""
     return not isinstance(x, jax.core.Tracer)
 
 
-def are_known(*trees: Any) -> bool:
+def are_concrete(*trees: Any) -> bool:
     """Whether all values in these pytrees can be looked at."""
-    return all(map(is_known, jax.tree.leaves(trees)))
+    return all(map(is_concrete, jax.tree.leaves(trees)))
 
 
-def at_once(*arrays: Any) -> AbstractContextManager[Any]:
+def eager_if_concrete(*arrays: Any) -> AbstractContextManager[Any]:
     """Where all values are known, compute now, also when a program is being traced."""
-    known = all(map(is_known, arrays))
+    known = all(map(is_concrete, arrays))
     return jax.ensure_compile_time_eval() if known else nullcontext()
 
 
 Legal = Callable[..., Any]
 
 # NumPy looks at so many values before a compiled program has begun.
-FEW = 2**18
+SMALL = 2**18
 
 
 def require(x: jax.Array, legal: Legal, complaint: Callable[[Any], str], *args: Any) -> jax.Array:
@@ -49,8 +49,8 @@ def require(x: jax.Array, legal: Legal, complaint: Callable[[Any], str], *args: 
     Raises:
         ValueError: with the complaint.
     """
-    with at_once(x):
-        if not is_known(x):
+    with eager_if_concrete(x):
+        if not is_concrete(x):
             return jnp.where(legal(x, *args), x, jnp.nan)
         if not _all_are(legal, x, *args):
             first = np.argwhere(~np.asarray(legal(x, *args)))[0]
@@ -63,13 +63,13 @@ def in_dtype(x: jax.Array, dtype: Any) -> jax.Array:
     return x if x.dtype == dtype else x.astype(dtype)
 
 
-def on_host(x: jax.Array) -> Any:
+def as_numpy_if_small(x: jax.Array) -> Any:
     """Few known values as NumPy's, which costs nothing; many as they are."""
-    return np.asarray(x) if x.size <= FEW and x.is_fully_addressable else x
+    return np.asarray(x) if x.size <= SMALL and x.is_fully_addressable else x
 
 
 def _all_are(legal: Legal, x: jax.Array, *args: Any) -> bool:
-    few = on_host(x)
+    few = as_numpy_if_small(x)
     if few is not x:
         return bool(np.all(legal(few, *args)))
     return bool(_all(legal, x, *args))
@@ -83,7 +83,7 @@ def _all(legal: Legal, x: jax.Array, *args: Any) -> jax.Array:
 
 def _sum_is_finite(x: Any) -> bool:
     """Where it is, so is every entry; where it is not, the sum may only have overflowed."""
-    few = on_host(x) if isinstance(x, jax.Array) else x
+    few = as_numpy_if_small(x) if isinstance(x, jax.Array) else x
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(few.sum() if isinstance(few, np.ndarray) else _sum(few)))
 
@@ -116,7 +116,7 @@ def as_floats(name: str, x: Any) -> jax.Array:
 
     NumPy's float64 follows the x64 setting, as everywhere in JAX.
     """
-    with at_once(x):
+    with eager_if_concrete(x):
         if not isinstance(x, jax.Array):
             x = _numpy_floats(name, x)
         if jnp.issubdtype(x.dtype, jnp.complexfloating):
@@ -126,7 +126,7 @@ def as_floats(name: str, x: Any) -> jax.Array:
         whole = not jnp.issubdtype(array.dtype, jnp.floating)
         wanted = jnp.result_type(float) if whole else jnp.promote_types(array.dtype, jnp.float32)
         array = in_dtype(array, wanted)
-        if is_known(array) and _sum_is_finite(array):
+        if is_concrete(array) and _sum_is_finite(array):
             return array  # one read, at a third of the cost of a look at each entry
     return require(array, is_finite, lambda index: _not_finite(name, x, index))
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from jax_logreg.fitting.dependence import of_design
+from jax_logreg.fitting.collinearity import collinear_columns
 from jax_logreg.fitting.result import FitError, FitResult
 from jax_logreg.inference.covariance import check_kind, covariance_root
 from jax_logreg.inference.fitted import Fitted, fitted
@@ -147,7 +147,7 @@ def _dependent(fit: Fitted, full: Information, columns: list[str]) -> list[list[
     """By name, the sets of columns that leave parameters untold."""
     if full.rank == fit.num_parameters:
         return []
-    return [[columns[j] for j in some] for some in of_design(fit.objective)]
+    return [[columns[j] for j in some] for some in collinear_columns(fit.objective)]
 
 
 def _columns(fit: Fitted, features: Sequence[str] | None) -> list[str]:

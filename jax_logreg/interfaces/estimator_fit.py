@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from jax_logreg.fitting.column_scaling import pad_rows, padded_shape, units_of
 from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.result import FitResult, History
-from jax_logreg.fitting.units import pad_rows, padded_shape, units_of
 from jax_logreg.interfaces.estimator_settings import Settings
 from jax_logreg.interfaces.row_weights import check_mass
 from jax_logreg.objective.penalties import L2, ElasticNet

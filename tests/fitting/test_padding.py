@@ -3,7 +3,7 @@
 import numpy as np
 
 from jax_logreg import L2, fit
-from jax_logreg.fitting.buckets import bucket
+from jax_logreg.fitting.padding import bucket
 from jax_logreg.fitting.train import _run_whole
 from tests.problems import count_programs
 

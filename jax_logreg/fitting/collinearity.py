@@ -11,12 +11,12 @@ _TAKES_PART = 1e-5
 _GOOD_PART = 1e-2
 
 
-def dependent_columns(Z: np.ndarray) -> list[list[int]]:
+def collinear_sets(Z: np.ndarray) -> list[list[int]]:
     """Sets of columns of Z that depend on one another: each without its last is independent.
 
     A column of zeros is a set of its own.
 
-    >>> dependent_columns(np.array([[1.0, 0, 1, 2], [2, 0, 1, 4], [3, 0, 1, 6]]))
+    >>> collinear_sets(np.array([[1.0, 0, 1, 2], [2, 0, 1, 4], [3, 0, 1, 6]]))
     [[1], [0, 3]]
     """
     size = np.max(np.abs(Z), axis=0, initial=0.0)  # first, so that no square overflows
@@ -28,16 +28,16 @@ def dependent_columns(Z: np.ndarray) -> list[list[int]]:
     return _read_off(rows[int(np.sum(sizes > floor)) :])
 
 
-def of_design(objective: Objective) -> list[list[int]]:
+def collinear_columns(objective: Objective) -> list[list[int]]:
     """The same of the features and then the intercept, in rows of positive weight.
 
     The intercept leads its set, so that a constant column is the one to leave out.
     """
     X = np.asarray(dense(objective.X), float)[np.asarray(objective.row_weights()) > 0]
     if not objective.fit_intercept:
-        return dependent_columns(X)
+        return collinear_sets(X)
     p = X.shape[1]
-    sets = dependent_columns(np.column_stack([np.ones(len(X)), X]))
+    sets = collinear_sets(np.column_stack([np.ones(len(X)), X]))
     return [sorted((j - 1) % (p + 1) for j in some) for some in sets]
 
 
@@ -57,7 +57,7 @@ def _read_off(null: np.ndarray) -> list[list[int]]:
     return sorted((np.flatnonzero(row).tolist() for row in parts), key=lambda some: some[-1])
 
 
-def in_words(some: list[int], num_features: int) -> str:
+def describe_set(some: list[int], num_features: int) -> str:
     """A set, told to someone who can count columns."""
     features = [j for j in some if j < num_features]
     listed = ", ".join(map(str, features))
@@ -72,6 +72,6 @@ def in_words(some: list[int], num_features: int) -> str:
     return f"columns {listed} do"
 
 
-def last_feature(some: list[int], num_features: int) -> int:
+def column_to_drop(some: list[int], num_features: int) -> int:
     """The column of a set to leave out; never the intercept."""
     return max(j for j in some if j < num_features)

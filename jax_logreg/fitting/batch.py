@@ -23,7 +23,7 @@ from jax_logreg.solvers.base import steeper_than
 from jax_logreg.solvers.newton import Newton
 
 # Fits that share a loop; one that is done waits for the slowest of these.
-_LANES = 32
+BLOCK_SIZE = 32
 # Whole Newton steps from a near start first. Where they leave many open, with a line search.
 _METHODS = Newton(singular=False, search=False), Newton(singular=False)
 _MANY = 1 / 8
@@ -36,7 +36,7 @@ _NO_NEWTON = (
 )
 
 
-class _Lane(NamedTuple):
+class BatchArgs(NamedTuple):
     """What may differ from fit to fit; in ``axes``, 0 where it does and None elsewhere."""
 
     X: Any
@@ -49,7 +49,7 @@ class _Lane(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class _LaneOracle(AnalyticOracle):
-    """Leaves separation to the closing look: in a batch every lane would pay at every step
+    """Leaves separation to the closing look: in a batch every fit would pay at every step
     for what one of them asks."""
 
     def may_separate(self, point: Point) -> jax.Array:
@@ -104,21 +104,21 @@ def fit_many(
     """
     fit_intercept = settings.check_flag("fit_intercept", fit_intercept)
     max_steps = settings.check_count("max_steps", max_steps)
-    lane, axes, size = _check(X, y, penalty, sample_weight, offset, num_classes)
-    tol = settings.check_tol(tol, lane.X.dtype)
+    batch, axes, size = _check(X, y, penalty, sample_weight, offset, num_classes)
+    tol = settings.check_tol(tol, batch.X.dtype)
     options: dict[str, Any] = {"fit_intercept": fit_intercept, "max_steps": max_steps}
     for method in _METHODS:
-        many = _fit_regular(method, lane, tol, axes=axes, size=size, **options)
+        many = _fit_regular(method, batch, tol, axes=axes, size=size, **options)
         left = np.flatnonzero(np.asarray(many.status) != Status.CONVERGED)
         if len(left) <= _MANY * size:
             break
     for i in left:
-        one = _fit_carefully(_take(lane, axes, int(i)), tol, **options)
-        many = _put(many, int(i), one)
+        one = _fit_carefully(_get_fit(batch, axes, int(i)), tol, **options)
+        many = _set_fit(many, int(i), one)
     return many
 
 
-def _put(many: FitResult, i: int, one: FitResult) -> FitResult:
+def _set_fit(many: FitResult, i: int, one: FitResult) -> FitResult:
     leaves = zip(jax.tree.leaves(many), jax.tree.leaves(one), strict=True)
     return jax.tree.unflatten(jax.tree.structure(many), [a.at[i].set(b) for a, b in leaves])
 
@@ -126,17 +126,17 @@ def _put(many: FitResult, i: int, one: FitResult) -> FitResult:
 @partial(Compiled, static_argnames=("axes", "size", "fit_intercept", "max_steps"))
 def _fit_regular(
     method: Newton,
-    lane: _Lane,
+    batch: BatchArgs,
     tol: jax.Array,
     *,
-    axes: _Lane,
+    axes: BatchArgs,
     size: int,
     fit_intercept: bool,
     max_steps: int,
 ) -> FitResult:
     """All fits, in blocks; what is singular or separated stays open."""
 
-    def oracle_of(parts: _Lane) -> _LaneOracle:
+    def oracle_of(parts: BatchArgs) -> _LaneOracle:
         X, y, penalty, weight, offset = parts
         return _LaneOracle(
             make_objective(
@@ -144,29 +144,29 @@ def _fit_regular(
             )
         )
 
-    begin = None if axes.X == 0 else _near_optimum(oracle_of(_average(lane, axes)))
+    begin = None if axes.X == 0 else _near_optimum(oracle_of(_average(batch, axes)))
 
     def one(i: jax.Array) -> FitResult:
-        oracle = oracle_of(_take(lane, axes, i))
-        theta = jnp.zeros(oracle.num_parameters(), lane.X.dtype) if begin is None else begin
+        oracle = oracle_of(_get_fit(batch, axes, i))
+        theta = jnp.zeros(oracle.num_parameters(), batch.X.dtype) if begin is None else begin
         run = driver.start(oracle, method, theta, tol, max_steps)
         run = driver.advance(oracle, method, run, tol, jnp.asarray(max_steps))
         return assemble(oracle, method, run, tol, Way.FIRST)
 
-    return jax.lax.map(one, jnp.arange(size), batch_size=min(_LANES, size))
+    return jax.lax.map(one, jnp.arange(size), batch_size=min(BLOCK_SIZE, size))
 
 
-def _average(lane: _Lane, axes: _Lane) -> _Lane:
+def _average(batch: BatchArgs, axes: BatchArgs) -> BatchArgs:
     """One problem in the middle of all."""
     parts = []
-    for part, axis in zip(lane, axes, strict=True):
+    for part, axis in zip(batch, axes, strict=True):
         if axis is None:
             parts.append(part)
         elif isinstance(part, L2):
             parts.append(L2(jnp.median(jnp.asarray(part.strength)), part.factor))
         else:
             parts.append(jnp.mean(part, axis=0))
-    return _Lane(*parts)
+    return BatchArgs(*parts)
 
 
 def _near_optimum(oracle: AnalyticOracle) -> jax.Array:
@@ -180,10 +180,10 @@ def _near_optimum(oracle: AnalyticOracle) -> jax.Array:
 
 @partial(Compiled, static_argnames=("fit_intercept", "max_steps"))
 def _fit_carefully(
-    lane: _Lane, tol: jax.Array, *, fit_intercept: bool, max_steps: int
+    batch: BatchArgs, tol: jax.Array, *, fit_intercept: bool, max_steps: int
 ) -> FitResult:
     """One fit, as ``fit`` does it where it may not raise."""
-    X, y, penalty, weight, offset = lane
+    X, y, penalty, weight, offset = batch
     return fit(
         X, y, penalty=penalty, sample_weight=weight, offset=offset, tol=tol,
         solver=Newton(), fit_intercept=fit_intercept, max_steps=max_steps,
@@ -192,7 +192,7 @@ def _fit_carefully(
 
 def _check(
     X: Any, y: Any, penalty: Any, weight: Any, offset: Any, num_classes: Any
-) -> tuple[_Lane, _Lane, int]:
+) -> tuple[BatchArgs, BatchArgs, int]:
     """Everything in the dtype of X, which of it has an axis of fits, and their number."""
     X = values.as_floats("X", X)
     if X.ndim not in (2, 3) or 0 in X.shape:
@@ -211,11 +211,11 @@ def _check(
             weight, values.not_negative, lambda at: f"sample_weight[{at}] must not be negative."
         )
     penalty, penalty_axis = _check_penalty(penalty, X)
-    axes = _Lane(0 if X.ndim == 3 else None, y_axis, penalty_axis, weight_axis, offset_axis)
+    axes = BatchArgs(0 if X.ndim == 3 else None, y_axis, penalty_axis, weight_axis, offset_axis)
     sizes = {
         name: len(jax.tree.leaves(part)[0])
         for name, part, axis in zip(
-            _Lane._fields, (X, y, penalty, weight, offset), axes, strict=True
+            BatchArgs._fields, (X, y, penalty, weight, offset), axes, strict=True
         )
         if axis == 0
     }
@@ -225,7 +225,7 @@ def _check(
             f"length; here they are {sizes or 'absent'}."
         )
     cast = [part if part is None else part.astype(X.dtype) for part in (y, weight, offset)]
-    return _Lane(X, cast[0], penalty, cast[1], cast[2]), axes, sizes.popitem()[1]
+    return BatchArgs(X, cast[0], penalty, cast[1], cast[2]), axes, sizes.popitem()[1]
 
 
 def _check_labels(y: Any, n: int, num_classes: int | None) -> tuple[jax.Array, int | None]:
@@ -266,14 +266,14 @@ def _check_penalty(penalty: L2 | None, X: jax.Array) -> tuple[L2, int | None]:
     return settings.check_smooth_penalty(penalty, table, _NO_NEWTON), None
 
 
-def _take(lane: _Lane, axes: _Lane, i: Any) -> _Lane:
+def _get_fit(batch: BatchArgs, axes: BatchArgs, i: Any) -> BatchArgs:
     """The arguments of fit i."""
     parts = []
-    for part, axis in zip(lane, axes, strict=True):
+    for part, axis in zip(batch, axes, strict=True):
         if axis is None:
             parts.append(part)
         elif isinstance(part, L2):
             parts.append(L2(jnp.asarray(part.strength)[i], part.factor))
         else:
             parts.append(part[i])
-    return _Lane(*parts)
+    return BatchArgs(*parts)
