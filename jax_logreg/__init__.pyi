@@ -1,8 +1,7 @@
-"""The public names, for type checkers: ``__init__.py`` loads each when it is asked for."""
+"""The public names and their modules. ``__init__.py`` reads this file and loads each on use."""
 
 from jax_logreg.audit.check import assert_derivatives as assert_derivatives
 from jax_logreg.audit.check import check_derivatives as check_derivatives
-from jax_logreg.audit.report import DerivativeReport as DerivativeReport
 from jax_logreg.fitting.batch import fit_many as fit_many
 from jax_logreg.fitting.fit import fit as fit
 from jax_logreg.fitting.result import FitError as FitError
@@ -10,19 +9,15 @@ from jax_logreg.fitting.result import FitResult as FitResult
 from jax_logreg.fitting.result import Status as Status
 from jax_logreg.inference.calibration import calibration as calibration
 from jax_logreg.inference.calibration import roc as roc
-from jax_logreg.inference.delta import Derived as Derived
 from jax_logreg.inference.delta import delta as delta
 from jax_logreg.inference.delta import marginal_effects as marginal_effects
 from jax_logreg.inference.delta import predict_interval as predict_interval
 from jax_logreg.inference.infer import infer as infer
-from jax_logreg.inference.inference import Inference as Inference
-from jax_logreg.inference.influence import Influence as Influence
 from jax_logreg.inference.influence import influence as influence
 from jax_logreg.inference.profile import profile_interval as profile_interval
 from jax_logreg.inference.profile import profile_test as profile_test
 from jax_logreg.inference.restrictions import restriction_test as restriction_test
 from jax_logreg.inference.score_test import score_test as score_test
-from jax_logreg.inference.separation import Separation as Separation
 from jax_logreg.inference.separation import diagnose_separation as diagnose_separation
 from jax_logreg.interfaces.estimator import LogisticRegression as LogisticRegression
 from jax_logreg.interfaces.estimator import SeparationWarning as SeparationWarning
@@ -57,7 +52,6 @@ from jax_logreg.objective.objective import make_objective as make_objective
 from jax_logreg.objective.penalties import L2 as L2
 from jax_logreg.objective.penalties import ElasticNet as ElasticNet
 from jax_logreg.objective.penalties import Firth as Firth
-from jax_logreg.objective.sparse_features import SparseFeatures as SparseFeatures
 from jax_logreg.objective.sparse_features import sparse_features as sparse_features
 from jax_logreg.solvers.base import Solver as Solver
 from jax_logreg.solvers.gradient_descent import (

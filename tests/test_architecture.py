@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import jax_logreg
-
 ROOT = Path(__file__).parent.parent / "jax_logreg"
 ROOMS = ["objective", "derivatives", "audit", "solvers", "fitting", "inference", "interfaces"]
 # A heavy optional dependency may be imported in these files only.
@@ -127,14 +125,6 @@ def test_size_budget(source):
 def test_every_file_is_in_a_room():
     folders = {name(f).split("/")[0] for f in FILES if "/" in name(f)}
     assert folders == set(ROOMS)
-
-
-def test_type_checkers_are_told_of_every_public_name():
-    stub = ast.parse((ROOT / "__init__.pyi").read_text(encoding="utf-8"))
-    told = {(module, name) for module, names, _ in imports(stub) for name in names}
-    homes = {(home, name) for name, home in jax_logreg._HOME_OF.items()}
-    assert told == homes | {("jax_logreg.interfaces.version", "__version__")}
-    assert set(jax_logreg.__all__) <= set(dir(jax_logreg))
 
 
 def test_who_fits_does_not_wait_for_the_rest():

@@ -7,8 +7,9 @@ import pytest
 import scipy.sparse
 from jax.experimental import sparse as jax_sparse
 
-from jax_logreg import SparseFeatures, sparse_features
+from jax_logreg import sparse_features
 from jax_logreg.objective import dense_features
+from jax_logreg.objective.sparse_features import SparseFeatures
 
 
 def table(kind, rng):
