@@ -1,5 +1,6 @@
 """What a fit returns, and what its status means."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
@@ -22,41 +23,59 @@ class Status(IntEnum):
 
     @property
     def message(self) -> str:
-        """What happened, and what to try next."""
-        return _MESSAGES[self]
+        """What happened, and what to try next, in the arguments of ``fit``."""
+        return self.explain(FIT_TERMS)
+
+    def explain(self, terms: Mapping[str, str]) -> str:
+        """The same in another interface's terms.
+
+        Args:
+            terms: the keys of ``FIT_TERMS``, with what that interface calls each.
+        """
+        return _MESSAGES[self].format_map(terms)
 
 
+# Every interface has the same messages; only the names of its parameters differ.
+FIT_TERMS = {
+    "tol": "tol",
+    "max_steps": "max_steps",
+    "float64": "float64 (with jax.enable_x64(True))",
+    "solver": "another step size or solver",
+    "ridge": "add penalty=L2(strength)",
+    "finite": "add penalty=L2(strength) or penalty=Firth()",
+}
 _MESSAGES = {
-    Status.CONVERGED: "The gradient is within tol.",
+    Status.CONVERGED: "The gradient is within {tol}.",
     Status.NOT_UNIQUE: (
-        "The gradient is within tol, but the Hessian is singular: columns of X depend on "
-        "one another, and many coefficients fit equally well. Newton's from zero are the "
-        "shortest. Drop a column of them, or add penalty=L2(strength)."
+        "The gradient is within {tol}, but the Hessian is singular: columns of X are linearly "
+        "dependent, or one is constant beside the intercept, so that many coefficients fit "
+        "equally well. Newton's method from zero returns the shortest. Drop such a column, or "
+        "{ridge}."
     ),
     Status.MAX_STEPS: (
-        "The step limit was reached before the gradient came within tol. Standardise the "
-        "columns of X, raise max_steps or tol, or try another step size or solver; "
-        "diagnose_separation tells whether a finite answer exists."
+        "The step limit was reached before the gradient came within {tol}. Standardise the "
+        "columns of X, raise {max_steps} or {tol}, or try {solver}; diagnose_separation tells "
+        "whether a finite answer exists."
     ),
     Status.STALLED: (
-        "No further progress at this precision, and the gradient is still above tol. Use "
-        "float64 (with jax.enable_x64(True)), standardise the columns of X, or raise tol."
+        "Round-off hides any further progress, and the gradient is still above {tol}. Use "
+        "{float64}, standardise the columns of X, or raise {tol}."
     ),
     Status.SEPARATED: (
-        "The data are separated: the loss falls for ever along one direction, so no "
-        "finite coefficients minimise it. Add penalty=L2(strength) or penalty=Firth(); "
-        "diagnose_separation names the columns."
+        "The data are separated: the loss keeps falling along one direction, so no finite "
+        "coefficients minimise it. To make them finite, {finite}; diagnose_separation names the "
+        "columns."
     ),
     Status.NOT_FINITE: (
         "The loss or its gradient became infinite or NaN. Inside jit that also means an "
         "illegal label, weight or strength (labels beyond 1 need num_classes there). "
-        "Otherwise use a smaller step size, or standardise the columns of X."
+        "Otherwise standardise the columns of X, or try {solver}."
     ),
     Status.LOOSE: (
-        "The gradient is within tol, but no minimum can be made out here: a Newton step "
-        "would still move some logit far, or cannot be computed. tol is too loose for the "
+        "The gradient is within {tol}, but no minimum can be verified: a Newton step would "
+        "still change some logit by much, or cannot be computed. {tol} is too loose for the "
         "units of X, columns are parallel to the last digits, or the data are nearly "
-        "separated. Standardise the columns of X, lower tol, or add a penalty."
+        "separated. Standardise the columns of X, lower {tol}, or {ridge}."
     ),
 }
 
