@@ -114,7 +114,7 @@ def test_public_jax_only(source):
 
 def test_size_budget(source):
     path, tree = source
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300, name(path)
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 500, name(path)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             body = node.body[1:] if ast.get_docstring(node) else node.body

@@ -11,12 +11,13 @@ from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.oracle import Point
-from jax_logreg.fitting import driver, inputs, settings, values
+from jax_logreg.fitting import driver, validation
 from jax_logreg.fitting.certificate import Way
 from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.train import assemble
+from jax_logreg.fitting.validation import NONNEGATIVE, Rule
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import L2
 from jax_logreg.solvers.base import steeper_than
@@ -102,10 +103,10 @@ def fit_many(
     >>> fit_many(X, y, sample_weight=counts).status.tolist()
     [0, 0]
     """
-    fit_intercept = settings.check_flag("fit_intercept", fit_intercept)
-    max_steps = settings.check_count("max_steps", max_steps)
+    fit_intercept = validation.check_flag("fit_intercept", fit_intercept)
+    max_steps = validation.check_count("max_steps", max_steps)
     batch, axes, size = _check(X, y, penalty, sample_weight, offset, num_classes)
-    tol = settings.check_tol(tol, batch.X.dtype)
+    tol = validation.check_tol(tol, batch.X.dtype)
     options: dict[str, Any] = {"fit_intercept": fit_intercept, "max_steps": max_steps}
     for method in _METHODS:
         many = _fit_regular(method, batch, tol, axes=axes, size=size, **options)
@@ -194,29 +195,20 @@ def _check(
     X: Any, y: Any, penalty: Any, weight: Any, offset: Any, num_classes: Any
 ) -> tuple[BatchArgs, BatchArgs, int]:
     """Everything in the dtype of X, which of it has an axis of fits, and their number."""
-    X = values.as_floats("X", X)
+    X = validation.as_floats("X", X)
     if X.ndim not in (2, 3) or 0 in X.shape:
         raise ValueError(f"X must have shape (n, p) or (B, n, p), but its shape is {X.shape}.")
     n = X.shape[-2]
-    y, y_axis = _check_labels(y, n, num_classes)
-    parts = {
-        "sample_weight": (weight, (n,)),
-        "offset": (offset, (n, *y.shape[1 + (y_axis == 0) :])),
-    }
-    (weight, weight_axis), (offset, offset_axis) = (
-        _check_shape(name, part, shape) for name, (part, shape) in parts.items()
-    )
-    if weight is not None:
-        weight = values.require(
-            weight, values.not_negative, lambda at: f"sample_weight[{at}] must not be negative."
-        )
-    penalty, penalty_axis = _check_penalty(penalty, X)
+    y, y_axis = _check_labels(y, n, num_classes, X.dtype)
+    logits_shape = y.shape if y_axis is None else y.shape[1:]
+    penalty, penalty_axis = _check_penalty(penalty, X if X.ndim == 2 else X[0])
+    weight, weight_axis = _check_rows("sample_weight", weight, (n,), X.dtype, NONNEGATIVE)
+    offset, offset_axis = _check_rows("offset", offset, logits_shape, X.dtype)
+    args = BatchArgs(X, y, penalty, weight, offset)
     axes = BatchArgs(0 if X.ndim == 3 else None, y_axis, penalty_axis, weight_axis, offset_axis)
     sizes = {
         name: len(jax.tree.leaves(part)[0])
-        for name, part, axis in zip(
-            BatchArgs._fields, (X, y, penalty, weight, offset), axes, strict=True
-        )
+        for name, part, axis in zip(BatchArgs._fields, args, axes, strict=True)
         if axis == 0
     }
     if len(set(sizes.values())) != 1:
@@ -224,46 +216,43 @@ def _check(
             "some argument must have a leading axis, one entry a fit, and all such axes one "
             f"length; here they are {sizes or 'absent'}."
         )
-    cast = [part if part is None else part.astype(X.dtype) for part in (y, weight, offset)]
-    return BatchArgs(X, cast[0], penalty, cast[1], cast[2]), axes, sizes.popitem()[1]
+    return args, axes, sizes.popitem()[1]
 
 
-def _check_labels(y: Any, n: int, num_classes: int | None) -> tuple[jax.Array, int | None]:
+def _check_labels(
+    y: Any, n: int, num_classes: int | None, dtype: Any
+) -> tuple[jax.Array, int | None]:
     """Labels (n,), (n, K), (B, n) or (B, n, K), and whether they have an axis of fits."""
-    y = values.as_floats("y", y)
+    y = validation.as_floats("y", y)
     if y.ndim in (1, 2) and y.shape[0] == n:
-        return inputs.check_labels(y, n, num_classes), None
+        return validation.check_labels(y, n, num_classes, dtype), None
     if y.ndim in (2, 3) and y.shape[1] == n:
         flat = y.reshape(-1, *y.shape[2:])
-        flat = inputs.check_labels(flat, len(flat), num_classes)
+        flat = validation.check_labels(flat, len(flat), num_classes, dtype)
         return flat.reshape(-1, n, *flat.shape[1:]), 0
     raise ValueError(f"y must have {n} labels to match X, but its shape is {y.shape}.")
 
 
-def _check_shape(
-    name: str, part: Any, shape: tuple[int, ...]
+def _check_rows(
+    name: str, x: Any, shape: tuple[int, ...], dtype: Any, rule: Rule | None = None
 ) -> tuple[jax.Array | None, int | None]:
-    if part is None:
+    """What has one entry a row, of a shape or (B, *shape)."""
+    if x is None:
         return None, None
-    part = values.as_floats(name, part)
-    if part.shape == shape:
-        return part, None
-    if part.shape[1:] == shape:
-        return part, 0
-    wanted = ", ".join(map(str, shape))
-    raise ValueError(
-        f"{name} must have shape ({wanted}) or (B, {wanted}), but its shape is {part.shape}."
-    )
+    axis = 0 if np.ndim(x) == len(shape) + 1 else None
+    shape = shape if axis is None else (len(x), *shape)
+    return validation.check_array(name, x, shape, dtype, rule), axis
 
 
 def _check_penalty(penalty: L2 | None, X: jax.Array) -> tuple[L2, int | None]:
-    table = X if X.ndim == 2 else X[0]
-    if isinstance(penalty, L2) and np.ndim(penalty.strength) == 1:
-        # One strength is checked with the factor, the others like it.
-        largest = L2(jnp.max(jnp.asarray(penalty.strength)), penalty.factor)
-        one = settings.check_smooth_penalty(largest, table, _NO_NEWTON)
-        return L2(settings.nonnegative("penalty strength", penalty.strength, table), one.factor), 0
-    return settings.check_smooth_penalty(penalty, table, _NO_NEWTON), None
+    """L2 with a strength () or (B,)."""
+    if not isinstance(penalty, L2) or np.ndim(penalty.strength) != 1:
+        return validation.check_smooth_penalty(penalty, X, _NO_NEWTON), None
+    strength = validation.check_array(
+        "penalty strength", penalty.strength, np.shape(penalty.strength), X.dtype, NONNEGATIVE
+    )
+    one = validation.check_smooth_penalty(L2(0.0, penalty.factor), X, _NO_NEWTON)
+    return L2(strength, one.factor), 0
 
 
 def _get_fit(batch: BatchArgs, axes: BatchArgs, i: Any) -> BatchArgs:

@@ -15,10 +15,9 @@ from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.firth import FirthOracle
 from jax_logreg.fitting import collinearity
 from jax_logreg.fitting.auto_solver import Stage
-from jax_logreg.fitting.jit_options import Compiled
+from jax_logreg.fitting.jit_options import Compiled, are_concrete, is_concrete
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.train import Progress, result_of, train
-from jax_logreg.fitting.values import are_concrete, is_concrete
 from jax_logreg.objective.objective import Objective
 from jax_logreg.objective.sparse_features import SparseFeatures
 from jax_logreg.solvers.base import Solver, State

@@ -12,13 +12,13 @@ from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.derivatives.nonsmooth import KinkedOracle
 from jax_logreg.derivatives.row_blocks import goes_by_blocks
-from jax_logreg.fitting import inputs, settings
+from jax_logreg.fitting import validation
 from jax_logreg.fitting.auto_solver import Stage, choose
 from jax_logreg.fitting.firth import fit_firth
+from jax_logreg.fitting.jit_options import are_concrete
 from jax_logreg.fitting.padding import Rows, pad
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.fitting.train import Progress, result_of, train
-from jax_logreg.fitting.values import are_concrete
 from jax_logreg.objective.objective import Objective, shares
 from jax_logreg.objective.penalties import L2, ElasticNet, Firth
 
@@ -83,23 +83,21 @@ def fit(
     >>> bool(result.converged), result.coef.round(3).tolist()
     (True, [0.9...])
     """
-    fit_intercept = settings.check_flag("fit_intercept", fit_intercept)
-    if num_classes is not None:
-        num_classes = settings.check_count("num_classes", num_classes)
-    X = inputs.check_features(X)
-    y = inputs.check_labels_of(X, y, num_classes)
-    weight = inputs.check_weight(sample_weight, X)
     firth = isinstance(penalty, Firth)
+    X = validation.check_features(X)
+    y = validation.check_labels(y, X.shape[0], num_classes, X.dtype)
+    checked = validation.check_penalty(None if firth else penalty, X)
+    method = validation.check_solver(solver)
+    make_oracle: Callable[[Objective], ModelOracle] = validation.check_derivatives(derivatives)
+    weight = validation.check_weight(sample_weight, X)
+    offset = validation.check_offset(offset, X, y)
+    fit_intercept = validation.check_flag("fit_intercept", fit_intercept)
     if fit_intercept and not firth:
-        inputs.check_classes(y, weight)
-    offset = inputs.check_offset(offset, X, y)
-    checked = settings.check_penalty(None if firth else penalty, X)
-    method = settings.check_solver(solver)
-    make_oracle: Callable[[Objective], ModelOracle] = settings.check_derivatives(derivatives)
-    start = settings.check_init(init, X, y, fit_intercept)
-    tol = settings.check_tol(tol, X.dtype)
+        validation.check_classes(y, weight)
+    start = validation.check_init(init, X, y, fit_intercept)
+    tol = validation.check_tol(tol, X.dtype)
     if max_steps is not None:
-        max_steps = settings.check_count("max_steps", max_steps)
+        max_steps = validation.check_count("max_steps", max_steps)
     rows = Rows(X, y, weight, offset)
     if method is None or "rows" not in method.needs:  # a minibatch draws from the rows given
         rows = pad(rows)

@@ -7,13 +7,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.fitting.values import are_concrete, is_concrete
-
 # XLA has two writers of kernels for the CPU. A fit is some hundred small kernels: the newer
 # writer takes half as long again over them, and they run no faster.
 _WRITER: dict[str, bool | int] = {"xla_cpu_use_fusion_emitters": False}
 # Nor do they with all of LLVM's polish, a seventh of what is left.
 _POLISH: dict[str, bool | int] = {"xla_backend_optimization_level": 1}
+
+
+def is_concrete(x: Any) -> bool:
+    """Whether the values of x can be looked at, not only its shape: x is no tracer."""
+    return not isinstance(x, jax.core.Tracer)
+
+
+def are_concrete(*trees: Any) -> bool:
+    """Whether all leaves of these pytrees are concrete."""
+    return all(map(is_concrete, jax.tree.leaves(trees)))
 
 
 class Compiled:

@@ -14,9 +14,8 @@ from jax_logreg.derivatives.nonsmooth import KinkedOracle
 from jax_logreg.fitting import certificate, driver
 from jax_logreg.fitting.auto_solver import NEWTON_LIMIT, Stage, has_cheap_hessian
 from jax_logreg.fitting.certificate import RUNNING, Way
-from jax_logreg.fitting.jit_options import Compiled
+from jax_logreg.fitting.jit_options import Compiled, are_concrete
 from jax_logreg.fitting.result import FitResult, Status
-from jax_logreg.fitting.values import are_concrete
 from jax_logreg.solvers.base import Solver, State
 from jax_logreg.solvers.newton import Newton
 

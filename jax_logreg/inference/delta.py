@@ -18,7 +18,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from scipy.special import ndtr, ndtri
 
-from jax_logreg.fitting.values import as_floats
+from jax_logreg.fitting.validation import as_floats
 from jax_logreg.inference.inference import Inference, check_level
 from jax_logreg.objective.model import probability
 from jax_logreg.objective.sparse_features import dense

@@ -21,7 +21,7 @@ from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.firth import FirthOracle
 from jax_logreg.derivatives.oracle import Point
 from jax_logreg.derivatives.rows import curvature, loss_and_residual
-from jax_logreg.fitting import inputs, settings
+from jax_logreg.fitting import validation
 from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.objective.model import probability
@@ -226,10 +226,10 @@ def fitted(
     if np.ndim(result.status):
         raise ValueError("result holds many fits: infer from one at a time.")
     _refuse_unfinished(result)
-    fit_intercept = settings.check_flag("fit_intercept", fit_intercept)
+    fit_intercept = validation.check_flag("fit_intercept", fit_intercept)
     firth = isinstance(penalty, Firth)
     with jax.enable_x64(True):
-        table = inputs.check_features(X)
+        table = validation.check_features(X)
         if isinstance(table, SparseFeatures):
             raise ValueError("X is sparse: inference needs X.toarray(), or fewer columns.")
         table = table.astype(float)
@@ -239,22 +239,24 @@ def fitted(
                 f"X has {table.shape[1]} columns, but the result has coefficients of shape "
                 f"{np.shape(result.coef)}: give the X that was given to fit."
             )
-        labels = inputs.check_labels(y, table.shape[0], K[0] if K else None).astype(float)
+        labels = validation.check_labels(y, table.shape[0], K[0] if K else None, float).astype(
+            float
+        )
         if labels.shape[1:] != K:
             raise ValueError(
                 f"y is of another model than the result, whose intercept has shape {K}: give "
                 "what was given to fit."
             )
-        weight = inputs.check_weight(sample_weight, table)
+        weight = validation.check_weight(sample_weight, table)
         objective = make_objective(
             table,
             labels,
-            settings.check_smooth_penalty(None if firth else penalty, table, _NO_THEORY),
+            validation.check_smooth_penalty(None if firth else penalty, table, _NO_THEORY),
             sample_weight=weight,
-            offset=inputs.check_offset(offset, table, labels),
+            offset=validation.check_offset(offset, table, labels),
             fit_intercept=fit_intercept,
         )
-        start = settings.check_init(result, table, labels, fit_intercept)
+        start = validation.check_init(result, table, labels, fit_intercept)
         assert start is not None
         theta = np.asarray(objective.join(*start))
     weights = np.ones(table.shape[0]) if weight is None else np.asarray(weight)
@@ -294,7 +296,7 @@ def _refuse_other_problem(fit: Fitted, result: FitResult) -> None:
 
 
 def _check_reference(reference: int, K: tuple[int, ...]) -> int:
-    reference = settings.check_count("reference", reference)
+    reference = validation.check_count("reference", reference)
     if reference >= K[0]:
         raise ValueError(f"reference must be a class 0 … {K[0] - 1}, but it is {reference}.")
     return reference

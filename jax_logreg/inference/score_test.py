@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jax_logreg.fitting import inputs
+from jax_logreg.fitting import validation
 from jax_logreg.inference.inference import ChiSquaredTest, Inference, chi_squared
 from jax_logreg.inference.information import information
 from jax_logreg.objective.sparse_features import dense
@@ -40,7 +40,7 @@ def score_test(inference: Inference, more: ArrayLike) -> ChiSquaredTest:
     if fit.is_penalised:
         raise ValueError("a score test needs a fit without a penalty.")
     with jax.enable_x64(True):
-        columns = inputs.check_features(more)
+        columns = validation.check_features(more)
         if columns.shape[0] != F.X.shape[0]:
             raise ValueError(
                 f"more must have {F.X.shape[0]} rows, as the fit had, but it has "

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jax_logreg.fitting import inputs, settings
+from jax_logreg.fitting import validation
 from jax_logreg.inference.fitted import Fitted
 from jax_logreg.inference.information import information
 from jax_logreg.inference.newton import SETTLED_LOGIT, downhill, newton_step
@@ -113,13 +113,13 @@ def diagnose_separation(
     """
     if isinstance(penalty, Firth):
         raise ValueError("penalty=Firth() keeps every coefficient finite: ask without it.")
-    fit_intercept = settings.check_flag("fit_intercept", fit_intercept)
+    fit_intercept = validation.check_flag("fit_intercept", fit_intercept)
     with jax.enable_x64(True):
-        X = _spelt_out(inputs.check_features(X)).astype(float)
-        weight = inputs.check_weight(sample_weight, X)
-        penalty = settings.check_smooth_penalty(penalty, X, _L2_HOLDS_THE_SAME)
+        X = _spelt_out(validation.check_features(X)).astype(float)
+        weight = validation.check_weight(sample_weight, X)
+        penalty = validation.check_smooth_penalty(penalty, X, _L2_HOLDS_THE_SAME)
         held = np.asarray(penalty.curvature(X[0]) > 0)
-        labels = np.asarray(inputs.check_labels(y, X.shape[0], num_classes), float)
+        labels = np.asarray(validation.check_labels(y, X.shape[0], num_classes, float), float)
         table = np.asarray(X)
     counted = np.ones(len(labels), bool) if weight is None else np.asarray(weight) > 0
     if _overlap(table, labels, counted, held, fit_intercept):

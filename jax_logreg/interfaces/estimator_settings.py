@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jax_logreg.fitting import settings
+from jax_logreg.fitting import validation
 
 
 class Equivalent(NamedTuple):
@@ -96,13 +96,13 @@ def check_settings(given: Mapping[str, Any]) -> Settings:
     C = _real("C", given["C"], above=True)
     l1_ratio = _l1_ratio(given["l1_ratio"])
     flags = {
-        name: settings.check_flag(name, given[name])
+        name: validation.check_flag(name, given[name])
         for name in ("fit_intercept", "dual", "warm_start")
     }
     C, l1_ratio, kind = _penalty(given["penalty"], C, given["l1_ratio"], l1_ratio)
     _real("intercept_scaling", given["intercept_scaling"], above=True)
     solver = _solver(given["solver"], kind, flags["dual"])
-    settings.check_derivatives(given["derivatives"])
+    validation.check_derivatives(given["derivatives"])
     _check_n_jobs(given["n_jobs"])
     _check_random_state(given["random_state"])
     tol, steps = given["tol"], given["max_iter"]
@@ -111,7 +111,7 @@ def check_settings(given: Mapping[str, Any]) -> Settings:
         l1_ratio=l1_ratio,
         solver=solver,
         tol=None if tol is None else max(_real("tol", tol), np.finfo(float).tiny),
-        max_steps=None if steps is None else settings.check_count("max_iter", steps),
+        max_steps=None if steps is None else validation.check_count("max_iter", steps),
         fit_intercept=flags["fit_intercept"],
         derivatives=given["derivatives"],
         dtype=_dtype(given["dtype"]),
@@ -181,7 +181,7 @@ def _solver(solver: Any, kind: str, dual: bool) -> Any:
     if known is None:
         if dual:
             raise ValueError("dual=True needs solver='liblinear', and gives the same answer.")
-        settings.check_solver(solver)
+        validation.check_solver(solver)
         return solver
     if kind not in known.penalties:
         _refuse_penalty(solver, kind)

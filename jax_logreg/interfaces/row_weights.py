@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jax_logreg.fitting.values import refuse_masked
+from jax_logreg.fitting.validation import refuse_masked
 
 
 def row_weights(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jax_logreg.fitting.values import refuse_masked
+from jax_logreg.fitting.validation import refuse_masked
 
 
 def check_table(X: Any) -> None:

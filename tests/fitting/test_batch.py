@@ -82,7 +82,7 @@ def test_softmax_folds(data, x64):
     [
         ({}, "leading axis.*absent"),
         ({"sample_weight": np.ones((2, 50)), "offset": np.zeros((3, 50))}, "leading axis"),
-        ({"sample_weight": np.ones((2, 49))}, r"sample_weight must have shape \(50\)"),
+        ({"sample_weight": np.ones((2, 49))}, r"sample_weight must have shape \(2, 50\)"),
         ({"sample_weight": -np.ones((2, 50))}, "sample_weight.*negative"),
         ({"penalty": L2(np.array([0.1, -1.0]))}, "strength must not be negative"),
         ({"y": np.full((2, 50), 0.5) * 3}, "whole numbers|y must"),
