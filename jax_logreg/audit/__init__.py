@@ -5,9 +5,9 @@ Read from the top: ``check`` is the door, ``auditor`` the course of an audit.
     what is audited   layout, calls, program, subject (a value, traced and taken apart)
     where             points
     against what      reference, differences, witnesses, state
-    how near          examine, compare, findings, facts
+    how near          examine, findings, facts
     what is wrong     diagnose, fitting; patterns, orders (in any numbers); anatomy,
                       logistic, penalty, explain, mistakes (in a loss of logits)
     what comes out    report, diagnosis
-    our own formulas  atlas (this project's), texts (those of the two source texts)
+    our own formulas  proof (this project), text_formulas (the two source texts)
 """

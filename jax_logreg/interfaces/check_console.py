@@ -3,7 +3,7 @@
 import math
 from itertools import groupby
 
-from jax_logreg.audit.texts import TextVerdict
+from jax_logreg.audit.text_formulas import TextVerdict
 from jax_logreg.interfaces.console import WIDTH, print_audits
 from jax_logreg.interfaces.own_check import OwnTable
 

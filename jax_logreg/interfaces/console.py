@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jax_logreg.audit.compare import Comparison
+from jax_logreg.audit.proof import Comparison
 from jax_logreg.fitting.result import Status as FitStatus
 from jax_logreg.inference.inference import Inference
 from jax_logreg.interfaces.coefficient_table import coefficient_tables

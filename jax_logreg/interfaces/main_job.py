@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jax_logreg.audit.atlas import audit_objective
-from jax_logreg.audit.compare import Comparison
+from jax_logreg.audit.proof import Comparison, audit_objective
 from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.inference.infer import infer

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 
 from jax_logreg.audit.check import check_derivatives
-from jax_logreg.audit.compare import Comparison
+from jax_logreg.audit.proof import Comparison
 from jax_logreg.audit.report import DerivativeReport
-from jax_logreg.audit.texts import TextVerdict, audit_texts
+from jax_logreg.audit.text_formulas import TextVerdict, audit_texts
 from jax_logreg.derivatives import analytic
 from jax_logreg.interfaces.main_job import (
     Report,

@@ -1,12 +1,11 @@
-"""Every formula of the atlas: by hand against autodiff, away from the optimum."""
+"""Every derivative of the proof: by hand against autodiff, away from the optimum."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_logreg.audit.atlas import FORMULAS, both_versions
-from jax_logreg.audit.compare import compare
+from jax_logreg.audit.proof import FORMULAS, both_versions, compare
 from jax_logreg.derivatives import analytic, autodiff
 from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from tests.problems import make_problem, random_theta

@@ -129,7 +129,7 @@ def test_own_formulas_as_json(own_tables, monkeypatch, capsys):
     report = json.loads(capsys.readouterr().out, parse_constant=lambda word: pytest.fail(word))
     assert [table["data"] for table in report["tables"]] == ["breast-cancer", "iris"]
     texts = [entry for table in report["tables"] for entry in table["texts"]]
-    assert all(entry["latex"] and entry["domain"] for entry in texts)
+    assert all(entry["name"] and entry["domain"] for entry in texts)
     shapeless = next(entry for entry in texts if entry["verdict"] == "wrong: shape")
     assert shapeless["relative"] is None
     for table in report["tables"]:

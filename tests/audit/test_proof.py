@@ -3,9 +3,8 @@ import numpy as np
 import pytest
 
 from jax_logreg import make_objective
-from jax_logreg.audit import atlas
-from jax_logreg.audit.atlas import FORMULAS, audit_objective
-from jax_logreg.audit.compare import ROUND_OFF_UNITS, compare
+from jax_logreg.audit import proof
+from jax_logreg.audit.proof import FORMULAS, ROUND_OFF_UNITS, audit_objective, compare
 from tests.problems import make_problem
 
 
@@ -45,12 +44,12 @@ def test_the_audit_lists_every_formula_in_order(x64):
 
 def test_the_audit_catches_a_planted_error(x64, monkeypatch):
     wrong = [f._replace(hand=lambda *a, f=f: -f.hand(*a)) for f in FORMULAS]
-    monkeypatch.setattr(atlas, "FORMULAS", wrong)
-    atlas.both_versions.clear_cache()
+    monkeypatch.setattr(proof, "FORMULAS", wrong)
+    proof.both_versions.clear_cache()
     F = make_problem("sigmoid", "float64").objective()
     assert not any(c.agrees for c in audit_objective(F, jax.random.key(0)))
     monkeypatch.undo()
-    atlas.both_versions.clear_cache()
+    proof.both_versions.clear_cache()
 
 
 def test_an_outlying_row_does_not_saturate_the_audit(dtype):
