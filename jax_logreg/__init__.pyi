@@ -22,13 +22,7 @@ from jax_logreg.inference.separation import diagnose_separation as diagnose_sepa
 from jax_logreg.interfaces.estimator import LogisticRegression as LogisticRegression
 from jax_logreg.interfaces.estimator import SeparationWarning as SeparationWarning
 from jax_logreg.interfaces.estimator_messages import RankWarning as RankWarning
-from jax_logreg.interfaces.exports import export_onnx as export_onnx
-from jax_logreg.interfaces.exports import export_stablehlo as export_stablehlo
 from jax_logreg.interfaces.model import Model as Model
-from jax_logreg.interfaces.model_files import load as load
-from jax_logreg.interfaces.model_files import save as save
-from jax_logreg.interfaces.model_json import from_json as from_json
-from jax_logreg.interfaces.model_json import to_json as to_json
 from jax_logreg.interfaces.model_plots import plot_coefficients as plot_coefficients
 from jax_logreg.interfaces.model_plots import plot_confusion as plot_confusion
 from jax_logreg.interfaces.model_plots import plot_decision_regions as plot_decision_regions

@@ -9,8 +9,8 @@ import jax
 from jax_logreg.audit.report import DerivativeReport
 from jax_logreg.interfaces.check_console import print_own_check
 from jax_logreg.interfaces.console import Progress, require_rich
+from jax_logreg.interfaces.files import as_json
 from jax_logreg.interfaces.formula_file import opened
-from jax_logreg.interfaces.json_text import as_json
 from jax_logreg.interfaces.own_check import check_own_formulas, own_report
 from jax_logreg.interfaces.plot_style import check_plot_path, save_figure
 from jax_logreg.interfaces.plots import plot_reports

@@ -11,7 +11,7 @@ from jax_logreg.audit.proof import Comparison
 from jax_logreg.fitting.result import Status as FitStatus
 from jax_logreg.inference.inference import Inference
 from jax_logreg.interfaces.coefficient_table import coefficient_tables
-from jax_logreg.interfaces.json_text import as_json
+from jax_logreg.interfaces.files import as_json
 from jax_logreg.interfaces.main_job import Job, Report, Training
 
 try:

@@ -4,11 +4,10 @@ import argparse
 import sys
 
 from jax_logreg.inference.inference import Inference
-from jax_logreg.interfaces.atomic_file import check_can_write
 from jax_logreg.interfaces.console import Progress, job_as_json, print_job, require_rich
+from jax_logreg.interfaces.files import check_can_write
 from jax_logreg.interfaces.job_model import model_of_job
 from jax_logreg.interfaces.main_job import Job, Settings, run_main_job
-from jax_logreg.interfaces.model_files import save
 from jax_logreg.interfaces.plot_style import check_plot_path, save_figure
 from jax_logreg.interfaces.plots import plot_inference, plot_training
 from jax_logreg.interfaces.sources import plain
@@ -102,7 +101,7 @@ def _save(job: Job, path: str) -> None:
     if not job.sound:
         print("no model saved: no solver converged, or a derivative is wrong", file=sys.stderr)
         return
-    save(model_of_job(job), path)
+    model_of_job(job).save(path)
     print(f"wrote {path}", file=sys.stderr)
 
 

@@ -1,15 +1,14 @@
 """``jax-logreg info`` and ``export``: what a model file holds, and in other formats."""
 
 import argparse
+import sys
 from typing import Any
 
-from jax_logreg.interfaces.atomic_file import check_can_write, opened_output
 from jax_logreg.interfaces.command_options import add_command
 from jax_logreg.interfaces.console import require_rich
-from jax_logreg.interfaces.exports import export_onnx, export_stablehlo
+from jax_logreg.interfaces.files import check_can_write, open_output
 from jax_logreg.interfaces.info_console import print_model
-from jax_logreg.interfaces.model_files import load
-from jax_logreg.interfaces.model_json import to_json
+from jax_logreg.interfaces.model import Model
 
 _INFO_EXAMPLES = """\
 examples:
@@ -31,11 +30,7 @@ examples:
 exit status: 0, or 2 for a file that cannot be used.
 """
 
-_FORMATS = {
-    "stablehlo": export_stablehlo,
-    "onnx": export_onnx,
-    "json": lambda model: f"{to_json(model)}\n".encode(),
-}
+_FORMATS = ("stablehlo", "onnx", "json")
 
 
 def add_info(commands: Any) -> None:
@@ -63,16 +58,16 @@ def add_export(commands: Any) -> None:
         examples=_EXPORT_EXAMPLES,
     )
     export.add_argument("model", metavar="MODEL", help="what fit --save wrote")
-    export.add_argument("--to", required=True, choices=list(_FORMATS), help="the format")
+    export.add_argument("--to", required=True, choices=_FORMATS, help="the format")
     export.add_argument("--out", required=True, metavar="OUT", help="a file, or - for the screen")
 
 
 def _run_info(options: argparse.Namespace) -> int:
     if not options.json:
         require_rich()
-    model = load(options.model)
+    model = Model.load(options.model)
     if options.json:
-        print(to_json(model))
+        print(model.to_json())
     else:
         print_model(options.model, model)
     return 0
@@ -81,7 +76,13 @@ def _run_info(options: argparse.Namespace) -> int:
 def _run_export(options: argparse.Namespace) -> int:
     if options.out != "-":
         check_can_write(options.out)
-    contents = _FORMATS[options.to](load(options.model))
-    with opened_output(options.out) as stream:
-        stream.write(contents)
+    model = Model.load(options.model)
+    out = sys.stdout.buffer if options.out == "-" else options.out
+    if options.to == "onnx":
+        model.export_onnx(out)
+    elif options.to == "stablehlo":
+        model.export_stablehlo(out)
+    else:
+        with open_output(out) as stream:
+            stream.write(f"{model.to_json()}\n".encode("ascii"))
     return 0

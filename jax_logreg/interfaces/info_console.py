@@ -4,8 +4,7 @@ import contextlib
 
 from jax_logreg.interfaces.coefficient_table import coefficient_tables
 from jax_logreg.interfaces.console import WIDTH
-from jax_logreg.interfaces.json_text import as_json
-from jax_logreg.interfaces.labels import label_text
+from jax_logreg.interfaces.files import as_json
 from jax_logreg.interfaces.model import Model
 
 with contextlib.suppress(ImportError):  # require_rich says so before anything is printed
@@ -15,7 +14,7 @@ with contextlib.suppress(ImportError):  # require_rich says so before anything i
 def print_model(name: str, model: Model) -> None:
     """Classes, how the fit ended, and the coefficients with the columns that they are of."""
     console = Console(width=WIDTH, highlight=False, markup=False)
-    classes = [label_text(label) for label in model.classes.tolist()]
+    classes = model.class_names
     kind = "sigmoid" if model.coef.ndim == 1 else "softmax"
     console.print(f"{name}: a {kind} model of {len(model.coef)} features", style="bold")
     console.print(f"classes: {', '.join(classes)}")

@@ -1,39 +1,47 @@
-"""A fitted model as a thing of its own: what a prediction needs, and nothing of the data."""
+"""A fitted model: everything that a prediction needs, without the data."""
 
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from scipy import special
 
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.interfaces.encoding import Encoding
-from jax_logreg.interfaces.labels import as_labels
+from jax_logreg.interfaces.exports import onnx_graph, stablehlo_program
+from jax_logreg.interfaces.files import atomic_write, open_output, printable
+from jax_logreg.interfaces.model_format import (
+    class_labels,
+    floats_from_json,
+    read_text,
+    sealed_json,
+    verified_document,
+)
 from jax_logreg.interfaces.version import __version__
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    r"""Coefficients with the names that belong to them: :math:`\eta = (X - c)\beta + b`.
+    r"""Coefficients and the names that belong to them: :math:`\eta = (X - c)\beta + b`.
 
-    The numbers are copies in NumPy that cannot be written to; nothing depends on JAX's
-    precision setting.
+    Arrays are read-only NumPy copies; nothing depends on JAX's precision setting.
 
     Attributes:
         coef: β, (p,) for two classes or (p, K), in log-odds per unit of the feature,
             float32 or float64.
         intercept: b, () or (K,): the log-odds at the center.
-        classes: K labels, (K,), of any plain type; 0 … K−1 if absent. With coef (p,) the
-            second is the one that β speaks for.
+        classes: K different labels, (K,): text, whole numbers, finite floats or truth values;
+            0 … K−1 if absent. With coef (p,), β raises the log-odds of the second class.
         feature_names: p names; x0, x1, … if absent.
         center: c, (p,), in the unit of the feature; zeros if absent. Kept apart from the
             intercept because folding it in loses the digits of a column far from zero.
-        encoding: how the columns of a file become the features; None where they are them.
-        training: how the model came about, in plain data (text, numbers, lists, dicts).
-        version: of the package that made it.
+        encoding: how the columns of a file become features; None if they are the features.
+        training: facts about the fit in plain data (text, numbers, lists, dicts).
+        version: of the package that made the model.
 
     Raises:
         ValueError: naming what does not fit.
@@ -53,24 +61,24 @@ class Model:
     version: str = __version__
 
     def __post_init__(self) -> None:
-        coef = _floats("coef", self.coef)
+        coef = _read_only_floats("coef", self.coef)
         if coef.ndim not in (1, 2) or (coef.ndim == 2 and coef.shape[1] < 2):
             raise ValueError(f"coef must be (p,), or (p, K) for K classes, not {coef.shape}.")
         p, K = len(coef), coef.shape[1] if coef.ndim == 2 else 2
         center = np.zeros(p, coef.dtype) if self.center is None else self.center
-        classes = as_labels(np.arange(K) if self.classes is None else self.classes)
+        classes = class_labels(list(range(K)) if self.classes is None else self.classes)
         if len(classes) != K:
             raise ValueError(f"classes has {len(classes)} labels, but coef is for {K} classes.")
-        classes.setflags(write=False)
-        self._set("coef", coef)
-        self._set("intercept", _floats("intercept", self.intercept, coef.shape[1:]))
-        self._set("center", _floats("center", center, (p,)))
-        self._set("classes", classes)
-        self._set("feature_names", _names(self.feature_names, self.encoding, p))
-        self._set("training", _plain_data(self.training))
-
-    def _set(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
+        checked = {
+            "coef": coef,
+            "intercept": _read_only_floats("intercept", self.intercept, coef.shape[1:]),
+            "center": _read_only_floats("center", center, (p,)),
+            "classes": classes,
+            "feature_names": _feature_names(self.feature_names, self.encoding, p),
+            "training": _plain_data(self.training),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_result(
@@ -84,16 +92,19 @@ class Model:
         penalty: Any = None,
         training: Mapping[str, Any] | None = None,
     ) -> "Model":
-        """The model that a fit found; how the fit ended is kept with it.
+        """The model of one fit, with facts about how the fit ended.
 
         Args:
-            result: of ``fit``; one fit, not many.
+            result: of ``fit``.
             classes: the label of every class number; 0 … K−1 if absent.
             feature_names: p names; x0, x1, … if absent.
             center: what was subtracted from the columns before the fit, (p,).
             encoding: how the columns of a file became the features.
-            penalty: as given to ``fit``, to be kept in words.
-            training: more facts to keep.
+            penalty: as given to ``fit``, to be recorded.
+            training: more facts to record.
+
+        Returns:
+            The model.
 
         Raises:
             ValueError: for many fits at once, or numbers that are not finite.
@@ -131,27 +142,40 @@ class Model:
 
     @classmethod
     def from_estimator(cls, estimator: Any) -> "Model":
-        """The model in a fitted classifier that has scikit-learn's attributes.
+        """The model in a fitted linear classifier with scikit-learn's attributes.
 
         Args:
-            estimator: with coef_ (1, p) or (K, p), intercept_, classes_, and where it
-                knows them feature_names_in_.
+            estimator: with coef_ (1, p) or (K, p), intercept_, classes_, and perhaps
+                feature_names_in_.
+
+        Returns:
+            The model.
 
         Raises:
             ValueError: for an estimator that is not fitted, or not linear.
+
+        >>> from types import SimpleNamespace
+        >>> fitted = SimpleNamespace(coef_=[[1.0]], intercept_=[0.0], classes_=["no", "yes"])
+        >>> Model.from_estimator(fitted).predict([[3.0]]).tolist()
+        ['yes']
         """
         missing = [a for a in ("coef_", "intercept_", "classes_") if not hasattr(estimator, a)]
         if missing:
             raise ValueError(f"estimator has no {missing[0]}: fit a linear classifier first.")
         coef, intercept = np.asarray(estimator.coef_), np.asarray(estimator.intercept_)
-        two = len(coef) == 1
+        binary = len(coef) == 1
         return cls(
-            coef[0] if two else coef.T,
-            np.broadcast_to(intercept, len(coef))[0] if two else intercept,
+            coef[0] if binary else coef.T,
+            np.broadcast_to(intercept, len(coef))[0] if binary else intercept,
             classes=estimator.classes_,
             feature_names=getattr(estimator, "feature_names_in_", None),
             training={"solver": type(estimator).__name__},
         )
+
+    @property
+    def class_names(self) -> list[str]:
+        """The labels as text, for headings and files."""
+        return [str(label) for label in self.classes.tolist()]
 
     @property
     def intercept_at_zero(self) -> np.ndarray:
@@ -159,19 +183,25 @@ class Model:
         return np.asarray(self.intercept - self.center @ self.coef)
 
     def logits(self, X: Any) -> np.ndarray:
-        """η of every row, (n,) or (n, K), in float64.
+        r"""The log-odds of every row, :math:`\eta = (X - c)\beta + b`, in float64.
 
         Args:
             X: features, (n, p), dense or a SciPy matrix.
 
+        Returns:
+            η, (n,) or (n, K).
+
         Raises:
-            ValueError: for another number of columns, or a number that is not finite.
+            ValueError: for another number of columns, or a logit that is not finite.
+
+        >>> Model([2.0], 1.0).logits([[0.5]])
+        array([2.])
         """
         sparse = hasattr(X, "tocsr")
         X = X if sparse else np.asarray(X, np.float64)
         p = len(self.coef)
         if X.ndim != 2 or X.shape[1] != p:
-            raise ValueError(f"X must be (n, {p}), one column a feature, not {tuple(X.shape)}.")
+            raise ValueError(f"X must be (n, {p}), one column per feature, not {tuple(X.shape)}.")
         with np.errstate(all="ignore"):
             coef = self.coef.astype(np.float64)
             center, intercept = self.center.astype(np.float64), self.intercept
@@ -180,18 +210,21 @@ class Model:
         bad = np.flatnonzero(~np.isfinite(eta).all(axis=tuple(range(1, eta.ndim))))
         if len(bad):
             raise ValueError(
-                f"row {bad[0]} of X has no finite logit: it holds a gap or a huge number."
+                f"row {bad[0]} of X has no finite logit: it has a missing or a huge value."
             )
         return eta
 
     def probability(self, X: Any) -> np.ndarray:
-        """The probability of every class, (n, K), columns in the order of ``classes``.
+        """The probability of every class for every row.
 
         Args:
             X: features, (n, p), dense or a SciPy matrix.
 
+        Returns:
+            Probabilities, (n, K), columns in the order of ``classes``.
+
         Raises:
-            ValueError: as :meth:`logits` does.
+            ValueError: as :meth:`logits`.
 
         >>> Model([1.0], 0.0).probability([[0.0], [1e4]]).tolist()
         [[0.5, 0.5], [0.0, 1.0]]
@@ -202,14 +235,210 @@ class Model:
         return special.softmax(eta, axis=1)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The likeliest class of every row, (n,), as its label; the first where they tie."""
+        """The most probable class of every row; in a tie the first.
+
+        Args:
+            X: features, (n, p), dense or a SciPy matrix.
+
+        Returns:
+            Labels, (n,).
+
+        Raises:
+            ValueError: as :meth:`logits`.
+
+        >>> Model([1.0], 0.0, classes=[False, True]).predict([[0.0], [1.0]]).tolist()
+        [False, True]
+        """
         eta = self.logits(X)
         number = (eta > 0).astype(int) if eta.ndim == 1 else np.argmax(eta, axis=1)
         return self.classes[number]
 
+    def save(self, path: str | Path) -> None:
+        """Write the model to a file, whole or not at all; an existing file is replaced.
 
-def _floats(name: str, values: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """A copy in float32 or float64, whole, finite and read-only."""
+        Args:
+            path: of the file, with any ending.
+
+        Raises:
+            OSError: if the file cannot be written; what was there is unchanged.
+            ValueError: if ``path`` is a folder or a device.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Model([0.1], 2.0).save(f"{folder}/my.model")
+        ...     print(Model.load(f"{folder}/my.model").coef)
+        [0.1]
+        """
+        with atomic_write(path) as stream:
+            stream.write(f"{self.to_json()}\n".encode("ascii"))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Model":
+        """Read a model that :meth:`save` wrote. Nothing in the file is executed.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            The model, equal in every bit to the one that was saved.
+
+        Raises:
+            ValueError: naming the file, if it is damaged, cut short, not a model, or of another
+                version of the format.
+            OSError: if it cannot be read.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Model([0.1], 2.0, classes=["no", "yes"]).save(f"{folder}/my.model")
+        ...     Model.load(f"{folder}/my.model").predict([[1.0]]).tolist()
+        ['yes']
+        """
+        try:
+            return cls.from_json(read_text(path))
+        except ValueError as error:
+            raise ValueError(printable(f"{path}: {error}")) from error
+
+    def to_json(self) -> str:
+        """The model as readable JSON text, which :meth:`from_json` turns back exactly.
+
+        Returns:
+            The text, in ASCII.
+
+        >>> print(Model([0.1], 2.0, feature_names=["age"]).to_json())  # doctest: +ELLIPSIS
+        {
+          "format": "jax_logreg model",
+          "format_version": 2,
+          ...
+          "intercept": 2.0,
+          "coef": {
+            "age": 0.1
+          },
+          ...
+          "sha256": "..."
+        }
+        """
+        arrays = {"intercept": self.intercept, "coef": self.coef, "center": self.center}
+        document = {
+            "version": self.version,
+            "classes": self.classes.tolist(),
+            "dtype": {name: array.dtype.name for name, array in arrays.items()},
+            "intercept": self.intercept.tolist(),
+            "coef": dict(zip(self.feature_names, self.coef.tolist(), strict=True)),
+            "center": dict(zip(self.feature_names, self.center.tolist(), strict=True)),
+            "encoding": None if self.encoding is None else self.encoding.as_dict(),
+            "training": self.training,
+        }
+        return sealed_json(document)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Model":
+        """The model in a text of :meth:`to_json`.
+
+        Args:
+            text: the JSON.
+
+        Returns:
+            The model, equal in every bit.
+
+        Raises:
+            ValueError: saying what is wrong with the text.
+
+        >>> Model.from_json(Model([0.1], 2.0).to_json()).coef.tolist()
+        [0.1]
+        """
+        document = verified_document(text)
+        match document:
+            case {
+                "version": str(version),
+                "classes": [*classes],
+                "dtype": dict(dtypes),
+                "intercept": intercept,
+                "coef": dict(coef),
+                "center": dict(center),
+                "encoding": encoding,
+                "training": dict(training),
+            } if len(document) == 8:
+                b = floats_from_json("intercept", intercept, dtypes)
+                beta = floats_from_json("coef", list(coef.values()), dtypes)
+            case _:
+                raise ValueError("this model lacks a key, or has one too many or of another type.")
+        if list(center) != list(coef):
+            raise ValueError("coef and center do not name the same features.")
+        return cls(
+            beta if coef else beta.reshape(0, *b.shape),
+            b,
+            classes=classes,
+            feature_names=list(coef),
+            center=floats_from_json("center", list(center.values()), dtypes),
+            encoding=None if encoding is None else Encoding.from_dict(encoding),
+            training=training,
+            version=version,
+        )
+
+    def export_stablehlo(self, out: str | Path | BinaryIO, dtype: str | None = None) -> None:
+        """Write the probabilities as a StableHLO program, for any number of rows.
+
+        ``jax.export.deserialize(program).call(X)`` maps features (n, p) of the dtype to
+        probabilities (n, K), columns in the order of ``classes``; a float64 program is called
+        under ``jax.enable_x64(True)``. It runs on CPU, GPU and TPU.
+
+        Args:
+            out: path of the file, or a binary stream. Where the model has an encoding, the
+                program takes encoded features.
+            dtype: "float32" or "float64"; that of the coefficients if absent.
+
+        Raises:
+            ValueError: for another dtype, or if flatbuffers is not installed.
+            OSError: if the file cannot be written.
+
+        >>> import io
+        >>> from jax import export
+        >>> program = io.BytesIO()
+        >>> Model(np.float32([1.0]), np.float32(0.0)).export_stablehlo(program)
+        >>> export.deserialize(bytearray(program.getvalue())).call(np.float32([[0.0]])).tolist()
+        [[0.5, 0.5]]
+        """
+        dtype = self.coef.dtype.name if dtype is None else dtype
+        with open_output(out) as stream:
+            stream.write(stablehlo_program(self.center, self.coef, self.intercept, dtype))
+
+    def export_onnx(self, out: str | Path | BinaryIO, dtype: str | None = None) -> None:
+        """Write the probabilities as an ONNX graph, for any number of rows.
+
+        The input ``X`` is (n, p), the output ``probability`` (n, K), columns in the order of
+        the labels in the graph's property ``classes``; ``feature_names`` is a property too.
+
+        Args:
+            out: path of the file, or a binary stream. Where the model has an encoding, the
+                graph takes encoded features.
+            dtype: "float32" or "float64"; that of the coefficients if absent.
+
+        Raises:
+            ValueError: for another dtype, or if onnx is not installed.
+            OSError: if the file cannot be written.
+
+        >>> import io
+        >>> graph = io.BytesIO()
+        >>> Model([1.0], 0.0).export_onnx(graph)
+        >>> b"probability" in graph.getvalue()
+        True
+        """
+        dtype = self.coef.dtype.name if dtype is None else dtype
+        names = {"classes": self.class_names, "feature_names": self.feature_names}
+        graph = onnx_graph(
+            self.center,
+            self.coef,
+            self.intercept,
+            dtype,
+            version=self.version,
+            properties={key: json.dumps(texts) for key, texts in names.items()},
+        )
+        with open_output(out) as stream:
+            stream.write(graph)
+
+
+def _read_only_floats(name: str, values: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """A copy in float32 or float64, finite and read-only."""
     array = np.asarray(values)
     if array.dtype != np.float32 and array.dtype != np.float64:
         array = array.astype(np.float64)
@@ -226,7 +455,7 @@ def _floats(name: str, values: Any, shape: tuple[int, ...] | None = None) -> np.
     return array
 
 
-def _names(names: Any, encoding: Encoding | None, p: int) -> tuple[str, ...]:
+def _feature_names(names: Any, encoding: Encoding | None, p: int) -> tuple[str, ...]:
     if encoding is not None:
         if names is not None and list(names) != encoding.feature_names:
             raise ValueError("feature_names are not those of the encoding: give one of them.")
@@ -246,12 +475,13 @@ def _names(names: Any, encoding: Encoding | None, p: int) -> tuple[str, ...]:
 
 
 def _plain_data(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of facts that JSON gives back as they are."""
+    """A copy of facts that JSON gives back unchanged."""
     try:
         copy = json.loads(json.dumps(dict(facts), allow_nan=False))
+        unchanged = copy == dict(facts)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"training must be plain data: {error}.") from error
-    if copy != dict(facts):
+    if not unchanged:
         raise ValueError("training must be plain data: text for names, lists for tuples.")
     return copy
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from jax_logreg.interfaces.atomic_file import check_can_write, replacing
+from jax_logreg.interfaces.files import atomic_write, check_can_write
 
 try:
     from matplotlib import rc_context
@@ -141,5 +141,5 @@ def check_plot_path(path: str | Path) -> Path:
 
 def save_figure(figure: Any, path: str | Path) -> None:
     """Write a picture, whole or not at all; the ending tells the format."""
-    with replacing(path) as stream:
+    with atomic_write(path) as stream:
         figure.savefig(stream, format=Path(path).suffix[1:].lower(), dpi=200)

@@ -13,13 +13,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from jax_logreg.fitting.result import Status
-from jax_logreg.interfaces.atomic_file import check_can_write, opened_output
 from jax_logreg.interfaces.command_options import add_command
 from jax_logreg.interfaces.console import Progress
 from jax_logreg.interfaces.encoding import Encoding
-from jax_logreg.interfaces.labels import label_text
+from jax_logreg.interfaces.files import check_can_write, open_output
 from jax_logreg.interfaces.model import Model
-from jax_logreg.interfaces.model_files import load
 from jax_logreg.interfaces.parquet import ParquetOutput, require_pyarrow
 from jax_logreg.interfaces.readers import Features, read_features
 from jax_logreg.interfaces.sources import listed
@@ -84,14 +82,15 @@ def run_predict(options: argparse.Namespace) -> int:
         OSError: the same.
     """
     as_parquet = _check_out(options)
-    model = load(options.model)
+    model = Model.load(options.model)
     encoding = model.encoding or Encoding.of_numbers(list(model.feature_names))
     progress = Progress()
     bar = progress.bar(f"predicting {options.file}")
     rows = read_features(options.file, encoding, delimiter=delimiter(options), progress=bar)
     _tell(options, model, rows)
+    out = sys.stdout.buffer if options.out == "-" else options.out
     with (
-        opened_output(options.out) as stream,
+        open_output(out) as stream,
         closing(_output(model, stream, as_parquet)) as output,
         progress.shown(),
     ):
@@ -144,7 +143,7 @@ def _predict(model: Model, rows: Features, write: Callable[[dict[str, np.ndarray
 
 
 def _headings(model: Model) -> list[str]:
-    names = [f"probability_{label_text(label)}" for label in model.classes.tolist()]
+    names = [f"probability_{name}" for name in model.class_names]
     if len(set(names)) < len(names):
         raise ValueError("two of the model's classes read the same, so no column can be named.")
     return names
@@ -165,7 +164,7 @@ class CsvOutput:
     def write(self, columns: dict[str, np.ndarray]) -> None:
         """Add rows."""
         first, *rest = columns.values()
-        labels = [label_text(label) for label in first.tolist()]
+        labels = [str(label) for label in first.tolist()]
         self._write(zip(labels, *(x.tolist() for x in rest), strict=True))
 
     def _write(self, lines: Iterable[Sequence[Any]]) -> None:

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-import jax_logreg as lr
+from jax_logreg import Model
 from jax_logreg.interfaces import console, plot_style
 from jax_logreg.interfaces.cli import main
 from jax_logreg.interfaces.main_job import standardize
@@ -61,7 +61,7 @@ def test_json_is_whole_and_agrees_with_itself(small_csv, tmp_path, capsys):
         assert training["gradient_norm"] <= 1e-7
         np.testing.assert_allclose(training["coef"], report["trainings"][-1]["coef"], atol=1e-4)
     best = next(t for t in report["trainings"] if t["solver"] == report["best"])
-    model, X = lr.load(saved), read_table(small_csv, "answer").X
+    model, X = Model.load(saved), read_table(small_csv, "answer").X
     logits = standardize(X)[0] @ best["coef"] + best["intercept"]
     np.testing.assert_allclose(model.logits(X), logits, rtol=0, atol=1e-14)
     assert model.classes.tolist() == ["no", "yes"]
