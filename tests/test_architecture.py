@@ -13,7 +13,7 @@ ROOMS = ["objective", "derivatives", "audit", "solvers", "fitting", "inference",
 OPTIONAL = {
     "rich": {
         "interfaces/console.py",
-        "interfaces/check_console.py",
+        "interfaces/check_report.py",
         "interfaces/coefficient_table.py",
         "interfaces/info_console.py",
     },

@@ -1,4 +1,4 @@
-"""``jax-logreg check``: this project's formulas, or those of a user's file."""
+"""``jax-logreg check``: the audit of a user's formulas, or of this project's own."""
 
 import argparse
 import sys
@@ -7,16 +7,16 @@ from pathlib import Path
 import jax
 
 from jax_logreg.audit.report import DerivativeReport
-from jax_logreg.interfaces.check_console import print_own_check
+from jax_logreg.interfaces.check_report import print_own_check
 from jax_logreg.interfaces.console import Progress, require_rich
 from jax_logreg.interfaces.files import as_json
-from jax_logreg.interfaces.formula_file import opened
-from jax_logreg.interfaces.own_check import check_own_formulas, own_report
+from jax_logreg.interfaces.formula_file import run_formula_file
 from jax_logreg.interfaces.plot_style import check_plot_path, save_figure
 from jax_logreg.interfaces.plots import plot_reports
+from jax_logreg.interfaces.self_check import check_own_formulas, own_report
 
 SUMMARY = """\
-Hold derivatives written by hand against autodiff, and say what is wrong with
+Compare derivatives written by hand with autodiff, and say what is wrong with
 them. Without a file: every formula of the two texts that this project follows,
 and every derivative of this project in both precisions, on its two data sets.
 A misprint that comes out wrong as expected is no failure."""
@@ -62,32 +62,36 @@ def run_check(options: argparse.Namespace) -> int:
     """
     plot = None if options.plot is None else check_plot_path(options.plot)
     if options.file is None:
-        return _check_own(options, plot)
-    return _check_file(options, plot)
+        return _run_own_check(options, plot)
+    return _run_file_check(options, plot)
 
 
-def _check_own(options: argparse.Namespace, plot: Path | None) -> int:
+def _run_own_check(options: argparse.Namespace, plot: Path | None) -> int:
     if not options.json:
         require_rich()
     progress = Progress()
     with progress.shown():
-        tables = check_own_formulas(options.seed, progress.report())
-    sound = all(table.sound for table in tables)
+        checks = check_own_formulas(options.seed, progress.report())
+    sound = all(check.sound for check in checks)
     if options.json:
-        found = [table.as_dict() for table in tables]
+        found = [check.as_dict() for check in checks]
         print(as_json({"seed": options.seed, "tables": found, "ok": sound}))
     else:
-        print_own_check(tables)
+        print_own_check(checks)
     if plot is not None:
         _draw({"this project, breast cancer": own_report(options.seed)}, plot)
     return 0 if sound else 1
 
 
-def _check_file(options: argparse.Namespace, plot: Path | None) -> int:
+def _run_file_check(options: argparse.Namespace, plot: Path | None) -> int:
     progress = Progress()
     report = progress.report()
     reports, places = {}, {}
-    with jax.enable_x64(True), opened(Path(options.file)) as groups, progress.shown():
+    with (
+        jax.enable_x64(True),
+        run_formula_file(Path(options.file)) as groups,
+        progress.shown(),
+    ):
         for group in groups:
             report(f"audit of {group.name}")
             reports[group.name], places[group.name] = group.audit(options.seed), group.where

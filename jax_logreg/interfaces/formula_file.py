@@ -1,11 +1,11 @@
-"""A user's file of formulas: ``value``, its derivatives and a point, found by name."""
+"""A user's file of formulas: run, and its functions grouped by suffix."""
 
 import ast
 import contextlib
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -14,49 +14,43 @@ from jax_logreg.audit.check import check_derivatives
 from jax_logreg.audit.report import DerivativeReport
 
 DERIVATIVES = ("gradient", "hessian", "hvp", "jacobian")
+_OPTIONS = ("at", "args", "names", "numpy")
 _FUNCTION = re.compile(rf"(value|{'|'.join(DERIVATIVES)})((?:_\w+)?)")
 _LONGEST_MESSAGE = 200
 
 
 class Group(NamedTuple):
-    """A value and its derivatives, as one suffix names them.
+    """A value and its derivatives, which share a suffix.
 
     Attributes:
-        suffix: "" or "_softmax" and the like.
+        name: of the value: "value", "value_softmax", …
         where: file and line of the value, for messages.
-        functions: "value" and at least one derivative.
-        options: at, and whichever of args, names, numpy are given.
+        arguments: of ``check_derivatives``: functions, point and options.
     """
 
-    suffix: str
+    name: str
     where: str
-    functions: dict[str, Callable[..., Any]]
-    options: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        """What the value is called in the file."""
-        return f"value{self.suffix}"
+    arguments: dict[str, Any]
 
     def audit(self, seed: int) -> DerivativeReport:
-        """Hold the group's derivatives against its value.
+        """Compare the group's derivatives with its value.
 
         Raises:
-            ValueError: with the line, where the group makes no sense.
+            ValueError: with file and line, if the arguments make no sense.
         """
-        arguments: dict[str, Any] = {**self.functions, **self.options, "seed": seed}
         try:
-            return check_derivatives(**arguments)
+            return check_derivatives(**self.arguments, seed=seed)
         except ValueError as error:
             raise ValueError(f"{self.where}: {error}") from error
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[list[Group]]:
-    """Run a file and hand out its groups, in the file's order.
+def run_formula_file(path: Path) -> Iterator[list[Group]]:
+    """Run a file and yield its groups, in the file's order.
 
-    While this lasts the file's folder is on the import path, as it is for a script, and
-    whatever the file prints goes to the error stream.
+    Inside the context the file's folder is on the import path, as for a script, its module
+    is in ``sys.modules``, where dataclasses look themselves up (``runpy`` would have removed
+    it), and whatever the file prints goes to the error stream.
 
     Args:
         path: a Python file.
@@ -65,15 +59,17 @@ def opened(path: Path) -> Iterator[list[Group]]:
         ValueError: naming the line, for a file that does not run or lacks a part.
         OSError: if it cannot be read.
     """
-    source = path.read_bytes()
-    folder = str(path.resolve().parent)
-    sys.path.insert(0, folder)
+    source, folder = path.read_bytes(), str(path.resolve().parent)
     module = ModuleType(f"formulas_of_{path.stem}")
     module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # dataclasses look themselves up there
+    sys.modules[module.__name__] = module
+    sys.path.insert(0, folder)
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            _run(source, path, module)
+            try:
+                exec(compile(source, str(path), "exec"), vars(module))
+            except (Exception, SystemExit) as error:
+                raise ValueError(_place_and_message(error, str(path))) from error
             yield _groups(vars(module), _lines_of_names(source), path)
     finally:
         del sys.modules[module.__name__]
@@ -81,32 +77,19 @@ def opened(path: Path) -> Iterator[list[Group]]:
             sys.path.remove(folder)
 
 
-def _run(source: bytes, path: Path, module: ModuleType) -> None:
-    try:
-        exec(compile(source, str(path), "exec"), vars(module))
-    except (Exception, SystemExit) as error:
-        line = _line_of(error, path)
-        at = "" if line is None else f", line {line}"
-        raise ValueError(f"{path}{at}: {_in_short(error)}") from error
-
-
-def _line_of(error: BaseException, path: Path) -> int | None:
-    """The last line of the file that was on the way to an error."""
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        return error.lineno
+def _place_and_message(error: BaseException, path: str) -> str:
+    """File, last line of it in the traceback, kind and message of an error, in one line."""
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-    return lines[-1] if lines else None
-
-
-def _in_short(error: BaseException) -> str:
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    words = " ".join(text.split())[:_LONGEST_MESSAGE]
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+    lines = [frame.lineno for frame in frames if frame.filename == path]
+    if isinstance(error, SyntaxError) and error.filename == path:
+        lines = [error.lineno]
+    message = " ".join(traceback.format_exception_only(error)[-1].split())
+    at = f", line {lines[-1]}" if lines else ""
+    return f"{path}{at}: {message[:_LONGEST_MESSAGE]}"
 
 
 def _lines_of_names(source: bytes) -> dict[str, int]:
-    """Where each name that the file itself defines is bound last."""
+    """The line where each name that the file itself defines is bound last."""
     lines: dict[str, int] = {}
     for statement in ast.parse(source).body:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef):
@@ -119,12 +102,13 @@ def _lines_of_names(source: bytes) -> dict[str, int]:
 
 
 def _groups(names: dict[str, Any], lines: dict[str, int], path: Path) -> list[Group]:
-    found: dict[str, dict[str, Callable[..., Any]]] = {}
-    for name, thing in names.items():
+    found: dict[str, dict[str, Any]] = {}
+    for name, item in names.items():
+        # Not a namesake that comes with an import: jax.hessian, numpy.gradient.
+        library = (getattr(item, "__module__", None) or "").split(".")[0] in ("jax", "numpy")
         match = _FUNCTION.fullmatch(name)
-        meant = name in lines or not _is_of_a_library(thing)
-        if match and callable(thing) and meant:
-            found.setdefault(match[2], {})[match[1]] = thing
+        if match and callable(item) and (name in lines or not library):
+            found.setdefault(match[2], {})[match[1]] = item
     if not found:
         raise ValueError(f"{path} defines no value: write value(θ), its gradient(θ), and at = …")
     groups = [_group(suffix, found[suffix], names, lines, path) for suffix in found]
@@ -132,11 +116,7 @@ def _groups(names: dict[str, Any], lines: dict[str, int], path: Path) -> list[Gr
 
 
 def _group(
-    suffix: str,
-    functions: dict[str, Callable[..., Any]],
-    names: dict[str, Any],
-    lines: dict[str, int],
-    path: Path,
+    suffix: str, functions: dict[str, Any], names: dict[str, Any], lines: dict[str, int], path: Path
 ) -> Group:
     first = f"{'value' if 'value' in functions else next(iter(functions))}{suffix}"
     where = f"{path}, line {lines[first]}" if first in lines else str(path)
@@ -147,14 +127,6 @@ def _group(
         raise ValueError(f"{where}: {first} has no derivative; define one of {wanted}.")
     if f"at{suffix}" not in names:
         raise ValueError(f"{where}: {first} has no point; define at{suffix} = …")
-    options = {
-        option: names[f"{option}{suffix}"]
-        for option in ("at", "args", "names", "numpy")
-        if not isinstance(names.get(f"{option}{suffix}"), ModuleType | None)
-    }
-    return Group(suffix, where, functions, options)
-
-
-def _is_of_a_library(thing: Any) -> bool:
-    """Whether it is a namesake that comes with an import: jax.hessian, numpy.gradient."""
-    return (getattr(thing, "__module__", None) or "").split(".")[0] in ("jax", "numpy")
+    options = {option: names.get(f"{option}{suffix}") for option in _OPTIONS}
+    given = {k: v for k, v in options.items() if not isinstance(v, ModuleType | None)}
+    return Group(first, where, functions | given)

@@ -7,7 +7,7 @@ import pytest
 
 from jax_logreg.interfaces import check_command, console, plot_style, plots
 from jax_logreg.interfaces.cli import main
-from jax_logreg.interfaces.own_check import check_own_formulas
+from jax_logreg.interfaces.self_check import check_own_formulas
 
 GOOD = """\
 from jax import hessian

@@ -1,11 +1,11 @@
-"""What ``jax-logreg check`` prints of this project's own formulas, in 80 columns."""
+"""The check of this project's own formulas, printed in 80 columns."""
 
 import math
 from itertools import groupby
 
 from jax_logreg.audit.text_formulas import TextVerdict
 from jax_logreg.interfaces.console import WIDTH, print_audits
-from jax_logreg.interfaces.own_check import OwnTable
+from jax_logreg.interfaces.self_check import OwnCheck
 
 try:
     from rich import box
@@ -18,19 +18,19 @@ except ImportError:
 _NAME, _NUMBER = 50, 8
 
 
-def print_own_check(tables: list[OwnTable]) -> None:
-    """The texts' formulas by heading and this project's derivatives, for each data set."""
+def print_own_check(checks: list[OwnCheck]) -> None:
+    """Print the texts' formulas by heading and this project's derivatives, for each data set."""
     console = Console(width=WIDTH, highlight=False, markup=False)
-    for table in tables:
-        rows, features = table.shape
+    for check in checks:
+        rows, features = check.shape
         console.print(
-            f"{table.name}: {rows} rows, {features} features, {table.num_classes} classes",
+            f"{check.name}: {rows} rows, {features} features, {check.num_classes} classes",
             style="bold",
         )
-        console.print(_texts_table(table.texts))
-        print_audits(console, table.audits, f"{rows} of {rows} rows")
+        console.print(_texts_table(check.texts))
+        print_audits(console, check.audits, f"{rows} of {rows} rows")
         console.print()
-    _print_summary(console, [verdict for table in tables for verdict in table.texts])
+    _print_summary(console, [verdict for check in checks for verdict in check.texts])
 
 
 def _texts_table(verdicts: list[TextVerdict]) -> "Table":

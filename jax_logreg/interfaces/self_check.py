@@ -1,4 +1,4 @@
-"""What ``jax-logreg check`` audits when no file is named: this project's own formulas."""
+"""The audit of this project's own formulas, on its two data sets."""
 
 from typing import Any, NamedTuple
 
@@ -20,15 +20,15 @@ from jax_logreg.interfaces.main_job import (
 from jax_logreg.interfaces.readers import EMBEDDED, load_embedded
 
 
-class OwnTable(NamedTuple):
-    """What was found on one embedded data set.
+class OwnCheck(NamedTuple):
+    """The audit of this project's formulas on one embedded data set.
 
     Attributes:
         name: of the data set.
         shape: rows and features.
         num_classes: two for the sigmoid's formulas, more for the softmax's.
-        texts: the texts' formulas.
-        audits: name of the dtype ↦ this project's derivatives.
+        texts: the formulas of the texts.
+        audits: dtype name ↦ this project's derivatives.
     """
 
     name: str
@@ -53,21 +53,24 @@ class OwnTable(NamedTuple):
         }
 
 
-def check_own_formulas(seed: int, report: Report) -> list[OwnTable]:
-    """The texts' formulas and this project's derivatives on both embedded data sets.
+def check_own_formulas(seed: int, report: Report) -> list[OwnCheck]:
+    """Audit the formulas of the texts and this project's derivatives, on both data sets.
 
     Args:
-        seed: of the points.
+        seed: of the random points.
         report: called with progress.
+
+    Returns:
+        One check for each embedded data set.
     """
     return [_check_table(name, Settings(seed=seed), report) for name in EMBEDDED]
 
 
-def _check_table(name: str, settings: Settings, report: Report) -> OwnTable:
+def _check_table(name: str, settings: Settings, report: Report) -> OwnCheck:
     report(f"{name}: formulas of the two texts")
     table = load_embedded(name)
     X, _ = standardize(table.X)
-    return OwnTable(
+    return OwnCheck(
         name=name,
         shape=(X.shape[0], X.shape[1]),
         num_classes=len(table.class_names),
@@ -77,7 +80,7 @@ def _check_table(name: str, settings: Settings, report: Report) -> OwnTable:
 
 
 def own_report(seed: int) -> DerivativeReport:
-    """The full audit of the gradient and the Hessian by hand, on the first data set."""
+    """The full audit of gradient and Hessian by hand, on the first data set."""
     table = load_embedded(next(iter(EMBEDDED)))
     X, _ = standardize(table.X)
     with jax.enable_x64(True):
