@@ -6,6 +6,7 @@ Built strictly and without network access:
 """
 
 import ast
+import re
 import shutil
 import sys
 import zlib
@@ -83,9 +84,8 @@ autosummary_generate = False
 add_module_names = False
 
 # Parts of signatures that are private: shown, without a link.
-nitpick_ignore_regex = [
-    ("py:class", r"jax_logreg\..*\.(Encoding|Fitted|Diagonals)"),
-]
+_PRIVATE = "Encoding|Fitted|Diagonals|Information|Preconditioner|Trial|Curved"
+nitpick_ignore_regex = [("py:class", rf"jax_logreg\..*\.({_PRIVATE})")]
 
 
 def _public_names() -> set[str]:
@@ -99,20 +99,22 @@ PUBLIC = _public_names()
 
 
 def _use_public_name(app, env, node, contnode):
-    """Look a name up under the one that is documented, where an annotation has another.
+    """Look a name up under the one that is documented, where a docstring or annotation differs.
 
     Annotations carry the module that defines a class: jax_logreg.fitting.result.FitResult is
-    documented as jax_logreg.FitResult, and the class of jax.Array lives in jaxlib.
+    documented as jax_logreg.FitResult, scipy.sparse._csr.csr_array without its private part, and
+    the class of jax.Array lives in jaxlib. Docstrings name public functions without the package.
     """
     target = node.get("reftarget", "")
     name = target.rpartition(".")[2]
-    if target.startswith("jax_logreg.") and name in PUBLIC:
+    if name in PUBLIC and (target == name or target.startswith("jax_logreg.")):
         target = f"jax_logreg.{name}"
         return env.domains["py"].resolve_xref(
             env, node["refdoc"], app.builder, "obj", target, node, contnode
         )
-    if target.startswith("jax") and name == "Array":
-        node["reftarget"] = "jax.Array"  # found by intersphinx, which is asked next
+    # Found by intersphinx, which is asked next.
+    is_array = target.startswith("jax") and name == "Array"
+    node["reftarget"] = "jax.Array" if is_array else re.sub(r"\._\w+", "", target)
     return None
 
 
@@ -127,15 +129,39 @@ def _hide_colons(app, what, name, obj, options, lines):
         lines[i] = lines[i].replace(":", _HIDDEN_COLON)
 
 
-def _show_colons(app, what, name, obj, options, lines):
-    lines[:] = [line.replace(_HIDDEN_COLON, ":") for line in lines]
+# Docstrings are for the terminal first: |x|, *args and coef_ are meant as they stand. Left alone
+# are doctests, directives with their content, literals, roles and emphasis.
+_MARKUP = re.compile(
+    r"^ *>>>.*?(?:\n *\n|\Z)"
+    r"|^(?P<indent> *)\.\. .*?(?=^(?P=indent)\S|\Z)"
+    r"|``.*?``|`.*?`|\*\w[^*]*?\w\*"
+    r"|(?P<plain>(?<!\\)(?:\||\*+(?=\w)|(?<=\w)_(?!\w)))",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def _escape(match):
+    plain = match["plain"]
+    return match[0] if plain is None else "".join(f"\\{character}" for character in plain)
+
+
+def _show_plain_text(app, what, name, obj, options, lines):
+    """Escape what would be markup by accident, and show the colons again."""
+    text = _MARKUP.sub(_escape, "\n".join(lines)).replace(_HIDDEN_COLON, ":")
+    lines[:] = text.split("\n")
+
+
+def _show_default_factories(app, what, name, obj, options, signature, annotation):
+    """Write a default that a factory makes as "...": "<factory>" is no Python."""
+    return (signature or "").replace("<factory>", "...") or None, annotation
 
 
 def setup(app) -> None:
     """Register the hooks around the extensions that they help; those have priority 500."""
     app.connect("missing-reference", _use_public_name, priority=400)
+    app.connect("autodoc-process-signature", _show_default_factories)
     app.connect("autodoc-process-docstring", _hide_colons, priority=400)
-    app.connect("autodoc-process-docstring", _show_colons, priority=600)
+    app.connect("autodoc-process-docstring", _show_plain_text, priority=600)
 
 
 # --- links to other projects ------------------------------------------------------

@@ -51,7 +51,8 @@ class Check:
         num_wrong: entries that are wrong at some point.
         worst: the entries furthest from the reference, in units of what is allowed.
         absolute: largest |hand − reference|; relative: in norm, at the worst point.
-        hand_norm, reference_norm: at that point.
+        hand_norm: norm of the derivative by hand at that point.
+        reference_norm: norm of the reference there.
         units: of round-off that are allowed, times the sensitivity of each entry.
         error_matrix: |hand − reference| at the worst point, in the shape compared.
     """

@@ -32,7 +32,8 @@ class Roc:
     """The receiver operating characteristic.
 
     Attributes:
-        false_positive, true_positive: rates at every threshold, from (0, 0) to (1, 1).
+        false_positive: rate at every threshold, from 0 to 1.
+        true_positive: rate at every threshold, from 0 to 1.
         threshold: class 1 is called from this probability on; the first is infinite.
         area: under the curve: how often a row of class 1 gets more than one of class 0.
     """
