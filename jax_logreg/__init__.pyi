@@ -19,9 +19,8 @@ from jax_logreg.inference.profile import profile_test as profile_test
 from jax_logreg.inference.restrictions import restriction_test as restriction_test
 from jax_logreg.inference.score_test import score_test as score_test
 from jax_logreg.inference.separation import diagnose_separation as diagnose_separation
+from jax_logreg.interfaces.estimator import FitWarning as FitWarning
 from jax_logreg.interfaces.estimator import LogisticRegression as LogisticRegression
-from jax_logreg.interfaces.estimator import SeparationWarning as SeparationWarning
-from jax_logreg.interfaces.estimator_messages import RankWarning as RankWarning
 from jax_logreg.interfaces.model import Model as Model
 from jax_logreg.interfaces.model_plots import plot_coefficients as plot_coefficients
 from jax_logreg.interfaces.model_plots import plot_confusion as plot_confusion

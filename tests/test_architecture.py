@@ -19,7 +19,7 @@ OPTIONAL = {
     },
     "pyarrow": {"interfaces/parquet.py"},
     "matplotlib": {"interfaces/plot_style.py"},
-    "sklearn": {"interfaces/estimator.py"},
+    "sklearn": {"interfaces/estimator.py", "interfaces/sklearn_checks.py"},
     "pandas": {"inference/inference.py"},  # the table of Inference.to_dataframe
     "onnx": {"interfaces/exports.py"},
 }

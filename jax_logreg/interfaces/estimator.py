@@ -1,39 +1,55 @@
-"""Logistic regression behind scikit-learn's interface: the one file that needs scikit-learn."""
+"""Logistic regression behind scikit-learn's interface."""
 
 import warnings
 from typing import Any
 
 import numpy as np
 from scipy import sparse
+from scipy.special import expit, log_expit, log_softmax, softmax
 
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.inference.inference import Inference
-from jax_logreg.interfaces.estimator_fit import Training, fit_table, start_from, training_of
-from jax_logreg.interfaces.estimator_inference import infer_from, separation_message
-from jax_logreg.interfaces.estimator_messages import RankWarning, complaint, diagnostics_of
-from jax_logreg.interfaces.estimator_settings import Settings, check_settings
-from jax_logreg.interfaces.predictions import log_probabilities, logits, probabilities
-from jax_logreg.interfaces.row_weights import row_weights
-from jax_logreg.interfaces.unfit_data import check_classes, check_finite, check_table, check_target
+from jax_logreg.interfaces.estimator_fit import (
+    Training,
+    fit_training,
+    infer_from,
+    make_training,
+    separation_message,
+)
+from jax_logreg.interfaces.estimator_options import check_options, diagnostics_of
 
 try:
-    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.base import BaseEstimator
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import check_is_fitted, validate_data
+    from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
+    from sklearn.utils.validation import check_is_fitted
+
+    from jax_logreg.interfaces.sklearn_checks import check_mass, check_table, encode, row_weights
 except ImportError as error:
     raise ImportError(
-        "LogisticRegression needs scikit-learn 1.6 or newer: pip install 'jax-logreg[sklearn]'"
+        "LogisticRegression needs scikit-learn 1.7 or newer: pip install 'jax-logreg[sklearn]'"
     ) from error
 
-_FLOATS = [np.float64, np.float32]
+# A logit is never larger, so that the difference of two is finite.
+_MAX_LOGIT = float(np.finfo(np.float64).max) / 4
 
 
-class SeparationWarning(ConvergenceWarning):
-    """The classes can be told apart without a mistake: no finite coefficients are the best."""
+class FitWarning(ConvergenceWarning):
+    """A fit of the estimator that is not the unique minimum.
+
+    The message opens with what it is: no convergence, dependent columns (NOT_UNIQUE), or
+    separated data, and closes with what to do.
+
+    >>> import warnings
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], ["no", "no", "yes", "yes"]
+    >>> with warnings.catch_warnings(record=True, action="always") as caught:
+    ...     model = LogisticRegression(C=np.inf).fit(X, y)
+    >>> caught[0].category.__name__, str(caught[0].message).split(":")[0]
+    ('FitWarning', 'The data are separated (complete)')
+    """
 
 
-class LogisticRegression(ClassifierMixin, BaseEstimator):
+class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     r"""Sigmoid regression of two classes, softmax of more, as an estimator of scikit-learn.
 
     .. math::
@@ -139,82 +155,83 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             y: labels of two or more classes, (n,).
             sample_weight: w, (n,), ≥ 0.
 
+        Returns:
+            This estimator. A :class:`FitWarning` tells if the answer is not a unique minimum.
+
         Raises:
-            ValueError: for a bad parameter or bad data, before anything is computed.
+            ValueError: for an illegal parameter or bad data, before anything is computed.
         """
-        settings = check_settings(self.get_params(deep=False))
-        X, y = self._checked(X, y, reset=True)
-        check_classification_targets(y)
-        classes, codes = np.unique(y, return_inverse=True)
-        check_classes(classes, self.solver)
+        options = check_options(self.get_params(deep=False))
+        X, y = check_table(self, X, y, reset=True)
+        classes, codes = encode(y, self.solver)
         weight = row_weights(sample_weight, codes, self.class_weight, classes)
-        training = training_of(X, codes, weight, classes, settings)
-        start = None
-        if settings.warm_start and hasattr(self, "coef_"):
-            start = start_from(self.classes_, self.coef_, self.intercept_, classes, X.shape[1])
-        self._result = fit_table(training, settings, start)
-        self._training, self.classes_ = training, classes
-        self._keep(self._result, X.dtype)
-        self._warn(settings)
+        if options.fit_intercept:
+            check_mass(codes, weight, classes)
+        start = self._start(classes, X.shape[1]) if options.warm_start else None
+        self._training = make_training(X, codes, weight, len(classes), options)
+        self._result = fit_training(self._training, options, start)
+        self.classes_ = classes
+        self._set_answer(self._result, X.dtype)
+        self._warn()
         return self
 
-    def _keep(self, result: FitResult, dtype: Any) -> None:
-        """The answer, in the shapes of scikit-learn."""
+    def _start(
+        self, classes: np.ndarray, num_features: int
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """The previous answer, as ``fit`` takes it; None if classes or columns have changed."""
+        if not hasattr(self, "coef_") or not np.array_equal(self.classes_, classes):
+            return None
+        coef = self.coef_.toarray() if sparse.issparse(self.coef_) else self.coef_
+        if coef.shape[1] != num_features:
+            return None
+        return (coef[0], self.intercept_[0]) if len(coef) == 1 else (coef.T, self.intercept_)
+
+    def _set_answer(self, result: FitResult, dtype: Any) -> None:
+        """The answer, in scikit-learn's shapes."""
         self.coef_ = np.atleast_2d(result.coef.T).astype(dtype)
         self.intercept_ = np.atleast_1d(result.intercept).astype(dtype)
         self.n_iter_ = np.array([result.num_steps], np.int32)
-        self.status_ = Status(int(result.status))
         self.diagnostics_ = diagnostics_of(result)
+        self.status_ = self.diagnostics_.status
         self.history_ = result.history
 
-    def _warn(self, settings: Settings) -> None:
-        """Tell what stands between this and a unique minimum."""
-        status, message = self.status_, self.diagnostics_.message
-        if status == Status.CONVERGED:
-            return
-        if status == Status.NOT_UNIQUE:
-            warnings.warn(message, RankWarning, stacklevel=3)
-        elif status == Status.SEPARATED:
-            told = separation_message(self._training, settings.fit_intercept, self._names())
-            warnings.warn(told or message, SeparationWarning, stacklevel=3)
-        else:
-            text = complaint(self.solver, self.diagnostics_)
-            warnings.warn(text, ConvergenceWarning, stacklevel=3)
+    def _warn(self) -> None:
+        """Warn, unless the answer is a unique minimum."""
+        text = self.diagnostics_.warning(self.solver)
+        if self.status_ == Status.SEPARATED:
+            text = separation_message(self._training, self._names()) or text
+        if self.status_ != Status.CONVERGED:
+            warnings.warn(text, FitWarning, stacklevel=3)
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """The logits η: (n,), positive for ``classes_[1]``, or (n, K)."""
+        """The logits η: (n,), positive for ``classes_[1]``, or (n, K).
+
+        Args:
+            X: (n, p), as in ``fit``.
+        """
         check_is_fitted(self)
-        X = self._checked(X, reset=False)
-        eta = logits(X, self.coef_, self.intercept_)
+        eta = _logits(check_table(self, X, reset=False), self.coef_, self.intercept_)
         return eta.ravel() if len(self.classes_) == 2 else eta
 
-    def _checked(self, X: Any, *target: Any, reset: bool) -> Any:
-        """X, or X and y, as arrays of finite floats."""
-        check_table(X)
-        valid = validate_data(
-            self,
-            X,
-            *map(check_target, target),
-            reset=reset,
-            accept_sparse="csr",
-            dtype=_FLOATS,
-            ensure_all_finite=False,
-        )
-        check_finite(valid[0] if target else valid, self._names())
-        return valid
-
-    def predict(self, X: Any) -> np.ndarray:
-        """The likeliest class of every row, (n,)."""
-        eta = self.decision_function(X)
-        return self.classes_[(eta > 0).astype(int) if eta.ndim == 1 else eta.argmax(axis=1)]
-
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of every class, (n, K), in the order of ``classes_``."""
-        return probabilities(self.decision_function(X))
+        """The probability of every class, (n, K), in the order of ``classes_``.
+
+        Args:
+            X: (n, p), as in ``fit``.
+        """
+        eta = self.decision_function(X)
+        return softmax(eta, axis=1) if eta.ndim == 2 else expit(np.column_stack([-eta, eta]))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """The logarithm of every probability, (n, K), finite also where that is round-off."""
-        return log_probabilities(self.decision_function(X))
+        """The logarithm of every probability, (n, K), finite even if that is round-off.
+
+        Args:
+            X: (n, p), as in ``fit``.
+        """
+        eta = self.decision_function(X)
+        if eta.ndim == 2:
+            return log_softmax(eta, axis=1)
+        return log_expit(np.column_stack([-eta, eta]))
 
     def infer(
         self, X: Any = None, y: Any = None, sample_weight: Any = None, **how: Any
@@ -226,11 +243,17 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             y: likewise.
             sample_weight: likewise; read, with class weights, as frequencies.
             how: ``covariance``, ``groups``, ``reference`` of :func:`jax_logreg.infer`.
+
+        Returns:
+            Estimates with their covariance, named by the columns of X.
+
+        Raises:
+            ValueError: for data that are not those of the fit, a sparse X or an L1 penalty.
+            FitError: if the fit has no answer.
         """
         check_is_fitted(self)
         training = self._training_of(X, y, sample_weight)
-        names = self._names()
-        return infer_from(self._result, training, self.fit_intercept, names, self.classes_, **how)
+        return infer_from(self._result, training, self._names(), self.classes_, **how)
 
     def _names(self) -> list[str] | None:
         return list(self.feature_names_in_) if hasattr(self, "feature_names_in_") else None
@@ -242,13 +265,13 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             if kept is None:
                 raise ValueError("a pickle does not keep the data of the fit: give X and y again.")
             return kept
-        X, y = self._checked(X, y, reset=False)
+        X, y = check_table(self, X, y, reset=False)
         codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
         if not np.array_equal(self.classes_[codes], y):
             raise ValueError(f"y holds other labels than the fit, whose were {self.classes_}.")
-        settings = check_settings(self.get_params(deep=False))
+        options = check_options(self.get_params(deep=False))
         weight = row_weights(sample_weight, codes, self.class_weight, self.classes_)
-        return training_of(X, codes, weight, self.classes_, settings)
+        return make_training(X, codes, weight, len(self.classes_), options)
 
     def summary(
         self,
@@ -270,18 +293,6 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         """
         return self.infer(X, y, sample_weight, **how).summary(level=level)
 
-    def sparsify(self) -> "LogisticRegression":
-        """Keep ``coef_`` as a sparse matrix from now on."""
-        check_is_fitted(self)
-        self.coef_ = sparse.csr_matrix(self.coef_)
-        return self
-
-    def densify(self) -> "LogisticRegression":
-        """Keep ``coef_`` as an array again."""
-        check_is_fitted(self)
-        self.coef_ = self.coef_.toarray() if sparse.issparse(self.coef_) else self.coef_
-        return self
-
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         return {name: value for name, value in state.items() if name != "_training"}
@@ -291,3 +302,19 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.classifier_tags.multi_class = self.solver != "liblinear"
         return tags
+
+
+def _logits(X: Any, coef: Any, intercept: np.ndarray) -> np.ndarray:
+    """η = Xβᵀ + b, (n, K), by NumPy: nothing compiles, and no entry is infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        eta = X @ coef.T
+        eta = (eta.toarray() if sparse.issparse(eta) else eta) + intercept
+        overflow = ~np.all(np.isfinite(eta), axis=1)
+        if np.any(overflow):  # repeat those rows in units of their largest entry
+            rows = (X[overflow].toarray() if sparse.issparse(X) else X[overflow]).astype(float)
+            coef = (coef.toarray() if sparse.issparse(coef) else coef).astype(float)
+            size = np.max(np.abs(rows), axis=1, keepdims=True)
+            eta = eta.astype(float)
+            eta[overflow] = (rows / size) @ coef.T * size + intercept
+            eta[overflow] = np.clip(eta[overflow], -_MAX_LOGIT, _MAX_LOGIT)
+    return eta

@@ -1,4 +1,4 @@
-"""The fit behind the estimator: NumPy's tables in, a verified answer in NumPy out."""
+"""The estimator's fit and inference: NumPy's tables in, a verified answer in NumPy out."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,26 +9,31 @@ import numpy as np
 from jax_logreg.fitting.column_scaling import pad_rows, padded_shape, units_of
 from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.result import FitResult, History
-from jax_logreg.interfaces.estimator_settings import Settings
-from jax_logreg.interfaces.row_weights import check_mass
+from jax_logreg.inference.infer import infer
+from jax_logreg.inference.inference import Inference
+from jax_logreg.inference.separation import separate
+from jax_logreg.interfaces.estimator_options import Options
 from jax_logreg.objective.penalties import L2, ElasticNet
 
-# A sparse table of so many places is spelt out: every pattern of a sparse one compiles anew.
-_SPELT_OUT = 2**20
-# What "auto" leaves of the gradient in float64, as a share of the rarest class's: where one
-# row in a million tells, so does a gradient of a millionth.
-_TOL, _FINEST_TOL = 2e-10, 1e-14
+# Up to this many entries a sparse table is made dense: every sparsity pattern compiles anew.
+_MAX_DENSE = 2**20
+# The default bound on the gradient in float64, as a share of the rarest class: one row in a
+# million moves the gradient by a millionth.
+_TOL, _SMALLEST_TOL = 2e-10, 1e-14
+# Rows times classes up to which the linear program that names separating columns is quick.
+_MAX_DIAGNOSED = 2000
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a fit was made from; infer and diagnose_separation take it up again.
+    """What a fit is made from; inference needs it again.
 
     Attributes:
         X: the table, dense or CSR.
         codes: class numbers, (n,).
         weight: of every row, class weights included, (n,).
         num_classes: K.
+        fit_intercept: whether there is an intercept.
         strength: of the penalty, on the mean loss.
         l1_ratio: the share of L1 in it.
     """
@@ -37,77 +42,75 @@ class Training:
     codes: np.ndarray
     weight: np.ndarray
     num_classes: int
+    fit_intercept: bool
     strength: float
     l1_ratio: float
 
     @property
-    def penalty(self) -> L2 | ElasticNet:
-        """As ``fit`` takes it."""
-        return penalty_of(self.strength, self.l1_ratio)
-
-    @property
-    def classes_asked(self) -> int | None:
-        """K where the model is softmax."""
+    def softmax_classes(self) -> int | None:
+        """K if the model is softmax."""
         return self.num_classes if self.num_classes > 2 else None
 
 
-def training_of(
-    X: Any, codes: np.ndarray, weight: np.ndarray, classes: np.ndarray, settings: Settings
+def make_training(
+    X: Any, codes: np.ndarray, weight: np.ndarray, num_classes: int, options: Options
 ) -> Training:
-    """Everything about the data, checked for classes that weigh nothing."""
-    if settings.fit_intercept:
-        check_mass(codes, weight, classes)
-    strength = settings.strength(weight)
-    ratio = settings.l1_ratio if strength > 0 else 0.0
-    return Training(X, codes, weight, len(classes), strength, ratio)
+    """The data of a fit, with the penalty that the options mean for these weights."""
+    strength = options.strength(weight)
+    ratio = options.l1_ratio if strength > 0 else 0.0
+    return Training(X, codes, weight, num_classes, options.fit_intercept, strength, ratio)
 
 
-def penalty_of(strength: float, l1_ratio: float, factor: Any = None) -> L2 | ElasticNet:
-    """The penalty of an estimator: the one place that knows which there are."""
+def _penalty(strength: float, l1_ratio: float, factor: Any = None) -> L2 | ElasticNet:
     return ElasticNet(strength, l1_ratio, factor) if l1_ratio > 0 else L2(strength, factor)
 
 
-def fit_table(
-    training: Training, settings: Settings, start: tuple[np.ndarray, np.ndarray] | None
+def fit_training(
+    training: Training, options: Options, start: tuple[np.ndarray, np.ndarray] | None
 ) -> FitResult:
-    """Fit in float64, or as the settings say; all numbers in NumPy and in the units of X.
+    """Fit in the options' dtype; all numbers in NumPy and in the units of X.
 
     Small tables are padded to a few shapes, so that folds and resamples share a program.
+
+    Args:
+        training: the data.
+        options: validated.
+        start: (coef, intercept) to start from, as ``fit`` takes it; None for zeros.
     """
     X = training.X
-    if hasattr(X, "toarray") and X.shape[0] * X.shape[1] <= _SPELT_OUT:
+    if hasattr(X, "toarray") and X.shape[0] * X.shape[1] <= _MAX_DENSE:
         X = X.toarray()
     n, p = X.shape
-    if isinstance(X, np.ndarray) and isinstance(settings.solver, str):
-        n, p = padded_shape(n, p, training.classes_asked or 1)
+    if isinstance(X, np.ndarray) and isinstance(options.solver, str):
+        n, p = padded_shape(n, p, training.softmax_classes or 1)
     power = {0.0: 2, 1.0: 1}.get(training.l1_ratio, 0)
     units = units_of(
         X,
-        centre=settings.fit_intercept,
+        centre=options.fit_intercept,
         power=power,
         strength=training.strength,
         extra=p - X.shape[1],
     )
-    table = units.table(X).astype(settings.dtype)
+    table = units.table(X).astype(options.dtype)
     strength, factor = units.penalty(training.strength, power)
     rows = pad_rows((table, training.codes, _of_size_one(training.weight)), n)
-    with jax.enable_x64(True), settings.scope():
+    with jax.enable_x64(True), options.on_device():
         result = fit(
             *rows[:2],
             sample_weight=rows[2],
-            penalty=penalty_of(strength, training.l1_ratio, factor),
-            solver=settings.solver,
-            derivatives=settings.derivatives,
-            fit_intercept=settings.fit_intercept,
-            num_classes=training.classes_asked,
+            penalty=_penalty(strength, training.l1_ratio, factor),
+            solver=options.solver,
+            derivatives=options.derivatives,
+            fit_intercept=options.fit_intercept,
+            num_classes=training.softmax_classes,
             init=None if start is None else units.to_new(*start),
-            tol=_default_tol(training, settings) if settings.tol is None else settings.tol,
-            max_steps=settings.max_steps,
-            progress=_show if settings.verbose else None,
+            tol=_default_tol(training, options) if options.tol is None else options.tol,
+            max_steps=options.max_steps,
+            progress=_print_progress if options.verbose else None,
         )
         result = jax.tree.map(np.asarray, result)
     coef, intercept = units.to_old(result.coef, result.intercept)
-    held = units.extra * (training.classes_asked or 1)
+    held = units.extra * (training.softmax_classes or 1)
     steps = int(result.num_steps) + 1
     return replace(
         result,
@@ -119,26 +122,61 @@ def fit_table(
 
 
 def _of_size_one(weight: np.ndarray) -> np.ndarray:
-    """The same shares by a power of two, where sums neither overflow nor vanish."""
+    """The weights divided by a power of two, so that sums neither overflow nor vanish."""
     return np.ldexp(weight, -np.frexp(np.max(weight))[1])
 
 
-def _default_tol(training: Training, settings: Settings) -> float | None:
-    if settings.dtype == np.float32:
+def _default_tol(training: Training, options: Options) -> float | None:
+    if options.dtype == np.float32:
         return None
     mass = np.bincount(training.codes, _of_size_one(training.weight), training.num_classes)
-    return max(_TOL * float(np.min(mass / np.sum(mass))), _FINEST_TOL)
+    return max(_TOL * float(np.min(mass / np.sum(mass))), _SMALLEST_TOL)
 
 
-def _show(steps: int, loss: float, norm: float) -> None:
+def _print_progress(steps: int, loss: float, norm: float) -> None:
     print(f"step {steps}: loss {loss:.9g}, largest entry of the gradient {norm:.1e}")
 
 
-def start_from(
-    labels: np.ndarray, coef: Any, intercept: np.ndarray, classes: np.ndarray, num_columns: int
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """An estimator's answer as a start; None where classes or columns are others now."""
-    coef = coef.toarray() if hasattr(coef, "toarray") else coef
-    if not np.array_equal(labels, classes) or coef.shape[1] != num_columns:
+def infer_from(
+    result: FitResult, training: Training, names: list[str] | None, classes: np.ndarray, **how: Any
+) -> Inference:
+    """The inference of an estimator's fit; ``how`` is passed on to ``infer``."""
+    if hasattr(training.X, "toarray"):
+        raise ValueError("X is sparse: inference needs X.toarray(), or fewer columns.")
+    if training.l1_ratio > 0:
+        raise ValueError(
+            f"l1_ratio is {training.l1_ratio}, and coefficients chosen by L1 have no standard "
+            "errors. Fit the columns that were kept with l1_ratio=0."
+        )
+    return infer(
+        result,
+        training.X,
+        training.codes,
+        penalty=L2(training.strength),
+        sample_weight=training.weight,
+        fit_intercept=training.fit_intercept,
+        feature_names=names,
+        class_names=[str(label) for label in classes] if training.softmax_classes else None,
+        **how,
+    )
+
+
+def separation_message(training: Training, names: list[str] | None) -> str | None:
+    """Which columns separate the classes; None if finding out would take long."""
+    X, K = training.X, training.num_classes
+    if len(training.codes) * K > _MAX_DIAGNOSED or not isinstance(X, np.ndarray):
         return None
-    return (coef[0], intercept[0]) if len(classes) == 2 else (coef.T, intercept)
+    Y = np.eye(K)[training.codes] if training.softmax_classes else training.codes.astype(float)
+    penalised = np.full(X.shape[1], training.strength > 0)
+    found = separate(X, Y, training.weight > 0, penalised, training.fit_intercept)
+    if not found:
+        return None
+    involved = np.flatnonzero(np.any(found.coef.reshape(len(found.coef), -1) != 0, axis=1))
+    columns = ", ".join(names[j] if names else f"x{j}" for j in involved[:10])
+    columns += ", …" if len(involved) > 10 else ""
+    return (
+        f"The data are separated ({found.kind}): {columns or 'the intercept alone'} "
+        f"can tell {int(found.rows.sum())} of {len(found.rows)} rows apart without a mistake, and "
+        "no finite coefficients are the best. Those kept are where the training stopped. Give a "
+        "finite C, or leave the columns out."
+    )

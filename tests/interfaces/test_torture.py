@@ -14,7 +14,7 @@ from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.model_selection import KFold, cross_val_score
 
 import jax_logreg as lr
-from jax_logreg import LogisticRegression, RankWarning
+from jax_logreg import FitWarning, LogisticRegression
 
 N = 60
 ROWS = np.random.default_rng(11)
@@ -174,7 +174,7 @@ def test_zeros_tell_nothing():
     assert np.all(model.coef_ == 0)
     shares = np.bincount(Y3) / N
     np.testing.assert_allclose(model.predict_proba(X[:1])[0], shares, atol=1e-9)
-    with pytest.warns(RankWarning, match="Drop such a column"):
+    with pytest.warns(FitWarning, match="Drop such a column"):
         alone = LogisticRegression(C=np.inf).fit(0 * X, Y)
     np.testing.assert_allclose(alone.intercept_, np.log(Y.mean() / (1 - Y.mean())), atol=1e-9)
 
@@ -183,7 +183,7 @@ def test_zeros_tell_nothing():
     ("column", "share"), [(np.full(N, 7.0), 0.0), (X[:, 0], 0.5), (np.zeros(N), 0.0)]
 )
 def test_constant_and_doubled_columns(column, share, free):
-    with pytest.warns(RankWarning):
+    with pytest.warns(FitWarning):
         model = LogisticRegression(C=np.inf).fit(np.column_stack([X, column]), Y)
     want = np.append(free.coef_[0] * [1 - share, 1, 1], free.coef_[0, 0] * share)
     np.testing.assert_allclose(model.coef_[0], want, atol=1e-8)
@@ -233,15 +233,15 @@ BAD_TABLES = {
     "polars null": (pl.DataFrame({"a": [None, *X[1:, 0]]}), "NaN.*row 0, column 'a'"),
     "None": (replaced(X, (4, 0), None, object), "NaN.*row 4, column 0"),
     "masked": (np.ma.masked_array(X, mask=np.eye(N, 3, -2) > 0), r"X\[2, 0\] is masked.*filled"),
-    "complex": (X + 0j, "Complex data not supported: X"),
-    "dates": (X.astype("datetime64[s]"), "X holds datetime64.*no numbers"),
+    "complex": (X + 0j, "Complex data not supported"),
+    "dates": (X.astype("datetime64[s]"), "X holds datetime64.*not numbers"),
     "pandas dates": (FRAME.assign(day=pd.Timestamp(0)), "column 'day' of X holds datetime"),
     "polars dates": (
         pl.DataFrame({"day": pd.date_range("2020", periods=N).to_list()}),
         "column 'day' of X holds Date",
     ),
-    "text": (X.astype(str).astype(object) + "m", r"X must hold numbers, but in row 0, column 0"),
-    "pandas text": (FRAME.assign(site="u"), "column 'site' of X.*in row 0 there is 'u'.*Encode"),
+    "text": (X.astype(str).astype(object) + "m", r"X must hold numbers, but row 0, column 0"),
+    "pandas text": (FRAME.assign(site="u"), "row 0, column 'site' holds 'u'.*Encode"),
     "categories": (FRAME.assign(site=pd.Categorical(["u"] * N)), "column 'site'.*Encode"),
     "one dimension": (X[:, 0], r"Expected 2D array.*reshape\(-1, 1\)"),
     "three dimensions": (X[:, :, None], "dim 3"),
@@ -273,30 +273,30 @@ BAD_LABELS = {
     "masked": (np.ma.masked_array(Y, mask=np.arange(N) == 3), r"y\[3\] is masked"),
     "one class": (0 * Y, "at least 2 classes.*only one class: 0"),
     "continuous": (X[:, 0], "Unknown label type: continuous"),
-    "complex": (Y + 0j, "y holds complex128"),
+    "complex": (Y + 0j, "Complex data not supported"),
     "dates": (Y.astype("datetime64[D]"), "y holds datetime64"),
     "too few": (Y[:-1], "inconsistent numbers of samples"),
     "two columns": (np.column_stack([Y, Y]), "1d array"),
-    "sparse": (scipy.sparse.csr_array(Y[:, None]), "y is sparse"),
+    "sparse": (scipy.sparse.csr_array(Y[:, None]), "Sparse data was passed for y"),
     "nothing": (None, "y is None"),
 }
 
 
 @pytest.mark.parametrize(("labels", "message"), BAD_LABELS.values(), ids=BAD_LABELS)
 def test_bad_labels_are_refused_by_name(labels, message):
-    with pytest.raises(ValueError, match=f"(?s){message}"):
+    with pytest.raises((ValueError, TypeError), match=f"(?s){message}"):
         LogisticRegression().fit(X, labels)
 
 
 BAD_WEIGHTS = {
-    "negative": (replaced(ONES, 4, -1), r"not negative, but sample_weight\[4\] is -1"),
+    "negative": (replaced(ONES, 4, -1), r"not be negative, but sample_weight\[4\] is -1"),
     "NaN": (replaced(ONES, 4, np.nan), r"sample_weight\[4\] is nan"),
     "all zero": (0 * ONES, "sums to zero"),
     "a class of none": (Y * 1.0, "no row of class 0.*Leave its rows out"),
     "too few": (ONES[:3], r"shape \(60,\), but its shape is \(3,\)"),
     "a table": (np.ones((N, 2)), r"shape is \(60, 2\)"),
-    "text": (["a"] * N, "sample_weight must hold one number a row"),
-    "complex": (ONES + 0j, "sample_weight is complex"),
+    "text": (["a"] * N, "sample_weight must hold numbers"),
+    "complex": (ONES + 0j, "sample_weight must be real"),
     "masked": (np.ma.masked_array(ONES, mask=Y == 1), r"sample_weight\[\d+\] is masked"),
 }
 

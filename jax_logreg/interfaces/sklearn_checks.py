@@ -1,0 +1,233 @@
+"""Validation of the estimator's tables, labels and weights, on top of scikit-learn's own.
+
+Refused here, by row, column and remedy, is what NumPy would silently misread: masks are
+dropped, dates become nanoseconds, and numbers beside text become text.
+"""
+
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+import jax
+import numpy as np
+from scipy import sparse
+from sklearn.utils import assert_all_finite
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from jax_logreg.fitting.validation import check_weight, refuse_masked
+
+_DATES = ("datetime", "timedelta", "duration", "date", "period", "time")
+
+
+def check_table(estimator: Any, X: Any, *target: Any, reset: bool) -> Any:
+    """X, or X and y, as arrays of finite floats and of labels.
+
+    Args:
+        estimator: its ``n_features_in_`` and ``feature_names_in_`` are set or compared.
+        X: (n, p), an array, a frame or a sparse matrix.
+        target: y, or nothing.
+        reset: whether X is the table of a fit.
+
+    Raises:
+        ValueError: naming the row, the column and the remedy.
+    """
+    refuse_masked("X", X)
+    _refuse_dates(X)
+    labels = [_check_labels(y) for y in target]
+    try:
+        valid = validate_data(
+            estimator, X, *labels, reset=reset, accept_sparse="csr",
+            dtype=[np.float64, np.float32], ensure_all_finite=False,
+        )  # fmt: skip
+    except ValueError:
+        _refuse_text(X)
+        raise
+    _check_finite(valid[0] if target else valid, getattr(estimator, "feature_names_in_", None))
+    return valid
+
+
+def _refuse_dates(X: Any) -> None:
+    if hasattr(X, "columns") and hasattr(X, "dtypes"):  # a frame, of pandas or polars
+        kinds = [(f"column {n!r} of X", d) for n, d in zip(X.columns, X.dtypes, strict=True)]
+    else:
+        kinds = [("X", X.dtype if hasattr(X, "dtype") else np.asarray(X).dtype)]
+    for what, dtype in kinds:
+        if str(dtype).lower().startswith(_DATES):
+            raise ValueError(
+                f"{what} holds {dtype}: dates and durations are not numbers. Give the days since "
+                "a fixed date, or parts of the date, as columns."
+            )
+
+
+def _refuse_text(X: Any) -> None:
+    """Name the first cell of text that is not a number, if there is one."""
+    cells = np.asarray(X, dtype=object)
+    for (row, column), cell in np.ndenumerate(cells) if cells.ndim == 2 else ():
+        if isinstance(cell, str) and not _is_number(cell):
+            name = repr(X.columns[column]) if hasattr(X, "columns") else column
+            raise ValueError(
+                f"X must hold numbers, but row {row}, column {name} holds {cell!r}. Encode text "
+                "as numbers, with OneHotEncoder or OrdinalEncoder."
+            ) from None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_finite(X: Any, names: Any) -> None:
+    """Refuse NaN and infinity in an array or a CSR matrix, with the place of the first."""
+    try:
+        with np.errstate(invalid="ignore"):  # its sum may be that of two infinities
+            assert_all_finite(X, input_name="X")
+    except ValueError as error:
+        entries = sparse.coo_array(X)
+        bad = ~np.isfinite(entries.data)
+        row, column = int(entries.row[np.argmax(bad)]), int(entries.col[np.argmax(bad)])
+        raise ValueError(
+            f"{error} The first of {int(bad.sum())} such entries is in row {row}, column "
+            f"{column if names is None else repr(names[column])}. Drop such rows, or impute "
+            "them, for example with SimpleImputer."
+        ) from None
+
+
+def _check_labels(y: Any) -> Any:
+    """Labels as a NumPy array, objects of one type in that type.
+
+    Raises:
+        ValueError: naming the row and the value.
+    """
+    refuse_masked("y", y)
+    if y is None or sparse.issparse(y) or hasattr(y, "columns"):
+        return y  # for scikit-learn to refuse, or to flatten with a warning
+    labels = np.asarray(y)
+    if labels.dtype.kind in "mM":
+        raise ValueError(
+            f"y holds {labels.dtype}: a class needs a name. Give text, such as y.astype(str)."
+        )
+    if labels.dtype.kind == "f" and not np.all(np.isfinite(labels)):
+        _refuse_missing(labels, int(np.argmin(np.isfinite(labels).ravel())))
+    if labels.dtype.kind == "O":
+        return _of_one_type(labels)
+    if labels.dtype.kind in "US" and not isinstance(y, np.ndarray):
+        _of_one_type(np.asarray(y, dtype=object))  # NumPy has converted numbers to text
+    return labels
+
+
+def _of_one_type(labels: np.ndarray) -> np.ndarray:
+    """Objects as an array of their own type; text stays as it is."""
+    flat = labels.ravel().tolist()
+    for row, value in enumerate(flat):
+        if _is_missing(value):
+            _refuse_missing(labels, row)
+    text = [isinstance(value, str | bytes) for value in flat]
+    if any(text) and not all(text):
+        row = text.index(not text[0])
+        raise ValueError(
+            f"y mixes types: y[0] is {flat[0]!r} and y[{row}] is {flat[row]!r}. Labels must all "
+            "be text or all be numbers; convert them with astype(str)."
+        )
+    return labels if any(text) else np.asarray(labels.tolist())
+
+
+def _is_missing(value: Any) -> bool:
+    """None, NaN, NaT, or pandas' NA, which does not say whether it equals itself."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and value != value
+
+
+def _refuse_missing(labels: np.ndarray, row: int) -> None:
+    raise ValueError(
+        f"Input y contains NaN, infinity or None: y[{row}] is {labels.ravel().tolist()[row]!r}. "
+        "Drop the rows without a label."
+    )
+
+
+def encode(y: np.ndarray, solver: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The classes, sorted, (K,), and the class number of every row, (n,).
+
+    Raises:
+        ValueError: for labels that are no classes, for a single class, and for more than two
+            with scikit-learn's solver that has no softmax.
+    """
+    check_classification_targets(y)
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            "y needs samples of at least 2 classes, but the data contains only one class: "
+            f"{classes.tolist()[0]!r}. Give rows of another class."
+        )
+    if isinstance(solver, str) and solver == "liblinear" and len(classes) > 2:
+        raise ValueError(
+            "The 'liblinear' solver does not support multiclass classification, and y has "
+            f"{len(classes)} classes. Use solver='auto'."
+        )
+    return classes, codes
+
+
+def row_weights(
+    sample_weight: Any, codes: np.ndarray, class_weight: Any, classes: np.ndarray
+) -> np.ndarray:
+    """The weight of every row, (n,): its own, times that of its class.
+
+    Raises:
+        ValueError: for an illegal weight of a row or a class.
+    """
+    refuse_masked("sample_weight", sample_weight)
+    given = np.asarray(1.0 if sample_weight is None else sample_weight)
+    given = np.broadcast_to(given, codes.shape) if given.ndim == 0 else given
+    rows: Any = np.zeros((len(codes), 0))
+    with jax.enable_x64(True):
+        weight = np.asarray(check_weight(given, rows))
+    return weight * _class_weights(class_weight, classes, codes, weight)[codes]
+
+
+def _class_weights(
+    class_weight: Any, classes: np.ndarray, codes: np.ndarray, weight: np.ndarray
+) -> np.ndarray:
+    """One weight a class, (K,).
+
+    Not by scikit-learn's ``compute_class_weight``: that reads the label "1" as the number 1, and
+    divides by zero for a class whose rows all have weight zero.
+    """
+    if class_weight is None:
+        return np.ones(len(classes))
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        mass = np.bincount(codes, weight, len(classes))
+        return np.divide(weight.sum() / len(classes), mass, out=np.zeros(len(mass)), where=mass > 0)
+    if not isinstance(class_weight, Mapping):
+        raise ValueError(
+            "class_weight must be None, 'balanced' or a dict from label to weight, but it is "
+            f"{class_weight!r}."
+        )
+    labels = classes.tolist()
+    unknown, unnamed = set(class_weight) - set(labels), [c for c in labels if c not in class_weight]
+    if unknown and unnamed:
+        raise ValueError(
+            f"The classes, {unnamed}, are not in class_weight, and no row of y has its labels "
+            f"{sorted(unknown, key=str)}. Give the labels as they stand in y."
+        )
+    chosen = [class_weight.get(label, 1.0) for label in labels]
+    if not all(isinstance(w, Real) and 0 <= float(w) < np.inf for w in chosen):
+        raise ValueError(
+            f"class_weight must hold numbers of at least 0, but it is {class_weight!r}."
+        )
+    return np.array(chosen, float)
+
+
+def check_mass(codes: np.ndarray, weight: np.ndarray, classes: np.ndarray) -> None:
+    """Refuse a class whose rows all have weight zero: its intercept would diverge."""
+    heaviest = np.zeros(len(classes))
+    np.maximum.at(heaviest, codes, weight)
+    if not np.all(heaviest > 0):
+        label = classes.tolist()[int(np.argmin(heaviest))]
+        raise ValueError(
+            f"sample_weight and class_weight leave no row of class {label!r}, so that its "
+            "intercept has no finite value. Leave its rows out, or give some of them weight."
+        )
