@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import jax
 
-from benchmarks.planting.correct import CorrectCase, correct_cases
-from benchmarks.planting.large import lone_coordinates, measure
-from benchmarks.planting.planted import KINDS, RELATIVE, PlantedCase, candidates
-from benchmarks.planting.recipe import MODELS
 from jax_logreg import check_derivatives
+from tests.audit.planting.correct import CorrectCase, correct_cases
+from tests.audit.planting.large import lone_coordinates, measure
+from tests.audit.planting.planted import KINDS, RELATIVE, PlantedCase, candidates
+from tests.audit.planting.recipe import MODELS
 
 _WIDTH = 80
 # The bars: shares, seconds, megabytes.

@@ -1,13 +1,14 @@
-"""Proof for anyone's slope: a hand-written derivative held against autodiff, and diagnosed.
+"""The audit: anyone's hand-written derivatives checked against autodiff, and diagnosed.
 
-Read from the top: ``check`` is the door, ``auditor`` the course of an audit.
+Read from the top: ``check`` is the entry, ``pipeline`` the course of an audit.
 
-    what is audited   layout, calls, program, subject (a value, traced and taken apart)
+    the functions     pytree_layout, user_calls, traced; target (the function under test)
+    the loss in it    linear_predictor, logistic
     where             points
-    against what      reference, differences, witnesses, state
-    how near          examine, findings, facts
-    what is wrong     diagnose, fitting; patterns, orders (in any numbers); anatomy,
-                      logistic, penalty, explain, mistakes (in a loss of logits)
-    what comes out    report, diagnosis
-    our own formulas  proof (this project), text_formulas (the two source texts)
+    against what      reference (autodiff, finite differences)
+    how near          compare_entries, properties
+    what is wrong     diagnose; match (does an explanation fit, and how complex is it),
+                      patterns (in any numbers), mistakes (the catalogue), match_recipe
+    what comes out    report
+    our own formulas  proof (this project's), text_formulas (those of two texts)
 """

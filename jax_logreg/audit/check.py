@@ -1,4 +1,4 @@
-"""The audit of anyone's derivatives: ``check_derivatives`` and ``assert_derivatives``."""
+"""The audit of derivatives: ``check_derivatives`` and ``assert_derivatives``."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.audit.auditor import Auditor
-from jax_logreg.audit.calls import DERIVATIVES, Caller
-from jax_logreg.audit.layout import Layout, make_layout
-from jax_logreg.audit.program import keeps_traces, without_jit
+from jax_logreg.audit.pipeline import Audit
+from jax_logreg.audit.pytree_layout import PytreeLayout, make_layout
 from jax_logreg.audit.report import DerivativeReport
-from jax_logreg.audit.subject import Subject
+from jax_logreg.audit.target import Target
+from jax_logreg.audit.traced import keeps_traces, without_jit
+from jax_logreg.audit.user_calls import DERIVATIVES, UserFunction
 
 
 def check_derivatives(
@@ -28,31 +28,31 @@ def check_derivatives(
     numpy: bool = False,
     seed: int = 0,
 ) -> DerivativeReport:
-    """Audit hand-written derivatives of any function, and say what is wrong with them.
+    """Check hand-written derivatives of any function, and say what is wrong with them.
 
-    Each is held against autodiff of the value, entry by entry, at seeded random points
-    around ``at``, and autodiff against differences of the value over a sweep of steps
-    and the complex step. What differs by more than round-off is diagnosed: explanations
-    are tried until one reproduces the hand-written numbers.
+    Each is compared with autodiff of the value, entry by entry, at seeded random points
+    around ``at``; and autodiff with central differences of the value over a range of steps
+    and with the complex step. What differs by more than round-off is diagnosed:
+    explanations are tried until one reproduces the hand-written numbers.
 
     Args:
-        value: value(θ, *args), a number, or an array where ``jacobian`` is given. Plain
-            NumPy code will do: then differences are the reference.
+        value: value(θ, *args), a number, or an array if ``jacobian`` is given. It may be
+            plain NumPy code: then finite differences are the reference.
         gradient: gradient(θ, *args), of the structure of θ, or flat.
-        hessian: hessian(θ, *args), (P, P), or as ``jax.hessian`` lays it out.
+        hessian: hessian(θ, *args), (P, P), or nested as by ``jax.hessian``.
         hvp: hvp(θ, v, *args), of the structure of θ, or flat.
-        jacobian: jacobian(θ, *args), of the shape of the value and then of θ.
+        jacobian: jacobian(θ, *args), of the shape of the value followed by that of θ.
         at: a point θ, any pytree of arrays. It gives structure, precision (NumPy's and
             Python's floats are float64 whatever JAX's setting) and a rough scale.
-        args: what the functions take beside θ.
+        args: further arguments of all the functions.
         names: a name for every entry of θ; or in place of each array of θ a list with
             the names along each axis (``{"coef": [features, classes]}``).
         numpy: call the hand-written functions with NumPy arrays, not JAX's.
         seed: of the points.
 
     Returns:
-        A report; print it, or ask ``.ok`` and ``.diagnoses``. Nothing that the functions
-        do is raised from here: it becomes a finding of the report.
+        A report; print it, or ask ``.ok`` and ``.diagnoses``. Whatever the functions do,
+        such as raising, becomes a finding of the report.
 
     Raises:
         ValueError: for a call that makes no sense, naming the argument.
@@ -67,21 +67,21 @@ def check_derivatives(
     """
     functions = {"gradient": gradient, "jacobian": jacobian, "hessian": hessian, "hvp": hvp}
     given = {name: f for name, f in functions.items() if f is not None}
-    flat, layout, dtype = _point(_as_array(at), names)
-    _refuse_nonsense(value, given, args)
-    functions_given = [value, *given.values()]
+    flat, layout, dtype = _flatten_point(_as_array(at), names)
+    _check_arguments(value, given, args)
+    users_own = [value, *given.values()]
     value, given = without_jit(value), {name: without_jit(f) for name, f in given.items()}
     # Overflow and 0/0 far out are findings, not warnings.
     with jax.enable_x64(True), np.errstate(all="ignore"):
-        subject = Subject(value, flat, layout, dtype, tuple(args))
-        _refuse_wrong_kind(subject, given)
-        callers = [
-            Caller(name, given[name], layout, tuple(args), numpy, subject.out_shape)
+        target = Target(value, flat, layout, dtype, tuple(args))
+        _check_kinds(target, given)
+        derivatives = [
+            UserFunction(name, given[name], layout, tuple(args), numpy, target.out_shape)
             for name in DERIVATIVES
             if name in given
         ]
-        report = Auditor(subject, callers, seed).report()
-    if any(map(keeps_traces, functions_given)):
+        report = Audit(target, derivatives, seed).report()
+    if any(map(keeps_traces, users_own)):
         jax.clear_caches()
     return report
 
@@ -90,11 +90,12 @@ def assert_derivatives(value: Callable[..., Any], **options: Any) -> None:
     """:func:`check_derivatives` for a test suite.
 
     Args:
-        value: as there.
-        **options: as there.
+        value: see :func:`check_derivatives`.
+        **options: its other arguments.
 
     Raises:
-        AssertionError: with the report, when a derivative is wrong.
+        AssertionError: with the report, if a derivative is wrong.
+        ValueError: for a call that makes no sense.
 
     >>> assert_derivatives(lambda t: jnp.sum(t**3), gradient=lambda t: 3 * t**2, at=np.ones(2))
     """
@@ -104,7 +105,7 @@ def assert_derivatives(value: Callable[..., Any], **options: Any) -> None:
 
 
 def _as_array(at: Any) -> Any:
-    """A list of numbers, or of rows of numbers, is meant as an array, not as a pytree."""
+    """A list of numbers, or of rows of numbers, means an array, not a pytree."""
     leaves = jax.tree.leaves(at)
     kinds = {type(leaf) for leaf in leaves}
     if not isinstance(at, list) or not leaves or not kinds <= {int, float}:
@@ -115,7 +116,7 @@ def _as_array(at: Any) -> Any:
         return at
 
 
-def _point(at: Any, names: Any) -> tuple[np.ndarray, Layout, str]:
+def _flatten_point(at: Any, names: Any) -> tuple[np.ndarray, PytreeLayout, str]:
     """θ as a flat float64 vector, its layout, and the precision it came in."""
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(at)]
     if at is None or not leaves or not sum(leaf.size for leaf in leaves):
@@ -131,7 +132,7 @@ def _point(at: Any, names: Any) -> tuple[np.ndarray, Layout, str]:
     return flat, make_layout(at, names), dtype
 
 
-def _refuse_nonsense(value: Any, given: dict[str, Any], args: Any) -> None:
+def _check_arguments(value: Any, given: dict[str, Any], args: Any) -> None:
     if not given:
         raise ValueError("give at least one of gradient=, hessian=, hvp=, jacobian= to check.")
     for name, function in {"value": value, **given}.items():
@@ -141,11 +142,12 @@ def _refuse_nonsense(value: Any, given: dict[str, Any], args: Any) -> None:
         raise ValueError(f"args= must be a tuple, but it is a {type(args).__name__}.")
 
 
-def _refuse_wrong_kind(subject: Subject, given: dict[str, Any]) -> None:
-    if subject.findings and subject.program is None and not subject.out_shape:
-        return  # the value itself did not answer
+def _check_kinds(target: Target, given: dict[str, Any]) -> None:
+    """A gradient needs a value that is a number, a Jacobian one that is an array."""
+    if target.findings and target.function is None and not target.out_shape:
+        return  # the value itself could not be called
     for name in given:
-        if (name == "jacobian") == subject.is_scalar and subject.out_shape != (1,):
-            kind = f"shape {subject.out_shape}" if subject.out_shape else "a single number"
-            other = "gradient=" if subject.is_scalar else "jacobian="
+        if (name == "jacobian") == target.is_scalar and target.out_shape != (1,):
+            kind = f"shape {target.out_shape}" if target.out_shape else "a single number"
+            other = "gradient=" if target.is_scalar else "jacobian="
             raise ValueError(f"{name}= does not fit: the value returns {kind}; use {other}.")

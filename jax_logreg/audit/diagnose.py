@@ -1,259 +1,256 @@
-"""From numbers that differ to the mistake that makes them differ.
+"""The diagnosis: from numbers that differ to the mistake that makes them differ.
 
-Each explanation is a formula; it counts only if it reproduces the hand-written numbers,
-entry by entry and at every point, up to round-off. Explanations that fit equally well
-and are equally plain are all told; where none fits, that is told.
+Explanations are tried from the general to the particular, and those that are costly only
+if no simple one was found. Where none fits, the diagnosis is "unknown".
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.audit import explain, orders, patterns, penalty
-from jax_logreg.audit.anatomy import Cut, cut_at_logits, weighed
-from jax_logreg.audit.counterfactual import changed_data
-from jax_logreg.audit.diagnosis import Diagnosis
-from jax_logreg.audit.examine import Examination, Place
-from jax_logreg.audit.fitting import Case, fit_parts, matches
-from jax_logreg.audit.layout import Layout
-from jax_logreg.audit.logistic import recognise
-from jax_logreg.audit.mistakes import intercepts
-from jax_logreg.audit.reference import Autodiff, Vectors
-from jax_logreg.audit.subject import Subject
+from jax_logreg.audit import match_recipe, patterns
+from jax_logreg.audit.compare_entries import DerivativeComparison, PointComparison
+from jax_logreg.audit.linear_predictor import SplitLoss, split_at_logits, weighted_sum
+from jax_logreg.audit.logistic import intercept_mask, recognise
+from jax_logreg.audit.match import (
+    COMPLEX,
+    LOCATED,
+    Diagnosis,
+    Mismatch,
+    complexity,
+    fit_parts,
+    matches,
+    rank,
+)
+from jax_logreg.audit.reference import Autodiff
+from jax_logreg.audit.target import Target
 
-# Explanations up to so much more far-fetched than the best are told beside it.
-_ALSO = 0.3
-_AT_MOST = 3
-# Explanations of this cost say where, but hardly what.
-_VAGUE = 1.5
-# Logits, or parameters, from which on they are called large.
+# Logits, or parameters, above this size are called large.
 _LARGE = 2.5
-# Larger Hessians are not formed to explain a product, nor more orders tried.
-_MATRIX_LIMIT = 200
-_ORDERS_TRIED = 12
+# Up to this many parameters a Hessian is formed to explain a product.
+_MAX_MATRIX = 200
+_MAX_ORDERS = 12
 
 
-class Diagnoser:
-    """Knows the function that was differentiated, and asks of each derivative what is wrong."""
+def diagnose(target: Target, comparison: DerivativeComparison) -> list[Diagnosis]:
+    """The likeliest mistakes in a wrong derivative, most likely first.
 
-    def __init__(self, subject: Subject):
-        self._layout, self._numbers = subject.layout, subject.numbers()
-        self._cut, self._model = subject.cut, subject.model
-        self._data_names = subject.data_names()
-        program = subject.program
-        self._autodiff = None if program is None else Autodiff(program)
+    Args:
+        target: the value that was differentiated.
+        comparison: of its derivative with the reference.
 
-    def __call__(self, examination: Examination) -> list[Diagnosis]:
-        """The likeliest mistakes, most likely first; "unknown" where none fits."""
-        if examination.rejected is not None:
-            return list(self._about_shape(examination.name, *examination.rejected))
-        usable = [p for p in examination.places if np.isfinite(p.expected).all()]
-        if not any(place.wrong.any() for place in usable):
-            return self._only_far_out(examination)
-        case = _stack(examination.name, usable)
-        found = _ranked(self._explanations(case))
-        vague = not found or found[0].cost >= _VAGUE
-        if vague and self._cut is not None and case.name != "jacobian":
-            parts = penalty.split(case, self._cut)
-            found = _ranked([*found, *changed_data(parts, self._cut, self._data_names)])
-        if (not found or found[0].cost >= _VAGUE) and any(not p.wrong.any() for p in usable):
-            found = _ranked([*found, *self._only_somewhere(examination.name, usable)])
-        return found or [_unknown(case)]
-
-    def _about_shape(
-        self, name: str, vectors: Vectors, arrays: list[np.ndarray]
-    ) -> Iterator[Diagnosis]:
-        """An array of another shape: is it the transpose?"""
-        if self._autodiff is None or name == "hessian":
-            return
-        turned = np.concatenate([a.T.ravel() for a in arrays])
-        expected = self._autodiff(name, *vectors).ravel()
-        same = turned.shape == expected.shape
-        if same and np.allclose(turned, expected, rtol=1e-5, atol=1e-12):
-            text = "It has the shape of the transpose, and transposed it is right."
-            yield Diagnosis("transposed", name, text, "transposed, all entries agree", 0.5)
-
-    def _explanations(self, case: Case) -> Iterator[Diagnosis]:
-        layout, numbers = self._layout, self._numbers
-        yield from patterns.proportional(case, numbers)
-        yield from patterns.confined(case, layout, numbers)
-        yield from orders.rearranged(case, layout)
-        yield from patterns.matrix_shapes(case)
-        yield from patterns.scaled_rows(case)
-        yield from patterns.constant(case, *self._fixed_part(case.name))
-        if case.name == "jacobian":
-            yield from self._as_gradient(case)
-            return
-        if self._autodiff is not None:
-            yield from _misread(case, layout, self._autodiff)
-            if case.name == "hvp":
-                yield from _about_vector(case, self._autodiff)
-        if self._cut is None:
-            yield from patterns.linear_in_parameters(case, layout)
-        else:
-            yield from self._through_logits(case, self._cut)
-
-    def _as_gradient(self, case: Case) -> Iterator[Diagnosis]:
-        """A Jacobian's rows summed with random weights are the gradient of one number: the
-        mistakes of a gradient are looked for in it."""
-        if self._autodiff is None:
-            return
-        weight = np.random.default_rng(0).uniform(0.5, 2.0, size=case.hand.shape[1:2])
-        program = weighed(self._autodiff.program, weight, jnp.asarray(case.theta[0]))
-        cut = cut_at_logits(program, jnp.asarray(case.theta[0]))
-        if cut is None:
-            return
-        model = recognise(cut, jnp.asarray(case.theta[0]))
-        hand, expected = (np.einsum("i,mij->mj", weight, a) for a in (case.hand, case.expected))
-        allowed = np.einsum("i,mij->mj", weight, case.allowed)
-        summed = Case(
-            "jacobian", case.theta, None, hand, expected, allowed, np.any(case.wrong, axis=1)
-        )
-        if model is not None:
-            parts = penalty.split(summed, cut)
-            yield from explain.by_catalogue(parts, model, self._numbers)
-
-    def _fixed_part(self, name: str) -> tuple[str, str]:
-        """What part of a derivative does not depend on θ: (kind, words)."""
-        if self._model is None or name == "jacobian":
-            return "constant", "a constant is added"
-        if name == "gradient":
-            return "labels", "in a gradient that is the part of the labels"
-        return "penalty-factor", "in a Hessian that is the part of the penalty"
-
-    def _through_logits(self, case: Case, cut: Cut) -> Iterator[Diagnosis]:
-        model, numbers = self._model, self._numbers
-        parts = penalty.split(case, cut)
-        on_intercept = np.zeros(self._layout.size, bool)
-        if model is not None:
-            on_intercept = intercepts(model)
-            yield from explain.by_catalogue(parts, model, numbers)
-            yield from explain.class_blocks(case, model)
-        elif case.name != "gradient":
-            yield from explain.outer_products(parts, cut)
-        found = list(penalty.about_penalty(parts, on_intercept, numbers))
-        yield from found
-        if not found:
-            x = parts.case.theta if parts.case.vector is None else parts.case.vector
-            strength = np.sum(parts.penalty * x, axis=0) / np.maximum(np.sum(x**2, axis=0), 1e-300)
-            yield from patterns.linear_in_parameters(case, self._layout, strength)
-        if parts.penalty.any():
-            known = parts.penalty
-            if case.name == "hessian":
-                known = penalty.penalty_hessians(case, cut)
-            bare = case._replace(hand=case.hand - known, expected=case.expected - known)
-            yield from orders.rearranged(bare, self._layout)
-        yield from explain.intercept_mistakes(parts, cut, on_intercept, self._layout)
-        yield from explain.rows_miscounted(parts, cut)
-
-    def _only_far_out(self, examination: Examination) -> list[Diagnosis]:
-        wrong = [place for place in examination.extreme if place.wrong.any()]
-        if not wrong:
-            return []
-        return [_large(examination.name, wrong, "far out, where the arguments are large")]
-
-    def _only_somewhere(self, name: str, places: list[Place]) -> list[Diagnosis]:
-        """Right at some points, wrong at others: the largest ones?"""
-        if self._cut is None:
-            sizes = [float(np.max(np.abs(p.theta))) for p in places]
-        else:
-            sizes = [float(np.max(np.abs(self._cut.logits(jnp.asarray(p.theta))))) for p in places]
-        wrong = [p.wrong.any() for p in places]
-        smallest_wrong = min(s for s, bad in zip(sizes, wrong, strict=True) if bad)
-        largest_right = max(s for s, bad in zip(sizes, wrong, strict=True) if not bad)
-        # At zero many a mistake vanishes, and what is small is not large.
-        if largest_right == 0 or smallest_wrong <= max(largest_right, _LARGE):
-            return []
-        what = "arguments" if self._cut is None else "logits"
-        where = f"where {what} reach {smallest_wrong:.3g}, right up to {largest_right:.3g}"
-        return [_large(name, [p for p in places if p.wrong.any()], where)]
+    Returns:
+        At least one diagnosis if the derivative is wrong at a moderate point; of kind
+        "unknown" if no explanation fits.
+    """
+    if comparison.misshapen is not None:
+        return list(_transposed_shape(target, comparison))
+    usable = [p for p in comparison.moderate if np.isfinite(p.expected).all()]
+    if not any(point.wrong.any() for point in usable):
+        wrong = [point for point in comparison.extreme if point.wrong.any()]
+        where = "far out, where the arguments are large"
+        return [_large_logits(comparison.name, wrong, where)] if wrong else []
+    mismatch = _stack(comparison.name, usable)
+    found = rank(_explanations(target, mismatch))
+    if _is_complex(found) and target.split is not None and mismatch.name != "jacobian":
+        parts = match_recipe.split_parts(mismatch, target.split)
+        changed = match_recipe.by_changed_data(parts, target.split, target.data_names())
+        found = rank([*found, *changed])
+    if _is_complex(found) and any(not point.wrong.any() for point in usable):
+        found = rank([*found, *_only_at_large_logits(target, comparison.name, usable)])
+    return found or [_unknown(mismatch)]
 
 
-def _large(name: str, wrong: list[Place], where: str) -> Diagnosis:
-    place = wrong[0]
-    with np.errstate(all="ignore"):
-        error = np.nanmax(np.abs(place.hand - place.expected)[place.wrong], initial=0.0)
-    evidence = f"{int(place.wrong.sum())} entries differ there, by up to {error:.2g}"
-    text = f"It is wrong only at large logits or arguments ({where}): clipping or overflow?"
-    return Diagnosis("large-logits", name, text, evidence, 1.45)
+def _is_complex(found: list[Diagnosis]) -> bool:
+    return not found or found[0].complexity >= COMPLEX
 
 
-def _stack(name: str, places: list[Place]) -> Case:
-    vectors = [place.vector for place in places]
-    return Case(
+def _transposed_shape(target: Target, comparison: DerivativeComparison) -> Iterator[Diagnosis]:
+    """An array of another shape: is it the transpose?"""
+    if target.function is None or comparison.misshapen is None or comparison.name == "hessian":
+        return
+    vectors, arrays = comparison.misshapen
+    turned = np.concatenate([a.T.ravel() for a in arrays])
+    expected = Autodiff(target.function)(comparison.name, *vectors).ravel()
+    same = turned.shape == expected.shape
+    if same and np.allclose(turned, expected, rtol=1e-5, atol=1e-12):
+        text = "It has the shape of the transpose, and transposed it is right."
+        yield Diagnosis("transposed", comparison.name, text, "transposed, all entries agree")
+
+
+def _stack(name: str, points: list[PointComparison]) -> Mismatch:
+    vectors = [point.vector for point in points if point.vector is not None]
+    return Mismatch(
         name,
-        np.stack([place.theta for place in places]),
-        None if vectors[0] is None else np.stack([v for v in vectors if v is not None]),
+        np.stack([point.theta for point in points]),
+        np.stack(vectors) if vectors else None,
         *(
-            np.stack([getattr(place, field) for place in places])
+            np.stack([getattr(point, field) for point in points])
             for field in ("hand", "expected", "allowed", "wrong")
         ),
     )
 
 
-def _about_vector(case: Case, autodiff: Autodiff) -> Iterator[Diagnosis]:
-    """A Hessian–vector product with another vector than the one given."""
-    assert case.vector is not None
-    options = {
-        "θ itself": case.theta,
-        "a vector of ones": np.ones_like(case.vector),
-        "v²": case.vector**2,
-        "v of length one": case.vector / np.linalg.norm(case.vector, axis=1, keepdims=True),
-    }
-    for what, vectors in options.items():
-        model = autodiff.at_all("hvp", case.theta, vectors)
-        fit = fit_parts(case, [model])
-        if fit.exact:
-            text = f"It is the product with {what}, not with the vector given."
-            yield Diagnosis("vector", case.name, text, f"ratio {fit.factors[0]:.8g}", 1.1)
-    gradients = autodiff.at_all("gradient", case.theta)
-    if matches(case, gradients):
-        yield Diagnosis("vector", case.name, "It is the gradient.", "residual vanishes", 1.0)
-    if 1 < case.theta.shape[1] <= _MATRIX_LIMIT:
-        yield from patterns.misshapen_product(case, autodiff.at_all("hessian", case.theta))
+def _explanations(target: Target, mismatch: Mismatch) -> Iterator[Diagnosis]:
+    constants, layout = target.known_constants(), target.layout
+    yield from patterns.proportional(mismatch, constants)
+    if mismatch.name != "jacobian" and target.split is not None:
+        yield from _through_logits(target, target.split, mismatch)
+    yield from patterns.rearranged(mismatch, layout)
+    yield from patterns.matrix_shapes(mismatch)
+    if target.function is not None:
+        autodiff = Autodiff(target.function)
+        if mismatch.name == "jacobian":
+            yield from _as_gradient(target, autodiff, mismatch)
+        else:
+            yield from _misread(target, autodiff, mismatch)
+        if mismatch.name == "hvp":
+            yield from _other_vector(mismatch, autodiff)
+    if target.split is None:
+        yield from patterns.linear_in_parameters(mismatch, layout)
+    yield from patterns.scaled_rows(mismatch)
+    yield from patterns.constant(mismatch, *_constant_part(target, mismatch.name))
+    yield from patterns.confined(mismatch, layout, constants)
 
 
-def _misread(case: Case, layout: Layout, autodiff: Autodiff) -> Iterator[Diagnosis]:
-    """θ read in another order: right for the shuffled point, at every point."""
-    seen: set[bytes] = set()
-    for kind, text, order in orders.orders(layout):
+def _constant_part(target: Target, name: str) -> tuple[str, str]:
+    """What part of a derivative does not depend on θ: (kind, words)."""
+    if target.model is None or name == "jacobian":
+        return "constant", "a constant is added"
+    if name == "gradient":
+        return "labels", "in a gradient that is the part of the labels"
+    return "penalty-factor", "in a Hessian that is the part of the penalty"
+
+
+def _through_logits(target: Target, split: SplitLoss, mismatch: Mismatch) -> Iterator[Diagnosis]:
+    model, layout, constants = target.model, target.layout, target.known_constants()
+    parts = match_recipe.split_parts(mismatch, split)
+    intercepts = np.zeros(layout.size, bool) if model is None else intercept_mask(model)
+    of_penalty = list(match_recipe.by_penalty(parts, intercepts, constants))
+    yield from of_penalty
+    if model is not None:
+        yield from match_recipe.class_blocks(mismatch, model)
+        yield from match_recipe.by_catalogue(parts, model, constants)
+    elif mismatch.name != "gradient":
+        yield from match_recipe.outer_products(parts, split)
+    if not of_penalty:
+        x = parts.mismatch.call_arguments[-1]
+        strength = np.sum(parts.penalty * x, axis=0) / np.maximum(np.sum(x**2, axis=0), 1e-300)
+        yield from patterns.linear_in_parameters(mismatch, layout, strength)
+    if parts.penalty.any():
+        known = parts.penalty
+        if mismatch.name == "hessian":
+            known = match_recipe.penalty_hessians(mismatch, split)
+        data_term = mismatch._replace(
+            hand=mismatch.hand - known, expected=mismatch.expected - known
+        )
+        yield from patterns.rearranged(data_term, layout)
+    yield from match_recipe.without_intercept(parts, split, intercepts, layout)
+    yield from match_recipe.by_rows(parts, split)
+
+
+def _as_gradient(target: Target, autodiff: Autodiff, mismatch: Mismatch) -> Iterator[Diagnosis]:
+    """A Jacobian's rows summed with random weights are the gradient of a scalar function:
+    the mistakes of a gradient are looked for in it."""
+    weight = np.random.default_rng(0).uniform(0.5, 2.0, size=mismatch.hand.shape[1:2])
+    theta = jnp.asarray(mismatch.theta[0])
+    split = split_at_logits(weighted_sum(autodiff.function, weight, theta), theta)
+    model = None if split is None else recognise(split, theta)
+    if split is None or model is None:
+        return
+    hand, expected, allowed = (
+        np.einsum("i,mij->mj", weight, a)
+        for a in (mismatch.hand, mismatch.expected, mismatch.allowed)
+    )
+    summed = Mismatch(
+        "jacobian", mismatch.theta, None, hand, expected, allowed, np.any(mismatch.wrong, axis=1)
+    )
+    parts = match_recipe.split_parts(summed, split)
+    yield from match_recipe.by_catalogue(parts, model, target.known_constants())
+
+
+def _misread(target: Target, autodiff: Autodiff, mismatch: Mismatch) -> Iterator[Diagnosis]:
+    """θ read in another order: right for the permuted point, at every point."""
+    seen = {np.arange(target.layout.size).tobytes()}
+    for kind, text, order in patterns.permutations(target.layout):
         if kind not in ("class-order", "transposed") or order.tobytes() in seen:
             continue
+        if len(seen) > _MAX_ORDERS:
+            return
         seen.add(order.tobytes())
-        back = np.argsort(order)
-        if np.array_equal(order, np.arange(order.size)) or len(seen) > _ORDERS_TRIED:
-            continue
-        stacks = [case.theta[:, order]]
-        if case.vector is not None:
-            stacks.append(case.vector[:, order])
-        moved = autodiff.at_all(case.name, *stacks)
-        for also, places in (("", np.arange(order.size)), (", and written back", back)):
-            model = moved[:, places] if case.name != "hessian" else moved[:, places][:, :, places]
-            if matches(case, model):
+        moved = autodiff.at_rows(mismatch.name, *(a[:, order] for a in mismatch.call_arguments))
+        for also, places in (("", slice(None)), (", and written back", np.argsort(order))):
+            model = moved[:, places]
+            if mismatch.name == "hessian":
+                model = model[:, :, places]
+            if matches(mismatch, model):
                 evidence = "right for the reordered parameters, at every point"
                 message = f"θ is read in another order{also}: {text[0].lower()}{text[1:]}."
-                yield Diagnosis(kind, case.name, message, evidence, 1.2)
+                yield Diagnosis(kind, mismatch.name, message, evidence)
 
 
-def _ranked(explanations: Iterable[Diagnosis]) -> list[Diagnosis]:
-    """The plainest, and those that are hardly less plain; each kind once."""
-    best: dict[str, Diagnosis] = {}
-    for found in explanations:
-        if found.message not in best or found.cost < best[found.message].cost:
-            best[found.message] = found
-    ranked = sorted(best.values(), key=lambda found: found.cost)
-    plain = [d for d in ranked if d.cost <= ranked[0].cost + _ALSO]
-    kinds = [d.kind for d in plain]
-    return [d for i, d in enumerate(plain) if d.kind not in kinds[:i]][:_AT_MOST]
+def _other_vector(mismatch: Mismatch, autodiff: Autodiff) -> Iterator[Diagnosis]:
+    """A Hessian-vector product with another vector than the one given, or another Hessian."""
+    assert mismatch.vector is not None
+    theta, v = mismatch.theta, mismatch.vector
+    options = {
+        "θ itself": theta,
+        "a vector of ones": np.ones_like(v),
+        "v²": v**2,
+        "v of length one": v / np.linalg.norm(v, axis=1, keepdims=True),
+    }
+    for what, vectors in options.items():
+        fit = fit_parts(mismatch, [autodiff.at_rows("hvp", theta, vectors)])
+        if fit.exact:
+            text = f"It is the product with {what}, not with the vector given."
+            effort = complexity(1, factors=int(fit.factors[0] != 1))
+            yield Diagnosis("vector", "hvp", text, f"ratio {fit.factors[0]:.8g}", effort)
+    if matches(mismatch, autodiff.at_rows("gradient", theta)):
+        yield Diagnosis("vector", "hvp", "It is the gradient.", "residual vanishes")
+    if 1 < theta.shape[1] <= _MAX_MATRIX:
+        hessians = autodiff.at_rows("hessian", theta)
+        for kind, text, matrices in patterns.misshapen_matrices(hessians):
+            if matches(mismatch, np.einsum("mij,mj->mi", matrices, v)):
+                yield Diagnosis(kind, "hvp", f"Of the Hessian: {text}", "residual vanishes")
 
 
-def _unknown(case: Case) -> Diagnosis:
-    fit = fit_parts(case, [case.expected])
+def _only_at_large_logits(
+    target: Target, name: str, points: list[PointComparison]
+) -> list[Diagnosis]:
+    """Right at some points, wrong at others: at the largest ones?"""
+    split = target.split
+
+    def size(point: PointComparison) -> float:
+        x = point.theta if split is None else split.logits(jnp.asarray(point.theta))
+        return float(np.max(np.abs(x)))
+
+    wrong = [point for point in points if point.wrong.any()]
+    smallest_wrong = min(map(size, wrong))
+    largest_right = max(size(point) for point in points if not point.wrong.any())
+    # At zero many a mistake vanishes, and what is small is not large.
+    if largest_right == 0 or smallest_wrong <= max(largest_right, _LARGE):
+        return []
+    what = "arguments" if split is None else "logits"
+    where = f"where {what} reach {smallest_wrong:.3g}, right up to {largest_right:.3g}"
+    return [_large_logits(name, wrong, where)]
+
+
+def _large_logits(name: str, wrong: list[PointComparison], where: str) -> Diagnosis:
+    point = wrong[0]
     with np.errstate(all="ignore"):
-        scale = 1 / np.where(case.allowed > 0, case.allowed, np.inf)
-        a, b = (np.nan_to_num(x * scale).ravel() for x in (case.hand, case.expected))
+        error = np.nanmax(np.abs(point.hand - point.expected)[point.wrong], initial=0.0)
+    evidence = f"{int(point.wrong.sum())} entries differ there, by up to {error:.2g}"
+    text = f"It is wrong only at large logits or arguments ({where}): clipping or overflow?"
+    return Diagnosis("large-logits", name, text, evidence, complexity(1, vagueness=LOCATED))
+
+
+def _unknown(mismatch: Mismatch) -> Diagnosis:
+    ratio = fit_parts(mismatch, [mismatch.expected]).factors[0]
+    with np.errstate(all="ignore"):
+        scale = 1 / np.where(mismatch.allowed > 0, mismatch.allowed, np.inf)
+        a, b = (np.nan_to_num(x * scale).ravel() for x in (mismatch.hand, mismatch.expected))
         correlation = float(a @ b / np.sqrt((a @ a) * (b @ b))) if a.any() and b.any() else 0.0
-    evidence = f"best ratio {fit.factors[0]:.4g}, correlation with the reference {correlation:.4f}"
+    evidence = f"best ratio {ratio:.4g}, correlation with the reference {correlation:.4f}"
     text = "No known kind of mistake reproduces these numbers."
-    return Diagnosis("unknown", case.name, text, evidence, 9.0)
+    return Diagnosis("unknown", mismatch.name, text, evidence, np.inf)

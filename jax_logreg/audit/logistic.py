@@ -1,9 +1,9 @@
-r"""Recognising a logistic loss by its derivatives alone.
+r"""Recognition of a logistic loss by its derivatives alone.
 
-Where the logits η enter, its slope is :math:`\tilde w(\mu-y)` and its curvature
-:math:`\tilde w\,\mathrm d\mu/\mathrm d\eta` with μ the sigmoid or the softmax of η.
-From the two, weights and labels of every row follow, whatever way the loss was written;
-a second set of logits proves or refutes it.
+With respect to the logits η its slope is :math:`\tilde w(\mu-y)` and its curvature
+:math:`\tilde w\,\mathrm d\mu/\mathrm d\eta`, with μ the sigmoid or the softmax of η. From
+the two follow weight and label of every row, however the loss was written; its slope at a
+second set of logits proves or refutes them.
 """
 
 from collections.abc import Hashable, Sequence
@@ -14,26 +14,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.audit.anatomy import Cut, column_norms
-from jax_logreg.audit.program import run
-from jax_logreg.audit.reference import along
+from jax_logreg.audit.linear_predictor import SplitLoss, column_norms
+from jax_logreg.audit.reference import directional_derivative
+from jax_logreg.audit.traced import run_compiled
 
 
 @dataclass(frozen=True)
 class LogisticModel:
-    """What a logistic loss is made of, as its derivatives tell.
+    """The pieces of a logistic loss, read off its derivatives.
 
     Attributes:
-        cut: logits and rest.
-        softmax: whether μ is the softmax of the logits, else their sigmoid.
-        class_axis: of the loss's own logits; −1 for the sigmoid.
+        split: the loss, split at its logits.
+        softmax: whether μ is the softmax of the logits, not their sigmoid.
+        class_axis: axis of the classes in the loss's own logits; −1 for the sigmoid.
         weight: w̃ of every row, (n,).
         y: labels, (n,) or (n, K).
         offset: η where θ is zero, (n,) or (n, K).
-        has_offset, has_weights: whether these differ from none, and from constant.
+        has_offset: whether the offset is not zero.
+        has_weights: whether the weights are not all equal.
     """
 
-    cut: Cut
+    split: SplitLoss
     softmax: bool
     class_axis: int
     weight: Any
@@ -44,24 +45,25 @@ class LogisticModel:
 
     @property
     def identity(self) -> Hashable:
-        """See :class:`Program`."""
+        """See :class:`TracedFunction`."""
         flags = (self.softmax, self.class_axis, self.has_offset, self.has_weights)
-        return self.cut.identity, flags
+        return self.split.identity, flags
 
     @property
     def constants(self) -> list[Any]:
         """The data, and what was read off them."""
-        return [*self.cut.constants, self.weight, self.y, self.offset]
+        return [*self.split.constants, self.weight, self.y, self.offset]
 
     def with_constants(self, constants: Sequence[Any]) -> "LogisticModel":
         """The same model of other data."""
         *data, weight, y, offset = constants
-        return replace(self, cut=self.cut.with_constants(data), weight=weight, y=y, offset=offset)
+        split = self.split.with_constants(data)
+        return replace(self, split=split, weight=weight, y=y, offset=offset)
 
     @property
     def size(self) -> int:
         """Length of θ."""
-        return self.cut.size
+        return self.split.size
 
     def mean(self, eta: jax.Array) -> jax.Array:
         """μ of logits (n,) or (n, K)."""
@@ -69,17 +71,16 @@ class LogisticModel:
 
     def logits(self, theta: jax.Array) -> jax.Array:
         """η, (n,) or (n, K)."""
-        return rows_first(self.cut.logits(theta), self.class_axis, self.softmax)
+        return rows_first(self.split.logits(theta), self.class_axis, self.softmax)
 
-    def pull(self, stack: np.ndarray) -> np.ndarray:
+    def vjp_to_parameters(self, stack: np.ndarray) -> np.ndarray:
         """Xᵀ r for a stack of r, (m, n) or (m, n, K): (m, P)."""
         if self.softmax:
-            shape = self.cut.shape
+            shape = self.split.shape
             moved = np.moveaxis(np.zeros(shape), self.class_axis, -1).shape
-            back = stack.reshape(len(stack), *moved)
             axis = self.class_axis % len(shape) + 1
-            return self.cut.pull(np.moveaxis(back, -1, axis))
-        return self.cut.pull(stack.reshape(len(stack), *self.cut.shape))
+            stack = np.moveaxis(stack.reshape(len(stack), *moved), -1, axis)
+        return self.split.vjp_to_parameters(stack.reshape(len(stack), *self.split.shape))
 
 
 def _mean(eta: jax.Array, softmax: bool) -> jax.Array:
@@ -94,67 +95,85 @@ def rows_first(eta: jax.Array, class_axis: int, softmax: bool) -> jax.Array:
     return eta.reshape(-1, eta.shape[-1])
 
 
-def recognise(cut: Cut, theta: jax.Array) -> LogisticModel | None:
-    """Read weights, labels and penalty off the derivatives; None if it is no such loss."""
-    axes = [axis for axis, size in enumerate(cut.shape) if size > 1]
-    attempts = [(True, axis) for axis in reversed(axes) if len(cut.shape) > 1]
+def recognise(split: SplitLoss, theta: jax.Array) -> LogisticModel | None:
+    """Read weights and labels off the derivatives of a loss.
+
+    Args:
+        split: the loss, split at its logits.
+        theta: any point; the result does not depend on it.
+
+    Returns:
+        The model, or None if the loss is not logistic.
+    """
+    axes = [axis for axis, size in enumerate(split.shape) if size > 1]
+    attempts = [(True, axis) for axis in reversed(axes) if len(split.shape) > 1]
     for softmax, axis in [*attempts, (False, -1)]:
         static = (("softmax", softmax), ("axis", axis))
-        weight, y, offset, gap = run(cut, _read_off, theta, static=static)
+        weight, y, offset, gap = run_compiled(split, _read_off, theta, static=static)
         if gap <= 1e-9:
             weight, y, offset = (np.asarray(x) for x in (weight, y, offset))
             varies = np.ptp(weight) > 1e-9 * np.max(np.abs(weight))
             return LogisticModel(
-                cut, softmax, axis, weight, y, offset, bool(offset.any()), bool(varies)
+                split, softmax, axis, weight, y, offset, bool(offset.any()), bool(varies)
             )
     return None
 
 
 def _read_off(
-    cut: Cut, theta: jax.Array, softmax: bool, axis: int
+    split: SplitLoss, theta: jax.Array, softmax: bool, axis: int
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Weights, labels, offset, and how far another slope is from what these predict."""
+    """Weights, labels, offset, and the relative error of the slope that they predict elsewhere."""
 
-    def rest(eta: jax.Array) -> jax.Array:
+    def loss(eta: jax.Array) -> jax.Array:
         if softmax:
-            moved = jnp.moveaxis(jnp.zeros(cut.shape), axis, -1).shape
+            moved = jnp.moveaxis(jnp.zeros(split.shape), axis, -1).shape
             eta = jnp.moveaxis(eta.reshape(moved), -1, axis)
-        return cut.rest(theta, eta.reshape(cut.shape))
+        return split.loss_of_logits(theta, eta.reshape(split.shape))
 
-    offset = rows_first(cut.logits(jnp.zeros_like(theta)), axis, softmax)
+    offset = rows_first(split.logits(jnp.zeros_like(theta)), axis, softmax)
     here, there, probe = jax.random.normal(jax.random.key(0), (3, *offset.shape), theta.dtype)
-    slope, curved = jax.grad(rest)(here), along(jax.grad(rest), here, probe)
+    slope = jax.grad(loss)(here)
+    curved = directional_derivative(jax.grad(loss), here, probe)
     mu, mu_curved = jax.jvp(lambda eta: _mean(eta, softmax), (here,), (probe,))
     if softmax:
         weight = jnp.sum(curved * mu_curved, axis=1) / jnp.sum(mu_curved**2, axis=1)
     else:
         weight = curved / mu_curved
     rows = weight[:, None] if softmax else weight
-    # A row of no weight has no label to be read.
+    # The label of a row of weight zero cannot be read.
     y = mu - jnp.where(rows == 0, mu, slope / jnp.where(rows == 0, 1, rows))
     expected = rows * (_mean(there, softmax) - y)
-    gap = jnp.max(jnp.abs(jax.grad(rest)(there) - expected)) / jnp.max(jnp.abs(rows))
+    gap = jnp.max(jnp.abs(jax.grad(loss)(there) - expected)) / jnp.max(jnp.abs(rows))
     return weight, y, offset, gap
 
 
-def column_sizes(model: LogisticModel) -> np.ndarray:
-    """√Σ wᵢ xᵢⱼ² of every column behind the logits, (P,), by random projections."""
+def weighted_column_norms(model: LogisticModel) -> np.ndarray:
+    """√Σᵢ wᵢ xᵢⱼ² of every column behind the logits, (P,), by random projections."""
     root = np.sqrt(np.abs(model.weight))
     root = root[:, None] if model.softmax else root
-    return column_norms(model.pull, model.offset.shape, np.random.default_rng(5), root)
+    return column_norms(model.vjp_to_parameters, model.offset.shape, np.random.default_rng(5), root)
 
 
 def stable_derivative(model: LogisticModel, kind: str, *vectors: np.ndarray) -> np.ndarray:
-    """A derivative by w̃(μ − y) and its curvature: exact where the loss's own form is not."""
+    """A derivative from w̃(μ − y): accurate where autodiff of the loss as written is not.
+
+    Args:
+        model: the recognised loss.
+        kind: "gradient", "hvp" or "hessian".
+        *vectors: θ, and v for an hvp.
+
+    Returns:
+        (P,), or (P, P) for a Hessian.
+    """
     if kind == "hessian":
         (theta,) = vectors
         columns = np.eye(model.size)
         return np.stack([stable_derivative(model, "hvp", theta, v) for v in columns])
-    return np.asarray(run(model, _stable, *vectors))
+    return np.asarray(run_compiled(model, _stable, *vectors))
 
 
 def _stable(model: LogisticModel, theta: jax.Array, *vector: jax.Array) -> jax.Array:
-    eta, pull = jax.vjp(model.logits, theta)
+    eta, vjp_to_parameters = jax.vjp(model.logits, theta)
     w = model.weight[:, None] if model.softmax else model.weight
 
     def residual(eta: jax.Array) -> jax.Array:
@@ -164,14 +183,31 @@ def _stable(model: LogisticModel, theta: jax.Array, *vector: jax.Array) -> jax.A
     if vector:
         z = jax.jvp(model.logits, (theta,), vector)[1]
         rows = jax.jvp(residual, (eta,), (z,))[1]
-    return pull(rows)[0] + penalty_slope(model.cut, theta, *vector)
+    return vjp_to_parameters(rows)[0] + penalty_slope(model.split, theta, *vector)
 
 
-def penalty_slope(cut: Cut, theta: jax.Array, *vector: jax.Array) -> jax.Array:
-    """Slope of all that is no data term, or its derivative along a vector, (P,)."""
-    eta = cut.logits(theta)
+def penalty_slope(split: SplitLoss, theta: jax.Array, *vector: jax.Array) -> jax.Array:
+    """Gradient of all that is not the data term, or its derivative along a vector, (P,)."""
+    eta = split.logits(theta)
 
     def slope(t: jax.Array) -> jax.Array:
-        return jax.grad(cut.rest)(t, eta)
+        return jax.grad(split.loss_of_logits)(t, eta)
 
-    return along(slope, theta, *vector) if vector else slope(theta)
+    return directional_derivative(slope, theta, *vector) if vector else slope(theta)
+
+
+def class_of_parameters(model: LogisticModel) -> np.ndarray:
+    """The class whose logit each coordinate of θ changes, (P,); −1 if there are several."""
+    classes = model.offset.shape[1] if model.softmax else 1
+    z = np.random.default_rng(3).normal(size=(classes, *model.offset.shape))
+    if model.softmax:
+        z *= np.eye(classes)[:, None, :]
+    moves = np.abs(model.vjp_to_parameters(z)) > 0
+    return np.where(moves.sum(axis=0) == 1, np.argmax(moves, axis=0), -1)
+
+
+def intercept_mask(model: LogisticModel) -> np.ndarray:
+    """Which coordinates of θ add the same to every row of a class, (P,) of bool."""
+    z = np.random.default_rng(4).normal(size=model.offset.shape)
+    centred, plain = model.vjp_to_parameters(np.stack([z - z.mean(axis=0), np.abs(z) + 1]))
+    return (np.abs(centred) <= 1e-12 * np.abs(plain)) & (plain != 0)

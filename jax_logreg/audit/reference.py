@@ -1,38 +1,42 @@
-r"""The other side of the comparison: autodiff of the value, and how exact one may ask it to be.
+r"""Reference derivatives: autodiff of the value, or finite differences, and their accuracy.
 
-What round-off may do to an entry is measured, not assumed: every datum and every
-parameter is moved by a relative amount ε of random sign, and the root mean square of
-what happens to the entry, over ε, is its *sensitivity* S. Any careful formula has an
-error of some units of round-off times S, whatever the scale of the columns.
+The effect of round-off on an entry is measured, not assumed: every datum and every
+parameter is changed by a relative amount ε of random sign, and the root mean square of
+the change of the entry, over ε, is its *sensitivity* S. Any careful formula has an error
+of some units of round-off times S, whatever the scale of the columns.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.audit.differences import extrapolate
-from jax_logreg.audit.program import Program, run
+from jax_logreg.audit.traced import TracedFunction, run_compiled
 
-# Relative to the largest entry, differences are never trusted beyond this.
-_ACCURACY = 1e-9
-# Entries of batches that are computed in one go, and the number of points in one.
-_AT_ONCE = 4_000_000
-_PADDED = 8
-# Of the extrapolation's own estimate of its error.
-_DISTRUST = 30.0
-# Beyond this many entries fewer samples are taken.
-_LARGE = 100_000
+# Relative steps of the sweep, large to small; its random directions; and the number of
+# coordinates up to which each is tried by itself.
+STEPS = 10.0 ** -np.arange(0.5, 11.1, 0.75)
+_DIRECTIONS = 6
+_MAX_COORDINATES = 256
+# Extrapolated differences are trusted to this part of the largest entry, and to this
+# multiple of their own estimate of their error.
+_BEST_ACCURACY = 1e-9
+_ERROR_MARGIN = 30.0
+# Entries of a batch that is computed in one call, and the number of points in one.
+_MAX_BATCH_ENTRIES = 4_000_000
+_BATCH_POINTS = 8
+# Above this many entries the sensitivity is measured with fewer samples.
+_MANY_ENTRIES = 100_000
 
 
-def gradient(program: Callable[..., Any], theta: jax.Array) -> jax.Array:
-    """Slope of a scalar function, (P,); forwards where a loop cannot be gone back through."""
+def gradient(f: Callable[..., Any], theta: jax.Array) -> jax.Array:
+    """Gradient of a scalar function, (P,); forward mode for loops that reverse mode refuses."""
 
     def scalar(t: jax.Array) -> jax.Array:
-        return program(t).reshape(())
+        return f(t).reshape(())
 
     try:
         return jax.grad(scalar)(theta)
@@ -40,34 +44,36 @@ def gradient(program: Callable[..., Any], theta: jax.Array) -> jax.Array:
         return jax.jacfwd(scalar)(theta)
 
 
-def hvp(program: Callable[..., Any], theta: jax.Array, vector: jax.Array) -> jax.Array:
-    """Second derivative along a vector, (P,)."""
-    return along(lambda t: gradient(program, t), theta, vector)
-
-
-def along(slope: Callable[[jax.Array], jax.Array], at: jax.Array, vector: jax.Array) -> jax.Array:
-    """Derivative of a gradient along a vector; backwards where a custom rule is one-way."""
+def directional_derivative(
+    slope: Callable[[jax.Array], jax.Array], at: jax.Array, vector: jax.Array
+) -> jax.Array:
+    """Derivative of a gradient along a vector; in reverse mode for a ``custom_vjp``."""
     try:
         return jax.jvp(slope, (at,), (vector,))[1]
     except TypeError:
         return jax.grad(lambda x: jnp.vdot(slope(x), vector))(at)
 
 
-def hessian(program: Callable[..., Any], theta: jax.Array) -> jax.Array:
+def hvp(f: Callable[..., Any], theta: jax.Array, vector: jax.Array) -> jax.Array:
+    """Hessian times a vector, (P,)."""
+    return directional_derivative(lambda t: gradient(f, t), theta, vector)
+
+
+def hessian(f: Callable[..., Any], theta: jax.Array) -> jax.Array:
     """Second derivatives, (P, P)."""
-    return jax.vmap(lambda v: hvp(program, theta, v))(jnp.eye(theta.size, dtype=theta.dtype))
+    return jax.vmap(lambda v: hvp(f, theta, v))(jnp.eye(theta.size, dtype=theta.dtype))
 
 
-def jacobian(program: Callable[..., Any], theta: jax.Array) -> jax.Array:
+def jacobian(f: Callable[..., Any], theta: jax.Array) -> jax.Array:
     """First derivatives of a function with M values, (M, P)."""
 
     def flat(t: jax.Array) -> jax.Array:
-        return jnp.ravel(program(t))
+        return jnp.ravel(f(t))
 
     tall = jax.eval_shape(flat, theta).size >= theta.size
     try:
         return (jax.jacfwd if tall else jax.jacrev)(flat)(theta)
-    except TypeError:  # a custom_vjp knows only the way back
+    except TypeError:  # a custom_vjp has reverse mode only
         return jax.jacrev(flat)(theta)
 
 
@@ -78,121 +84,296 @@ DERIVATIVE: dict[str, Callable[..., jax.Array]] = {
     "jacobian": jacobian,
 }
 
-
+# The arguments of a derivative: θ, and v for an hvp.
 Vectors = tuple[np.ndarray, ...]
-# A derivative, the sensitivity S of its entries, and what the reference itself may be off.
-Referred = tuple[np.ndarray, np.ndarray, np.ndarray | float]
+BatchedFunction = Callable[[np.ndarray], np.ndarray]
+
+
+class ReferenceValue(NamedTuple):
+    """A derivative at one point; all arrays of one shape.
+
+    Attributes:
+        expected: the derivative.
+        sensitivity: S of every entry; zero for finite differences.
+        error: bound on the reference's own error.
+    """
+
+    expected: np.ndarray
+    sensitivity: np.ndarray
+    error: np.ndarray | float
 
 
 @dataclass(frozen=True)
 class Autodiff:
-    """Derivatives of a traced value by JAX, in float64."""
+    """Derivatives of a traced function by JAX, in float64."""
 
-    program: Program
+    function: TracedFunction
     name = "autodiff"
 
     def __call__(self, kind: str, *vectors: np.ndarray) -> np.ndarray:
         """A derivative at flat vectors."""
-        return self.at_all(kind, *(v[None] for v in vectors))[0]
+        return self.at_rows(kind, *(v[None] for v in vectors))[0]
 
-    def at_all(self, kind: str, *stacks: np.ndarray) -> np.ndarray:
+    def at_rows(self, kind: str, *stacks: np.ndarray) -> np.ndarray:
         """A derivative at every row of stacked vectors."""
         count = len(stacks[0])
-        small = self._entries(kind) * _PADDED <= _AT_ONCE
-        if small:  # always as many rows, so that one compiled program serves all
-            missing = -count % _PADDED
+        small = self._entries(kind) * _BATCH_POINTS <= _MAX_BATCH_ENTRIES
+        if small:  # padded to full batches, so that one compiled program serves all
+            missing = -count % _BATCH_POINTS
             stacks = tuple(np.concatenate([s, np.repeat(s[:1], missing, axis=0)]) for s in stacks)
-        static = (("kind", kind), ("together", small))
-        return np.asarray(run(self.program, _at_rows, *stacks, static=static))[:count]
+        static = (("kind", kind), ("vectorised", small))
+        return np.asarray(run_compiled(self.function, _at_rows, *stacks, static=static))[:count]
 
-    def refer(self, kind: str, places: list[Vectors]) -> list[Referred]:
-        """A derivative at several places, each with its sensitivity."""
+    def reference_values(self, kind: str, places: list[Vectors]) -> list[ReferenceValue]:
+        """A derivative at several points, each with its sensitivity."""
         stacks = tuple(np.stack(rows) for rows in zip(*places, strict=True))
-        exact = self.at_all(kind, *stacks)
-        spread = self._sensitivity(kind, stacks, exact)
-        return [(e, s, 0.0) for e, s in zip(exact, spread, strict=True)]
+        exact = self.at_rows(kind, *stacks)
+        sensitivity = self._sensitivity(kind, stacks, exact)
+        return [ReferenceValue(e, s, 0.0) for e, s in zip(exact, sensitivity, strict=True)]
 
     def _sensitivity(self, kind: str, stacks: Vectors, exact: np.ndarray) -> np.ndarray:
-        """S of every entry: root mean square change for a relative change of all data."""
+        """S of every entry: root mean square change per relative change of all data."""
         rng = np.random.default_rng(1)
-        amount = max(2.0**-22, 2.0**7 * self.program.coarsest)
-        samples = 8 if exact.size <= _LARGE else 4 if exact.size <= 10 * _LARGE else 2
+        amount = max(2.0**-22, 2.0**7 * self.function.max_eps)
+        samples = 8 if exact.size <= _MANY_ENTRIES else 4 if exact.size <= 10 * _MANY_ENTRIES else 2
         total = np.zeros(exact.shape)
         for _ in range(samples):
-            moved = [v * (1 + amount * (rng.integers(0, 2, v.shape) * 2.0 - 1)) for v in stacks]
-            change = Autodiff(self.program.shaken(rng, amount)).at_all(kind, *moved) - exact
+            near = [v * (1 + amount * (rng.integers(0, 2, v.shape) * 2.0 - 1)) for v in stacks]
+            change = Autodiff(self.function.perturbed(rng, amount)).at_rows(kind, *near) - exact
             total += np.where(np.isfinite(change), change, 0.0) ** 2
         return np.sqrt(total / samples) / amount
 
     def _entries(self, kind: str) -> int:
-        """What one derivative holds in memory at a time, roughly."""
-        data = sum(int(np.size(c)) for c in self.program.constants)
-        theta = int(self.program.closed.jaxpr.invars[0].aval.size)
+        """Roughly how many numbers one derivative holds in memory."""
+        data = sum(int(np.size(c)) for c in self.function.constants)
+        theta = self.function.argument_size
         rows = theta if kind in ("hessian", "jacobian") else 1
         return data + rows * (theta + data // max(theta, 1))
 
 
-def _at_rows(program: Program, *stacks: jax.Array, kind: str, together: bool) -> jax.Array:
+def _at_rows(
+    function: TracedFunction, *stacks: jax.Array, kind: str, vectorised: bool
+) -> jax.Array:
     def one(row: tuple[jax.Array, ...]) -> jax.Array:
-        return DERIVATIVE[kind](program, *row)
+        return DERIVATIVE[kind](function, *row)
 
-    return jax.vmap(one)(stacks) if together else jax.lax.map(one, stacks)
+    return jax.vmap(one)(stacks) if vectorised else jax.lax.map(one, stacks)
 
 
 @dataclass(frozen=True)
-class Differences:
-    """Derivatives by extrapolated differences, where the value cannot be differentiated.
+class FiniteDifferences:
+    """Derivatives by extrapolated differences, for a value that JAX cannot differentiate.
 
     Attributes:
-        many: values at the rows of an array.
+        values: the function at the rows of an array.
         scale: of every coordinate of θ.
-        slopes: gradients at the rows of an array, for second derivatives.
+        gradients: at the rows of an array, for second derivatives; or None.
     """
 
-    many: Callable[[np.ndarray], np.ndarray]
+    values: BatchedFunction
     scale: np.ndarray
-    slopes: Callable[[np.ndarray], np.ndarray] | None
+    gradients: BatchedFunction | None
     name = "differences"
 
-    def refer(self, kind: str, places: list[Vectors]) -> list[Referred]:
-        """A derivative at several places, no sensitivity, and what the differences may be off."""
+    def reference_values(self, kind: str, places: list[Vectors]) -> list[ReferenceValue]:
+        """A derivative at several points, with the error that the differences may have."""
         found = [self.at(kind, *vectors) for vectors in places]
         # At a stationary point everything is zero: take the size from the other points.
-        usual = np.median([np.nanmax(np.abs(f), initial=0.0) for f, _, _ in found])
-        return [(f, s, error + _ACCURACY * usual) for f, s, error in found]
+        usual = np.median([np.nanmax(np.abs(f.expected), initial=0.0) for f in found])
+        return [f._replace(error=f.error + _BEST_ACCURACY * usual) for f in found]
 
-    def at(self, kind: str, *vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The same at one place."""
+    def at(self, kind: str, *vectors: np.ndarray) -> ReferenceValue:
+        """The same at one point."""
         theta, directions = vectors[0], np.diag(self.scale)
         if kind in ("gradient", "jacobian"):
-            found, error = extrapolate(self.many, theta, directions)
-            if kind == "jacobian":  # values of any shape, one after the other
+            found, error = extrapolate(self.values, theta, directions)
+            if kind == "jacobian":  # values of any shape, flattened
                 found, error = (x.reshape(len(theta), -1) for x in (found, error))
             found, error = (x.T / self.scale for x in (found, error))
+        elif kind == "hvp":
+            found, error = (x[0] for x in extrapolate(self._gradient_rows, theta, vectors[1][None]))
         else:
-            directions = vectors[1][None] if kind == "hvp" else directions
-            found, error = extrapolate(self._slope_rows, theta, directions)
-            if kind == "hvp":
-                found, error = found[0], error[0]
-            else:
-                found, error = (x / self.scale[:, None] for x in (found, error))
-        floor = _ACCURACY * float(np.nanmax(np.abs(found), initial=0.0))
-        return found, np.zeros(found.shape), _DISTRUST * error + floor
+            found, error = extrapolate(self._gradient_rows, theta, directions)
+            found, error = (x / self.scale[:, None] for x in (found, error))
+        floor = _BEST_ACCURACY * float(np.nanmax(np.abs(found), initial=0.0))
+        return ReferenceValue(found, np.zeros(found.shape), _ERROR_MARGIN * error + floor)
 
-    def _slope_rows(self, points: np.ndarray) -> np.ndarray:
-        if self.slopes is not None:
-            return self.slopes(points)
-        rows = [extrapolate(self.many, p, np.diag(self.scale))[0] / self.scale for p in points]
+    def _gradient_rows(self, points: np.ndarray) -> np.ndarray:
+        if self.gradients is not None:
+            return self.gradients(points)
+        rows = [extrapolate(self.values, p, np.diag(self.scale))[0] / self.scale for p in points]
         return np.stack(rows)
 
 
-def round_off_units(longest: int) -> float:
-    """How many units of round-off times S a right formula may be off.
+def extrapolate(
+    values: BatchedFunction, theta: np.ndarray, directions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives along directions by Richardson's extrapolation, with error estimates.
+
+    Args:
+        values: a function at the rows of an array: numbers or arrays.
+        theta: the point, (P,).
+        directions: (d, P), each as long as a step over which the function changes.
+
+    Returns:
+        Two arrays (d, …): derivatives and estimated errors.
+    """
+    best = error = None
+    previous: list[np.ndarray] = []
+    for k in range(8):
+        h = 0.2 * 0.4**k
+        row = [_central_differences(values, theta, directions * h) / h]
+        for j, coarser in enumerate(previous):
+            row.append(row[j] + (row[j] - coarser) / (0.4 ** (-2 * (j + 1)) - 1))
+        if k:
+            change = np.maximum(np.abs(row[k] - row[k - 1]), np.abs(row[k] - previous[k - 1]))
+            change = np.where(np.isfinite(change), change, np.inf)
+            better = np.full(change.shape, True) if error is None else change < error
+            best = np.where(better, row[k], row[k] if best is None else best)
+            error = np.where(better, change, change if error is None else error)
+        previous = row
+    assert best is not None
+    assert error is not None
+    return best, error
+
+
+def _central_differences(
+    values: BatchedFunction, theta: np.ndarray, steps: np.ndarray
+) -> np.ndarray:
+    found = values(np.concatenate([theta + steps, theta - steps]))
+    return (found[: len(steps)] - found[len(steps) :]) / 2
+
+
+class StepSweep(NamedTuple):
+    """Error of central differences of the value against a slope, over a range of steps.
+
+    Attributes:
+        steps: relative to the scale of the point.
+        errors: largest over the directions, relative.
+        best_step: the step of the least error.
+        best_error: that error.
+        slope: of log error against log step where truncation dominates; 2 is right for a
+            smooth function, about 0 means that the reference is wrong. NaN if too few.
+        coordinates: how many coordinates were tried one by one at the best step.
+        worst_coordinate: largest relative difference among these, and its index.
+        complex_error: the same by the complex step; NaN where the value does not allow it.
+    """
+
+    steps: np.ndarray
+    errors: np.ndarray
+    best_step: float
+    best_error: float
+    slope: float
+    coordinates: int
+    worst_coordinate: tuple[float, int]
+    complex_error: float
+
+
+def sweep_steps(
+    values: BatchedFunction,
+    value: Callable[[Any], Any],
+    theta: np.ndarray,
+    scale: np.ndarray,
+    slope: np.ndarray,
+    seed: int,
+) -> StepSweep:
+    """Compare a gradient with central differences of the value, and with the complex step.
+
+    Args:
+        values: the function at the rows of an array.
+        value: the function at one point, for the complex step.
+        theta: the point.
+        scale: of every coordinate; a step is relative to it.
+        slope: the gradient, (P,).
+        seed: of the directions.
+
+    Returns:
+        The sweep.
+    """
+    rng = np.random.default_rng(seed)
+    directions = scale * rng.normal(size=(_DIRECTIONS, theta.size)) / np.sqrt(theta.size)
+    expected = directions @ slope
+    size = float(np.max(np.abs(expected), initial=0.0)) or 1.0
+    found = np.stack([_central_differences(values, theta, directions * h) / h for h in STEPS])
+    errors = np.max(np.abs(found - expected), axis=1) / size
+    errors = np.where(np.isfinite(errors), errors, np.inf)
+    best = int(np.argmin(errors))
+    step = float(STEPS[best])
+    coordinates, worst = 0, (float("nan"), -1)
+    if theta.size <= _MAX_COORDINATES:
+        along = _central_differences(values, theta, np.diag(scale * step)) / step
+        off = np.abs(along - slope * scale)
+        off /= float(np.max(np.abs(slope * scale), initial=0.0)) or 1.0
+        coordinates, worst = theta.size, (float(np.max(off)), int(np.argmax(off)))
+    return StepSweep(
+        STEPS, errors, step, float(errors[best]), _truncation_slope(errors, best),
+        coordinates, worst, _complex_step_error(value, theta, directions, expected, size),
+    )  # fmt: skip
+
+
+def _truncation_slope(errors: np.ndarray, best: int) -> float:
+    """Fitted to the steps above the best one, where round-off does not count yet."""
+    steps, errors = np.log10(STEPS[:best]), errors[:best]
+    kept = np.isfinite(errors) & (errors > 0)
+    kept &= errors < 0.1
+    if kept.sum() < 3:
+        return float("nan")
+    return float(np.polyfit(steps[kept], np.log10(errors[kept]), 1)[0])
+
+
+def _complex_step_error(
+    value: Callable[[Any], Any],
+    theta: np.ndarray,
+    directions: np.ndarray,
+    expected: np.ndarray,
+    size: float,
+) -> float:
+    """Im F(θ + i h d) / h: exact to round-off where F is analytic and takes complex θ."""
+    h = 1e-40
+    try:
+        real = complex(value(jnp.asarray(theta, complex)))
+        found = [complex(value(jnp.asarray(theta + 1j * h * d))).imag / h for d in directions]
+    except Exception:  # a function of real numbers only
+        return float("nan")
+    error = float(np.max(np.abs(np.asarray(found) - expected))) / size
+    # abs, max and comparisons take complex numbers but are not analytic.
+    return error if error < 1e-6 and np.isfinite(real) else float("nan")
+
+
+def batched(function: TracedFunction) -> BatchedFunction:
+    """A traced function at the rows of an array, as many at a time as memory allows."""
+    heaviest = max([function.argument_size, *(np.size(c) for c in function.constants)])
+    rows = max(1, min(64, _MAX_BATCH_ENTRIES // heaviest))
+
+    def values(points: np.ndarray) -> np.ndarray:
+        missing = -len(points) % rows
+        padded = np.concatenate([points, np.repeat(points[:1], missing, axis=0)])
+        parts = padded.reshape(-1, rows, padded.shape[1])
+        found = [np.asarray(run_compiled(function, _values_at_rows, part)) for part in parts]
+        return np.concatenate(found)[: len(points)]
+
+    return values
+
+
+def _values_at_rows(function: TracedFunction, points: jax.Array) -> jax.Array:
+    values = jax.vmap(function)(points)
+    single = int(np.prod(values.shape[1:], dtype=int)) == 1
+    return values.reshape(len(points)) if single else values
+
+
+def round_off_units(longest_axis: int) -> float:
+    """How many units of round-off, times S, a right formula may be off.
 
     Sums of n terms in any order err by up to about √n units; the rest is room for
     formulas that take a detour.
 
+    Args:
+        longest_axis: n.
+
+    Returns:
+        16 (4 + √n).
+
     >>> round_off_units(100)
     224.0
     """
-    return 16.0 * (4.0 + float(np.sqrt(longest)))
+    return 16.0 * (4.0 + float(np.sqrt(longest_axis)))

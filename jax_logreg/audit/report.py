@@ -1,25 +1,36 @@
-"""What an audit found, for people and for machines."""
+"""The report of an audit, as text and as plain data."""
 
 import math
+import textwrap
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jax_logreg.audit.diagnosis import Diagnosis
-from jax_logreg.audit.differences import Sweep
-from jax_logreg.audit.examine import Examination
-from jax_logreg.audit.findings import ERROR, Finding
-from jax_logreg.audit.layout import Layout
+from jax_logreg.audit.compare_entries import DerivativeComparison
+from jax_logreg.audit.match import Diagnosis
+from jax_logreg.audit.pytree_layout import PytreeLayout
+from jax_logreg.audit.reference import StepSweep
+from jax_logreg.audit.user_calls import ERROR, Finding
 
 _WIDTH = 80
-_SHOWN = 5
+_MAX_SHOWN = 5
 # Names of entries up to this length share a line with their numbers.
-_NAME = 30
+_NAME_WIDTH = 30
 
 
 class Entry(NamedTuple):
-    """One entry of a derivative at one point."""
+    """One entry of a derivative at one point.
+
+    Attributes:
+        name: of the entry.
+        hand: by hand.
+        reference: by the reference.
+        allowed: how far round-off may carry it.
+
+    >>> Entry("θ[0]", 1.5, 1.0, 1e-14).absolute
+    0.5
+    """
 
     name: str
     hand: float
@@ -33,7 +44,7 @@ class Entry(NamedTuple):
 
     @property
     def relative(self) -> float:
-        """The same over |reference|."""
+        """|hand − reference| / |reference|."""
         if self.absolute == 0:
             return 0.0
         return self.absolute / abs(self.reference) if self.reference else math.inf
@@ -46,11 +57,12 @@ class Check:
     Attributes:
         name: "gradient", "jacobian", "hessian" or "hvp".
         agrees: whether every entry at every point is within round-off.
-        num_points: at how many points it is wrong; how many were tried, if nowhere.
+        num_points: at how many points it is wrong; how many were tried, if it is right.
         num_entries: how many entries at each.
         num_wrong: entries that are wrong at some point.
         worst: the entries furthest from the reference, in units of what is allowed.
-        absolute: largest |hand − reference|; relative: in norm, at the worst point.
+        absolute: largest |hand − reference| at the worst point.
+        relative: norm of the difference over the norm of the reference there.
         hand_norm: norm of the derivative by hand at that point.
         reference_norm: norm of the reference there.
         units: of round-off that are allowed, times the sensitivity of each entry.
@@ -73,24 +85,29 @@ class Check:
 
 @dataclass(frozen=True)
 class DerivativeReport:
-    """The verdict on somebody's derivatives.
+    """The verdict of :func:`jax_logreg.check_derivatives`.
 
     Attributes:
         ok: whether every derivative given is right. True also where warnings remain.
-        checks: one a derivative that could be compared.
+        checks: one per derivative that could be compared.
         findings: remarks; those of severity "error" make ``ok`` False.
         diagnoses: what is wrong with each wrong derivative, most likely first.
-        facts: symmetry, definiteness, null directions, consistency: one sentence each.
-        sweep: differences of the value over a range of steps; None if not to be had.
+        properties: symmetry, definiteness, null directions, consistency: sentences.
+        sweep: error of differences of the value over a range of steps; or None.
         reference: "autodiff" or "differences".
         dtype: the precision of the audit.
+
+    >>> from jax_logreg.audit.check import check_derivatives
+    >>> report = check_derivatives(lambda t: t**2, gradient=lambda t: 3 * t, at=1.0)
+    >>> report.ok, report.diagnosis.message
+    (False, 'It is off by the factor 1.5.')
     """
 
     checks: tuple[Check, ...]
     findings: tuple[Finding, ...]
     diagnoses: tuple[Diagnosis, ...]
-    facts: tuple[str, ...]
-    sweep: Sweep | None
+    properties: tuple[str, ...]
+    sweep: StepSweep | None
     reference: str
     dtype: str
 
@@ -104,7 +121,7 @@ class DerivativeReport:
 
     @property
     def diagnosis(self) -> Diagnosis | None:
-        """The likeliest mistake, or None where nothing is wrong."""
+        """The likeliest mistake, or None if nothing is wrong."""
         return self.diagnoses[0] if self.diagnoses else None
 
     def __str__(self) -> str:
@@ -119,63 +136,66 @@ class DerivativeReport:
             "checks": [_check_as_dict(check) for check in self.checks],
             "diagnoses": [d._asdict() for d in self.diagnoses],
             "findings": [f._asdict() for f in self.findings],
-            "facts": list(self.facts),
+            "properties": list(self.properties),
             "differences": None if self.sweep is None else _sweep_as_dict(self.sweep),
         }
 
 
-def make_check(examination: Examination, layout: Layout, units: float) -> Check | None:
-    """The summary of an examination, or None if nothing could be compared."""
-    places = examination.places + [p for p in examination.extreme if p.wrong.any()]
-    if not places:
+def summarise(comparison: DerivativeComparison, layout: PytreeLayout, units: float) -> Check | None:
+    """The summary of one derivative, at the point where it is worst.
+
+    Args:
+        comparison: at all points.
+        layout: of θ.
+        units: of round-off that were allowed.
+
+    Returns:
+        The check, or None if nothing could be compared.
+    """
+    points = comparison.moderate + [p for p in comparison.extreme if p.wrong.any()]
+    if not points:
         return None
     with np.errstate(all="ignore"):
-        distances = [
-            np.where(
-                np.isfinite(p.expected),
-                np.abs(p.hand - p.expected) / np.maximum(p.allowed, 1e-300),
-                0,
-            )
-            for p in places
-        ]
-    distances = [np.where(np.isnan(d), np.inf, d) for d in distances]
-    at = max(range(len(places)), key=lambda i: _most(distances[i], places[i].wrong))
-    place, distance = places[at], np.where(places[at].wrong, distances[at] + 1e30, distances[at])
-    shown = min(_SHOWN, int(place.wrong.sum()) or 1)
+        distances = [np.abs(p.hand - p.expected) / np.maximum(p.allowed, 1e-300) for p in points]
+    distances = [
+        np.where(np.isfinite(p.expected), np.where(np.isnan(d), np.inf, d), 0)
+        for p, d in zip(points, distances, strict=True)
+    ]
+    at = max(
+        range(len(points)),
+        key=lambda i: (bool(points[i].wrong.any()), float(np.max(distances[i], initial=0.0))),
+    )
+    point, distance = points[at], np.where(points[at].wrong, distances[at] + 1e30, distances[at])
+    shown = min(_MAX_SHOWN, int(point.wrong.sum()) or 1)
     order = np.argsort(distance, axis=None)[::-1][:shown]
-    wrong = np.any([p.wrong for p in places], axis=0)
-    error = np.abs(place.hand - place.expected)
-    known = np.isfinite(place.expected) & np.isfinite(place.hand)
-    norm = float(np.linalg.norm(place.expected[known]))
+    wrong = np.any([p.wrong for p in points], axis=0)
+    error = np.abs(point.hand - point.expected)
+    known = np.isfinite(point.expected) & np.isfinite(point.hand)
+    norm = float(np.linalg.norm(point.expected[known]))
     off = float(np.linalg.norm(error[known]))
     return Check(
-        name=examination.name,
+        name=comparison.name,
         agrees=not wrong.any(),
-        num_points=sum(bool(p.wrong.any()) for p in places) or len(places),
-        num_entries=place.expected.size,
+        num_points=sum(bool(p.wrong.any()) for p in points) or len(points),
+        num_entries=point.expected.size,
         num_wrong=int(wrong.sum()),
         worst=tuple(
             Entry(
-                entry_name(layout, examination.name, int(i), place.expected.shape),
-                *(float(x.flat[i]) for x in (place.hand, place.expected, place.allowed)),
+                _entry_name(layout, comparison.name, int(i), point.expected.shape),
+                *(float(x.flat[i]) for x in (point.hand, point.expected, point.allowed)),
             )
             for i in order
         ),
         absolute=float(np.max(error[known], initial=0.0)),
         relative=off / norm if norm else (math.inf if off else 0.0),
-        hand_norm=float(np.linalg.norm(place.hand[known])),
+        hand_norm=float(np.linalg.norm(point.hand[known])),
         reference_norm=norm,
         units=units,
         error_matrix=error,
     )
 
 
-def _most(distance: np.ndarray, wrong: np.ndarray) -> tuple[bool, float]:
-    return bool(wrong.any()), float(np.max(distance, initial=0.0))
-
-
-def entry_name(layout: Layout, name: str, index: int, shape: tuple[int, ...]) -> str:
-    """What an entry of a derivative is called."""
+def _entry_name(layout: PytreeLayout, name: str, index: int, shape: tuple[int, ...]) -> str:
     if len(shape) == 1:
         return layout.name(index)
     row, column = divmod(index, shape[1])
@@ -189,36 +209,35 @@ def _lines(report: DerivativeReport) -> list[str]:
     for check in report.checks:
         lines += ["", *_check_lines(check)]
         for d in (d for d in report.diagnoses if d.where == check.name):
-            lines += _wrapped(f"diagnosis ({d.kind}): {d.message}", "  ")
-            lines += _wrapped(d.evidence, "    ")
+            lines += _wrap(f"diagnosis ({d.kind}): {d.message}", "  ")
+            lines += _wrap(d.evidence, "    ")
     compared = {check.name for check in report.checks}
     for d in (d for d in report.diagnoses if d.where not in compared):
-        lines += ["", *_wrapped(f"{d.where}: diagnosis ({d.kind}): {d.message}", "")]
-        lines += _wrapped(d.evidence, "    ")
-    told = [finding for finding in report.findings if finding.kind != "wrong"]
-    lines += [""] if told else []
-    for finding in told:
-        lines += _wrapped(f"{finding.severity}: {finding.message}", "")
+        lines += ["", *_wrap(f"{d.where}: diagnosis ({d.kind}): {d.message}", "")]
+        lines += _wrap(d.evidence, "    ")
+    remarks = [finding for finding in report.findings if finding.kind != "wrong"]
+    lines += [""] if remarks else []
+    for finding in remarks:
+        lines += _wrap(f"{finding.severity}: {finding.message}", "")
     if report.sweep is not None:
-        lines += ["", *_wrapped(_sweep_text(report.sweep), "")]
-    for fact in report.facts:
-        lines += _wrapped(fact, "")
+        lines += ["", *_wrap(_sweep_text(report.sweep), "")]
+    for sentence in report.properties:
+        lines += _wrap(sentence, "")
     return lines
 
 
 def _check_lines(check: Check) -> list[str]:
     verdict = "right" if check.agrees else "WRONG"
-    points = f"{check.num_points} points"
     counts = f"{check.num_wrong} of {check.num_entries} entries differ" if check.num_wrong else (
         f"all {check.num_entries} entries agree"
     )  # fmt: skip
-    lines = [f"{check.name}: {verdict}; {counts} at {points}"]
-    lines += _wrapped(
+    lines = [f"{check.name}: {verdict}; {counts} at {check.num_points} points"]
+    lines += _wrap(
         f"largest difference {check.absolute:.1e}, relative in norm {check.relative:.1e}, "
         f"norms {check.hand_norm:.4g} and {check.reference_norm:.4g}", "  ",
     )  # fmt: skip
     shown = check.worst if check.num_wrong else check.worst[:1]
-    width = min(_NAME, max([len("worst"), *(len(entry.name) for entry in shown)]))
+    width = min(_NAME_WIDTH, max([len("worst"), *(len(entry.name) for entry in shown)]))
     lines.append(
         f"  {'worst':{width}} {'by hand':>13} {'reference':>13} {'diff':>8} {'allowed':>8}"
     )
@@ -234,32 +253,25 @@ def _check_lines(check: Check) -> list[str]:
     return lines
 
 
-def _sweep_text(sweep: Sweep) -> str:
+def _sweep_text(sweep: StepSweep) -> str:
     text = (
         f"differences of the value: relative error {sweep.best_error:.1e} at step "
         f"{sweep.best_step:.1e}"
     )
     if math.isfinite(sweep.slope):
         text += f", falling with slope {sweep.slope:.2f} before it"
-    every = (
-        f"all {sweep.coordinates} coordinates" if sweep.coordinates else "random directions only"
-    )
-    text += f" ({every}); complex step: "
-    return text + (
-        f"{sweep.complex_error:.1e}."
-        if math.isfinite(sweep.complex_error)
-        else "the value does not allow it."
-    )
+    tried = f"all {sweep.coordinates} coordinates" if sweep.coordinates else "random directions"
+    exact = f"{sweep.complex_error:.1e}." if math.isfinite(sweep.complex_error) else (
+        "the value does not allow it."
+    )  # fmt: skip
+    return f"{text} ({tried}); complex step: {exact}"
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
-    lines, line = [], indent
-    for word in text.split(" "):
-        if len(line) + len(word) + 1 > _WIDTH and line.strip():
-            lines.append(line.rstrip())
-            line = indent + "  "
-        line += word + " "
-    return [*lines, line.rstrip()]
+def _wrap(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _check_as_dict(check: Check) -> dict[str, Any]:
@@ -271,7 +283,7 @@ def _check_as_dict(check: Check) -> dict[str, Any]:
     return {**plain, "worst": worst}
 
 
-def _sweep_as_dict(sweep: Sweep) -> dict[str, Any]:
+def _sweep_as_dict(sweep: StepSweep) -> dict[str, Any]:
     return {
         **sweep._asdict(),
         "steps": sweep.steps.tolist(),

@@ -160,13 +160,13 @@ def test_null_directions_are_counted_as_class_shifts():
         return -jnp.mean(jnp.sum(labels * jax.nn.log_softmax(X @ W), axis=1))
 
     report = check_derivatives(value, hessian=jax.hessian(value), at=np.zeros((P, 3)))
-    assert "3 null directions, 3 of them class shifts" in " ".join(report.facts)
+    assert "3 null directions, 3 of them class shifts" in " ".join(report.properties)
 
     def flat(theta):
         return value(theta.reshape(P, 3))
 
     report = check_derivatives(flat, hessian=jax.hessian(flat), at=np.zeros(3 * P))
-    assert "3 of them class shifts" in " ".join(report.facts)
+    assert "3 of them class shifts" in " ".join(report.properties)
 
 
 def test_assert_derivatives_raises_with_the_report():

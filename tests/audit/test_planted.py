@@ -3,10 +3,10 @@ formulas pass. The table with all kinds, seeds and precisions is in RESULTS.md."
 
 import pytest
 
-from benchmarks.planting.correct import correct_cases
-from benchmarks.planting.large import lone_coordinates
-from benchmarks.planting.planted import planted_cases
 from jax_logreg import check_derivatives
+from tests.audit.planting.correct import correct_cases
+from tests.audit.planting.large import lone_coordinates
+from tests.audit.planting.planted import planted_cases
 
 # Every so many-th of the kinds; the offsets differ, so that together they cover most.
 _STRIDE = 8

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.planting.ways import (
+from tests.audit.planting.ways import (
     ASSEMBLIES,
     BACKWARD,
     SIGMOIDS,

@@ -1,8 +1,8 @@
-"""A user's function as a program whose constants can be changed and that can be cut.
+"""Traced functions: a user's function as a jaxpr whose data can be replaced.
 
 JAX hoists every array that a function uses, captured or passed, into the constants of
-its jaxpr. So the data of a function of which we know nothing can still be shaken, to
-see how far round-off would carry.
+its jaxpr. So the data of a function of which we know nothing else can still be perturbed,
+to see how far round-off would carry.
 """
 
 import inspect
@@ -19,12 +19,12 @@ from jax.extend import core
 
 
 @dataclass(frozen=True)
-class Program:
-    """A traced function of one vector: its jaxpr and the arrays that it uses.
+class TracedFunction:
+    """A function of one vector: its jaxpr and the arrays that it uses.
 
     Attributes:
         closed: the jaxpr with its constants.
-        identity: equal for programs that do the same to other data of the same shapes.
+        identity: equal for functions that do the same to other data of the same shapes.
     """
 
     closed: Any
@@ -39,13 +39,18 @@ class Program:
         """The function's value."""
         return core.jaxpr_as_fun(self.closed)(*arguments)[0]
 
-    def with_constants(self, constants: Sequence[Any]) -> "Program":
+    def with_constants(self, constants: Sequence[Any]) -> "TracedFunction":
         """The same function of other data."""
         return replace(self, closed=core.ClosedJaxpr(self.closed.jaxpr, list(constants)))
 
     @property
-    def longest(self) -> int:
-        """The longest axis of all the data: how many terms a sum may have."""
+    def argument_size(self) -> int:
+        """Length of θ."""
+        return int(self.closed.jaxpr.invars[0].aval.size)
+
+    @property
+    def longest_axis(self) -> int:
+        """The longest axis of all the data: a bound on the number of terms in a sum."""
         shapes = [np.shape(c) for c in self.constants]
         shapes += [v.aval.shape for v in self.closed.jaxpr.invars]
         return max((size for shape in shapes for size in shape), default=1)
@@ -56,69 +61,71 @@ class Program:
         outs = [v.aval.dtype for eqn in self.closed.jaxpr.eqns for v in eqn.outvars]
         return any(jnp.issubdtype(d, jnp.floating) and jnp.finfo(d).bits < 64 for d in outs)
 
-    def shaken(self, rng: np.random.Generator, amount: float) -> "Program":
-        """The same function with every datum moved by ± ``amount`` of itself."""
-        return self.with_constants([_shake(c, rng, amount) for c in self.constants])
+    def perturbed(self, rng: np.random.Generator, amount: float) -> "TracedFunction":
+        """The same function with every datum changed by ± ``amount`` of itself."""
+        return self.with_constants([_perturb(c, rng, amount) for c in self.constants])
 
     @property
-    def coarsest(self) -> float:
+    def max_eps(self) -> float:
         """The largest unit round-off among the data."""
-        kinds = [jnp.result_type(c) for c in self.constants]
-        floats = [
-            float(jnp.finfo(kind).eps) for kind in kinds if jnp.issubdtype(kind, jnp.floating)
-        ]
-        return max(floats, default=2.0**-52)
+        dtypes = [jnp.result_type(c) for c in self.constants]
+        return max((float(jnp.finfo(d).eps) for d in dtypes if _is_float(d)), default=2.0**-52)
 
 
-def trace(function: Callable[[jax.Array], Any], example: jax.Array) -> Program:
-    """Trace a function of one vector, with everything that is jitted laid open.
+def trace(function: Callable[[jax.Array], Any], example: jax.Array) -> TracedFunction:
+    """Trace a function of one vector, with jitted functions inlined.
 
-    Nothing of the trace outlives this but copies. JAX remembers a captured NumPy array
-    in the precision of the trace for as long as the trace lives, and a later use of the
-    same array in the other precision would fail.
+    Nothing of the trace survives but copies. JAX remembers a captured NumPy array in the
+    precision of the trace for as long as the trace lives, and a later use of the same
+    array in the other precision would fail.
+
+    Args:
+        function: of a vector.
+        example: a vector of the right length and dtype.
+
+    Returns:
+        The traced function.
 
     Raises:
         Exception: whatever the function raises when it is traced.
     """
-    closed = _traced(function, example)
+    closed = _make_jaxpr(function, example)
     loops = {"scan", "while", "cond"}
-    if not any(eqn.primitive.name in loops for eqn in _equations(closed.jaxpr)):
+    if not any(eqn.primitive.name in loops for eqn in _all_equations(closed.jaxpr)):
         with jax.disable_jit():
-            closed = _traced(function, example)
-    return Program(closed, _identity(closed.jaxpr))
+            closed = _make_jaxpr(function, example)
+    # The text of a jaxpr says all that it does, unless it has custom rules or callbacks.
+    plain = all(map(_is_described_by_text, _all_equations(closed.jaxpr)))
+    return TracedFunction(closed, str(closed.jaxpr) if plain else object())
 
 
-def _traced(function: Callable[[jax.Array], Any], example: jax.Array) -> Any:
+def _make_jaxpr(function: Callable[[jax.Array], Any], example: jax.Array) -> Any:
     closed = jax.make_jaxpr(lambda theta: function(theta))(example)
     copies = [c if isinstance(c, jax.Array) else np.array(c) for c in closed.consts]
     return core.ClosedJaxpr(closed.jaxpr, copies)
 
 
-def _identity(jaxpr: Any) -> Hashable:
-    return str(jaxpr) if all(map(_is_plain, _equations(jaxpr))) else object()
-
-
-def without_jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function as it was before ``jax.jit``: a jitted one keeps its traces."""
-    return getattr(function, "__wrapped__") if _is_jitted(function) else function  # noqa: B009
-
-
-def _equations(jaxpr: Any) -> Iterator[Any]:
+def _all_equations(jaxpr: Any) -> Iterator[Any]:
     """Every step, those inside jitted functions and rules too."""
     for eqn in jaxpr.eqns:
         yield eqn
         for value in eqn.params.values():
             if isinstance(value, core.ClosedJaxpr):
-                yield from _equations(value.jaxpr)
+                yield from _all_equations(value.jaxpr)
 
 
-def _is_plain(eqn: Any) -> bool:
-    """Whether a step is all told by its text: a custom rule is not, but for JAX's own."""
+def _is_described_by_text(eqn: Any) -> bool:
+    """False for a user's custom rule; JAX's own are known by their source file."""
     if "custom" not in eqn.primitive.name and "callback" not in eqn.primitive.name:
         return True
     rule = eqn.params.get("jvp_jaxpr_fun")
     source = str(getattr(getattr(rule, "debug_info", None), "func_src_info", ""))
     return os.path.dirname(jax.__file__) in source
+
+
+def without_jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function inside ``jax.jit``, which would keep its traces."""
+    return getattr(function, "__wrapped__") if _is_jitted(function) else function  # noqa: B009
 
 
 def keeps_traces(function: Callable[..., Any]) -> bool:
@@ -140,10 +147,10 @@ def _is_jitted(function: Any) -> bool:
 
 
 _COMPILED: OrderedDict[Hashable, Callable[..., Any]] = OrderedDict()
-_KEPT = 128
+_CACHE_SIZE = 128
 
 
-def run(
+def run_compiled(
     owner: Any,
     function: Callable[..., Any],
     *arrays: Any,
@@ -153,9 +160,9 @@ def run(
 
     Args:
         owner: has ``identity``, ``constants`` and ``with_constants``.
-        function: a module-level function of an owner and arrays, and of what is static.
+        function: a module-level function of an owner and arrays.
         *arrays: NumPy or JAX.
-        static: keyword arguments for it, as pairs.
+        static: keyword arguments of the function, as pairs.
     """
     key = (owner.identity, function, static)
     if key not in _COMPILED:
@@ -165,14 +172,18 @@ def run(
             return function(bare.with_constants(constants), *arrays, **dict(static))
 
         _COMPILED[key] = jax.jit(compiled)
-        while len(_COMPILED) > _KEPT:
+        while len(_COMPILED) > _CACHE_SIZE:
             _COMPILED.popitem(last=False)
     _COMPILED.move_to_end(key)
     return _COMPILED[key](owner.constants, *arrays)
 
 
-def _shake(constant: Any, rng: np.random.Generator, amount: float) -> Any:
-    if not jnp.issubdtype(jnp.result_type(constant), jnp.floating):
+def _is_float(dtype: Any) -> bool:
+    return bool(jnp.issubdtype(dtype, jnp.floating))
+
+
+def _perturb(constant: Any, rng: np.random.Generator, amount: float) -> Any:
+    if not _is_float(jnp.result_type(constant)):
         return constant
     sign = rng.integers(0, 2, np.shape(constant), dtype=np.int8) * 2.0 - 1
     return np.asarray(np.asarray(constant) * (1 + amount * sign), jnp.result_type(constant))

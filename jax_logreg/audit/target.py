@@ -1,4 +1,4 @@
-"""What an audit is about: somebody's value, and all that can be learnt of it."""
+"""The function under test: the user's value, traced and analysed as far as possible."""
 
 import inspect
 import warnings
@@ -11,25 +11,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.audit.anatomy import Cut, cut_at_logits
-from jax_logreg.audit.calls import Caller
-from jax_logreg.audit.differences import batch
-from jax_logreg.audit.findings import NOTE, Finding, Unusable
-from jax_logreg.audit.layout import Layout
-from jax_logreg.audit.logistic import LogisticModel, column_sizes, recognise, stable_derivative
-from jax_logreg.audit.patterns import Numbers
-from jax_logreg.audit.program import Program, trace
-from jax_logreg.audit.reference import DERIVATIVE, Autodiff, round_off_units
+from jax_logreg.audit.linear_predictor import SplitLoss, split_at_logits
+from jax_logreg.audit.logistic import (
+    LogisticModel,
+    recognise,
+    stable_derivative,
+    weighted_column_norms,
+)
+from jax_logreg.audit.match import KnownConstants
+from jax_logreg.audit.pytree_layout import PytreeLayout
+from jax_logreg.audit.reference import DERIVATIVE, Autodiff, batched, round_off_units
+from jax_logreg.audit.traced import TracedFunction, trace
+from jax_logreg.audit.user_calls import NOTE, Finding, UnusableOutput, UserFunction
 
-# Entries that a batch of function values may hold at a time.
-_BATCH_ENTRIES = 4_000_000
-# Of larger problems no second opinion is asked.
-_SECOND_OPINION = 500
+# Above this many parameters the stable form of a derivative is not computed.
+_MAX_STABLE = 500
 _LENGTH = " (a length of the data)"
 
 
-class Subject:
-    """A value, traced and taken apart as far as that goes.
+class Target:
+    """The function under test.
 
     Attributes:
         at: the user's point, flat.
@@ -37,30 +38,30 @@ class Subject:
         dtype: of the audit.
         findings: remarks that came up.
         out_shape: of the value.
-        program: the traced value; None where JAX cannot trace it.
-        cut: its linear predictor; None where there is none.
-        model: the logistic model in it; None where it is no such loss.
+        function: the traced value; None if JAX cannot trace it.
+        split: the loss, split at its logits; None if it has none.
+        model: the logistic model in it; None if it is not logistic.
     """
 
     def __init__(
         self,
         value: Callable[..., Any],
         at: np.ndarray,
-        layout: Layout,
+        layout: PytreeLayout,
         dtype: str,
         args: tuple[Any, ...],
     ):
         self.at, self.layout, self.dtype = at, layout, dtype
         self.findings: list[Finding] = []
         self.out_shape: tuple[int, ...] = ()
-        self.program: Program | None = None
-        self.cut: Cut | None = None
+        self.function: TracedFunction | None = None
+        self.split: SplitLoss | None = None
         self.model: LogisticModel | None = None
         self._value, self._args = value, args
-        self.caller = Caller("value", value, layout, args, numpy=False)
+        self.user_function = UserFunction("value", value, layout, args, numpy=False)
         try:
             self.out_shape = self.value_at(at).shape
-        except Unusable as problem:
+        except UnusableOutput as problem:
             self.findings.append(problem.finding)
             return
         self._trace()
@@ -70,58 +71,56 @@ class Subject:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                program = trace(self.flat_value, theta)
-                Autodiff(program)(self.first, self.at)
-        except Exception as error:  # NumPy code, or a step without a derivative: an answer
+                function = trace(self.flat_value, theta)
+                Autodiff(function)(self.first_derivative, self.at)
+        except Exception as error:  # NumPy code, or a step without a derivative
             text = f"JAX cannot differentiate the value ({type(error).__name__}): differences are the reference."  # noqa: E501
             self.findings.append(Finding("not-traceable", NOTE, "value", text))
             return
-        self.program = program
+        self.function = function
         if not self.is_scalar:
             return
-        try:
-            self.cut = cut_at_logits(program, theta)
-            self.model = None if self.cut is None else recognise(self.cut, theta)
-        except (TypeError, ValueError, NotImplementedError):
-            # A program of a form that the reader of jaxprs does not know.
-            self.cut = self.model = None
+        # A jaxpr may have a form that the reader of jaxprs does not know.
+        with suppress(TypeError, ValueError, NotImplementedError):
+            split = split_at_logits(function, theta)
+            self.model = None if split is None else recognise(split, theta)
+            self.split = split
 
     def flat_value(self, theta: Any) -> Any:
         """The value of a flat vector, as the user wrote it."""
         return self._value(self.layout.unravel(theta), *self._args)
 
     def value_at(self, theta: np.ndarray) -> np.ndarray:
-        """The value in float64; by NumPy where the function will not have JAX's arrays.
+        """The value in float64, called with NumPy arrays if it fails with JAX's.
 
         Raises:
-            Unusable: when it gives no number.
+            UnusableOutput: if it returns no number.
         """
         try:
-            return self.caller(theta, dtype="float64")
-        except Unusable:
-            if self.caller.numpy:
+            return self.user_function(theta, dtype="float64")
+        except UnusableOutput:
+            if self.user_function.numpy:
                 raise
-            self.caller = Caller("value", self._value, self.layout, self._args, numpy=True)
-            return self.caller(theta, dtype="float64")
+            self.user_function = UserFunction(
+                "value", self._value, self.layout, self._args, numpy=True
+            )
+            return self.user_function(theta, dtype="float64")
 
     def _value_or_nan(self, theta: np.ndarray) -> np.ndarray:
         try:
             return self.value_at(theta)
-        except Unusable:  # outside its domain
+        except UnusableOutput:  # outside its domain
             return np.full(self.out_shape, np.nan)
 
     def has_value(self, theta: np.ndarray) -> bool:
         """Whether the value is finite."""
-        try:
-            return bool(np.isfinite(self.value_at(theta)).all())
-        except Unusable:
-            return False
+        return bool(np.isfinite(self._value_or_nan(theta)).all())
 
-    def has_slope(self, theta: np.ndarray) -> bool:
+    def has_first_derivative(self, theta: np.ndarray) -> bool:
         """Whether value and first derivatives are finite."""
-        if self.program is None:
+        if self.function is None:
             return self.has_value(theta)
-        return bool(np.isfinite(Autodiff(self.program)(self.first, theta)).all())
+        return bool(np.isfinite(Autodiff(self.function)(self.first_derivative, theta)).all())
 
     @property
     def is_scalar(self) -> bool:
@@ -129,36 +128,37 @@ class Subject:
         return int(np.prod(self.out_shape, dtype=int)) == 1
 
     @property
-    def first(self) -> str:
-        """What its first derivative is called."""
+    def first_derivative(self) -> str:
+        """What its first derivative is called: "gradient" or "jacobian"."""
         return "gradient" if self.is_scalar else "jacobian"
 
     @cached_property
-    def many(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Points in rows ↦ values in rows."""
-        if self.program is None:
+    def values(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The value at the rows of an array."""
+        if self.function is None:
             return lambda points: np.stack([self._value_or_nan(p) for p in points])
-        heaviest = max([self.at.size, *(np.size(c) for c in self.program.constants)])
-        return batch(self.program, max(1, min(64, _BATCH_ENTRIES // heaviest)))
+        return batched(self.function)
 
     @property
-    def units(self) -> float:
-        """Of round-off, times the sensitivity, that an entry may be off."""
-        return round_off_units(self.at.size if self.program is None else self.program.longest)
+    def round_off_units(self) -> float:
+        """How many units of round-off, times its sensitivity, an entry may be off."""
+        return round_off_units(
+            self.at.size if self.function is None else self.function.longest_axis
+        )
 
     @property
     def eps(self) -> float:
-        """Unit round-off of the value, where everything is asked in float64."""
-        low = self.program is not None and self.program.has_float32_inside
+        """Unit round-off of the value when it is called in float64."""
+        low = self.function is not None and self.function.has_float32_inside
         return float(np.finfo("float32" if low else "float64").eps)
 
     @cached_property
     def _columns(self) -> np.ndarray:
         assert self.model is not None
-        return column_sizes(self.model)
+        return weighted_column_norms(self.model)
 
-    def natural_size(self, kind: str, *vectors: np.ndarray) -> np.ndarray | float:
-        """How large a logistic loss's derivative is where no row is saturated."""
+    def unsaturated_size(self, kind: str, *vectors: np.ndarray) -> np.ndarray | float:
+        """The size of a logistic loss's derivative where no row is saturated."""
         if self.model is None or kind == "jacobian":
             return 0.0
         column = self._columns
@@ -168,55 +168,54 @@ class Subject:
             return column * float(column @ np.abs(vectors[1]))
         return np.outer(column, column)
 
-    def second_opinion(self, kind: str, *vectors: np.ndarray) -> np.ndarray | None:
-        """The derivative in a form that keeps its digits, where one is known."""
-        if self.model is None or kind == "jacobian" or self.at.size > _SECOND_OPINION:
+    def stable_derivative(self, kind: str, *vectors: np.ndarray) -> np.ndarray | None:
+        """The derivative in a form that keeps its digits, if one is known."""
+        if self.model is None or kind == "jacobian" or self.at.size > _MAX_STABLE:
             return None
         return stable_derivative(self.model, kind, *vectors)
 
-    def in_float32(self, kind: str, *vectors: np.ndarray) -> np.ndarray | None:
-        """Autodiff of the value itself in float32, to see what round-off does to it."""
-        if self.program is None:
+    def autodiff_in_float32(self, kind: str, *vectors: np.ndarray) -> np.ndarray | None:
+        """Autodiff of the value in float32, which shows what round-off does to it."""
+        if self.function is None:
             return None
         try:
             with jax.enable_x64(False), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 given = [jnp.asarray(np.asarray(v, np.float32)) for v in vectors]
                 return np.asarray(DERIVATIVE[kind](self.flat_value, *given), np.float64)
-        except Exception:  # a value that works in float64 only: nothing to be learnt
+        except Exception:  # a value that works in float64 only
             return None
 
     def data_names(self) -> list[str]:
-        """What each array that the value uses is called where it was written."""
-        constants = [] if self.program is None else self.program.constants
+        """The name of each array that the value uses, in the user's code."""
+        if self.function is None:
+            return []
         known = _named_arrays(self._value, self._args)
-        return [_name_of(constant, known) for constant in constants]
+        return [_name_of(constant, known) for constant in self.function.constants]
 
-    def numbers(self) -> Numbers:
-        """What a factor may be: the sizes of the data, sums of what may be weights."""
+    def known_constants(self) -> KnownConstants:
+        """Numbers that a factor may be: sizes of the data, sums of what may be weights."""
         named = {"P (parameters)": float(self.layout.size)}
         if self.model is not None:
             named["n (rows)"] = float(len(self.model.weight))
             if self.model.softmax:
                 named["K (classes)"] = float(self.model.y.shape[1])
-        for array in [] if self.program is None else self.program.constants:
-            named |= {f"{size}{_LENGTH}": float(size) for size in np.shape(array)}
+        lengths: dict[str, float] = {}
+        for array in [] if self.function is None else self.function.constants:
+            lengths |= {f"{size}{_LENGTH}": float(size) for size in np.shape(array)}
             if np.ndim(array) == 1 and jnp.issubdtype(jnp.result_type(array), jnp.floating):
                 total = float(np.sum(np.asarray(array, np.float64)))
                 if total > 0 and np.all(np.asarray(array) >= 0):
                     named["Σw (a sum of the data)"] = total
-        better = {value for name, value in named.items() if not name.endswith(_LENGTH)}
-        for name in [n for n, v in named.items() if v in (0.0, 1.0)]:
-            del named[name]
-        for name in [n for n, v in named.items() if n.endswith(_LENGTH) and v in better]:
-            del named[name]
-        return Numbers(named)
+        # A length that has a better name already is not told twice.
+        named |= {name: v for name, v in lengths.items() if v not in named.values()}
+        return KnownConstants({name: v for name, v in named.items() if v not in (0.0, 1.0)})
 
 
 def _named_arrays(value: Callable[..., Any], args: tuple[Any, ...]) -> list[tuple[str, Any]]:
     """Arrays among the arguments of a function, and among what it captured."""
     found: list[tuple[str, Any]] = []
-    with suppress(TypeError, ValueError):  # a builtin has no signature, nothing is captured
+    with suppress(TypeError, ValueError):  # a builtin has no signature and captures nothing
         parameters = list(inspect.signature(value).parameters)[1:]
         found += zip(parameters, args, strict=False)
     with suppress(TypeError, ValueError):

@@ -1,43 +1,42 @@
-"""What holds of the derivatives beside being right: symmetry, curvature, consistency."""
+"""Properties of the derivatives beside being right: symmetry, definiteness, consistency."""
 
 import numpy as np
 
-from jax_logreg.audit.examine import Examination
-from jax_logreg.audit.layout import Layout
+from jax_logreg.audit.compare_entries import DerivativeComparison
 from jax_logreg.audit.logistic import LogisticModel
+from jax_logreg.audit.pytree_layout import PytreeLayout
 
-# Eigenvalues of larger matrices are not computed.
-_EIGEN_LIMIT = 1500
+# Up to this many parameters the eigenvalues of a Hessian are computed.
+_MAX_EIGEN = 1500
 
 
-def model_facts(model: LogisticModel | None) -> list[str]:
-    """What the value was recognised as."""
+def model_properties(model: LogisticModel | None) -> list[str]:
+    """The kind of model that the value was recognised as."""
     if model is None:
         return []
     kind = "softmax" if model.softmax else "sigmoid"
     return [f"recognised: the cross-entropy of a {kind} model, {len(model.weight)} rows."]
 
 
-def hessian_facts(
-    examination: Examination, layout: Layout, model: LogisticModel | None
+def hessian_properties(
+    comparison: DerivativeComparison, layout: PytreeLayout, model: LogisticModel | None
 ) -> list[str]:
     """Symmetry, definiteness and null directions of a hand-written Hessian."""
-    facts = []
-    matrices = [p.hand for p in examination.places[:1] if np.isfinite(p.hand).all()]
-    for H in matrices:
+    found = []
+    for H in (p.hand for p in comparison.moderate[:1] if np.isfinite(p.hand).all()):
         size = float(np.max(np.abs(H), initial=0.0)) or 1.0
         skew = float(np.max(np.abs(H - H.T), initial=0.0)) / size
-        facts.append(
+        found.append(
             "the Hessian by hand is symmetric." if skew <= 1e-12 else
             f"the Hessian by hand is symmetric up to round-off ({skew:.0e})." if skew <= 1e-5 else
             f"the Hessian by hand is NOT symmetric (relative {skew:.1e})."
         )  # fmt: skip
-        if len(H) <= _EIGEN_LIMIT:
-            facts.append(_definiteness(H, layout, model))
-    return facts
+        if len(H) <= _MAX_EIGEN:
+            found.append(_definiteness(H, layout, model))
+    return found
 
 
-def _definiteness(H: np.ndarray, layout: Layout, model: LogisticModel | None) -> str:
+def _definiteness(H: np.ndarray, layout: PytreeLayout, model: LogisticModel | None) -> str:
     diagonal = np.sqrt(np.abs(np.diag(H)))
     scale = np.where(diagonal > 0, diagonal, 1)
     values = np.linalg.eigvalsh((H + H.T) / 2 / np.outer(scale, scale))
@@ -55,8 +54,8 @@ def _definiteness(H: np.ndarray, layout: Layout, model: LogisticModel | None) ->
     return f"it is positive semidefinite with {null} null directions{what}."
 
 
-def _class_shifts(layout: Layout, H: np.ndarray, classes: int) -> int:
-    """How many shifts along one axis of a table of parameters have no curvature."""
+def _class_shifts(layout: PytreeLayout, H: np.ndarray, classes: int) -> int:
+    """How many class shifts of a table of parameters have no curvature."""
     tables = [
         np.moveaxis(np.arange(layout.size)[part].reshape(shape), axis, -1)
         for part, shape in zip(layout.slices, layout.shapes, strict=True)
@@ -65,11 +64,11 @@ def _class_shifts(layout: Layout, H: np.ndarray, classes: int) -> int:
     if classes and layout.size % classes == 0:  # a table in a flat vector, either way
         flat = np.arange(layout.size)
         tables += [flat.reshape(-1, classes), flat.reshape(classes, -1).T]
-    return max((_flat_groups(table, H) for table in tables), default=0)
+    return max((_null_groups(table, H) for table in tables), default=0)
 
 
-def _flat_groups(table: np.ndarray, H: np.ndarray) -> int:
-    """In how many rows of a table the same may be added to all entries."""
+def _null_groups(table: np.ndarray, H: np.ndarray) -> int:
+    """In how many rows of a table adding the same to all entries changes no slope."""
     count = 0
     for group in table.reshape(-1, table.shape[-1]):
         v = np.zeros(len(H))
@@ -79,13 +78,13 @@ def _flat_groups(table: np.ndarray, H: np.ndarray) -> int:
     return count
 
 
-def product_facts(hvp: Examination, hessian: Examination | None) -> list[str]:
-    """Whether HVP and Hessian, both by hand, tell the same."""
-    if hessian is None or not hessian.places or not hvp.places:
+def hvp_properties(hvp: DerivativeComparison, hessian: DerivativeComparison | None) -> list[str]:
+    """Whether HVP and Hessian, both by hand, agree."""
+    if hessian is None or not hessian.moderate or not hvp.moderate:
         return []
     pairs = [
         (H.hand @ p.vector, p.hand)
-        for H, p in zip(hessian.places, hvp.places, strict=False)
+        for H, p in zip(hessian.moderate, hvp.moderate, strict=False)
         if p.vector is not None and np.array_equal(H.theta, p.theta)
     ]
     worst = max((_relative(a, b) for a, b in pairs), default=float("nan"))
@@ -100,8 +99,8 @@ def _relative(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.max(np.abs(a - b), initial=0.0)) / (size or 1.0)
 
 
-def convexity_fact(curvatures: np.ndarray) -> str:
-    """What second derivatives along random lines say."""
+def convexity(curvatures: np.ndarray) -> str:
+    """What the second derivatives along random lines, (m,), say about convexity."""
     lowest, highest = float(np.min(curvatures)), float(np.max(curvatures))
     if lowest >= -1e-9 * max(abs(highest), 1e-300):
         return f"the value is convex along all {len(curvatures)} lines tried."

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.planting.kinds import BOTH, Kind, Setting, Spoil, swap
-from benchmarks.planting.recipe import FEATURES, Array
+from tests.audit.planting.kinds import BOTH, Kind, Setting, Spoil, swap
+from tests.audit.planting.recipe import FEATURES, Array
 
 
 def _moved(name: str, *accepted: str, order: np.ndarray, where: str = "out") -> Kind:

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.planting.kinds import SECOND, Kind, swap, swap_in_softmax, times
-from benchmarks.planting.recipe import ROWS, STRENGTH, Array, Model, observed_information, ridge
+from tests.audit.planting.kinds import SECOND, Kind, swap, swap_in_softmax, times
+from tests.audit.planting.recipe import ROWS, STRENGTH, Array, Model, observed_information, ridge
 
 # Within reach at the larger of the points that an audit draws.
 _CLIP = 6.0

@@ -1,6 +1,6 @@
 """An audit of 10 000 parameters: its seconds and memory, in a process of its own.
 
-``python -m benchmarks.planting.large`` prints both as JSON.
+``python -m tests.audit.planting.large`` prints both as JSON.
 """
 
 import json
@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.planting.planted import RELATIVE, PlantedCase
-from benchmarks.planting.recipe import SOFTMAX, Array, Recipe, make_data
 from jax_logreg import check_derivatives
+from tests.audit.planting.planted import RELATIVE, PlantedCase
+from tests.audit.planting.recipe import SOFTMAX, Array, Recipe, make_data
 
 _FEATURES, _CLASSES, _ROWS = 999, 10, 2000
 _FEWER_ROWS = 400
@@ -49,7 +49,7 @@ def lone_coordinates(dtype: str, seeds: int) -> Iterator[PlantedCase]:
 
 def measure() -> Cost:
     """Start another process and ask it what an audit costs."""
-    command = [sys.executable, "-m", "benchmarks.planting.large"]
+    command = [sys.executable, "-m", "tests.audit.planting.large"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return Cost(**json.loads(done.stdout))
 

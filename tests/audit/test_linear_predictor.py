@@ -7,9 +7,9 @@ import optax
 import pytest
 from jax.scipy.special import logsumexp
 
-from jax_logreg.audit.anatomy import cut_at_logits
+from jax_logreg.audit.linear_predictor import split_at_logits
 from jax_logreg.audit.logistic import recognise, stable_derivative
-from jax_logreg.audit.program import trace
+from jax_logreg.audit.traced import trace
 
 N, P, K = 12, 3, 3
 RNG = np.random.default_rng(0)
@@ -71,8 +71,8 @@ SOFTMAX = {
 def taken_apart(loss, size):
     theta = jnp.asarray(RNG.normal(size=size))
     program = trace(loss, theta)
-    cut = cut_at_logits(program, theta)
-    return program, cut, None if cut is None else recognise(cut, theta), theta
+    split = split_at_logits(program, theta)
+    return program, split, None if split is None else recognise(split, theta), theta
 
 
 @pytest.mark.parametrize("name", [*SIGMOID, *SOFTMAX])

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from benchmarks.planting.recipe import Array, Model
+from tests.audit.planting.recipe import Array, Model
 
 ALL = ("gradient", "hessian", "hvp")
 SECOND = ("hessian", "hvp")

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.planting.kinds import ALL, Kind, Setting
-from benchmarks.planting.misplacements import PLACES
-from benchmarks.planting.mistakes import FORMULAS
-from benchmarks.planting.recipe import FEATURES, MODELS, ROWS, Model, Recipe, make_data
+from tests.audit.planting.kinds import ALL, Kind, Setting
+from tests.audit.planting.misplacements import PLACES
+from tests.audit.planting.mistakes import FORMULAS
+from tests.audit.planting.recipe import FEATURES, MODELS, ROWS, Model, Recipe, make_data
 
 KINDS = [*FORMULAS, *PLACES]
 # What counts as an error to be found, relative to the entry that is wrong.

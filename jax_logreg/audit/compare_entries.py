@@ -1,0 +1,399 @@
+"""Entry-by-entry comparison of a derivative with its reference, at every point.
+
+An error that shrinks with the unit round-off is round-off; one that stays is a mistake.
+So the hand-written function is called in both precisions where that is possible: a
+mistake is sought in float64, whatever the dtype of the audit, and where float64
+disagrees, float32 tells whether the disagreement scales with the precision.
+
+The functions must also be pure: :func:`check_purity` asks the same again.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import jax.numpy as jnp
+import numpy as np
+
+from jax_logreg.audit.points import AuditPoints
+from jax_logreg.audit.reference import Autodiff, ReferenceValue, Vectors
+from jax_logreg.audit.target import Target
+from jax_logreg.audit.user_calls import (
+    ERROR,
+    NOTE,
+    WARNING,
+    Finding,
+    UnusableOutput,
+    UserFunction,
+)
+
+_EPS = {name: float(jnp.finfo(name).eps) for name in ("float16", "bfloat16", "float32", "float64")}
+# A difference below this, relative to an entry and its sensitivity, is not called wrong:
+# that is the size of numerical differentiation and of constants with few digits.
+_APPROXIMATE = 1e-7
+# The same at the most extreme point, relative to the largest entry.
+_GROSS = 1e-3
+# A difference above this, relative to the largest entry, is never round-off at a moderate point.
+_NEVER_ROUND_OFF = 1e-2
+# An error is round-off if it is this much smaller in float64 than in float32.
+_ROUND_OFF_RATIO = 1e-5
+# What rounding the same datum to float32 twice explains, in units.
+_TWICE_ROUNDED = 8.0
+# Purity: agreement of two equal calls, relative to the largest entry; the relative distance
+# of a point nearby, at which an answer must differ; and how much it must.
+_SAME_ANSWER = 1e-5
+_NEARBY = 1e-5
+_MUST_DIFFER = 1e-8
+
+
+@dataclass
+class PointComparison:
+    """A derivative at one point; all arrays of one shape, in float64.
+
+    Attributes:
+        theta: the point.
+        vector: of an HVP, or None.
+        hand: by hand, in the best precision that the function returns.
+        expected: by the reference.
+        allowed: how far round-off may carry each entry.
+        wrong: entries that differ by more.
+        lossy: whether entries differ, but by round-off.
+        approximate: whether entries differ, but too little to call the formula wrong.
+        low: by hand in the audit's own precision.
+        narrow_dtype: the dtype returned, if it has fewer digits than that; or "".
+    """
+
+    theta: np.ndarray
+    vector: np.ndarray | None
+    hand: np.ndarray
+    expected: np.ndarray
+    allowed: np.ndarray
+    wrong: np.ndarray
+    lossy: bool
+    approximate: bool
+    low: np.ndarray
+    narrow_dtype: str
+
+    def keep_gross_errors(self, relative: float) -> None:
+        """Call only those entries wrong that are off by a part of the largest entry."""
+        size = float(np.max(np.abs(self.expected), initial=0.0, where=np.isfinite(self.expected)))
+        with np.errstate(all="ignore"):
+            self.wrong &= np.abs(self.hand - self.expected) > relative * size
+
+
+@dataclass
+class DerivativeComparison:
+    """One derivative at all points.
+
+    Attributes:
+        name: "gradient", "jacobian", "hessian" or "hvp".
+        moderate: at the moderate points; the last is the user's own.
+        extreme: far out; without those where the reference is not finite.
+        findings: remarks that came up.
+        misshapen: the arguments of a call that returned arrays of the wrong shape, and these.
+    """
+
+    name: str
+    moderate: list[PointComparison] = field(default_factory=list)
+    extreme: list[PointComparison] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    misshapen: tuple[Vectors, list[np.ndarray]] | None = None
+
+    @property
+    def wrong(self) -> bool:
+        """Whether some entry at some moderate point is wrong."""
+        return any(point.wrong.any() for point in self.moderate)
+
+    @property
+    def wrong_far_out(self) -> bool:
+        """Whether entries are wrong at extreme points."""
+        return any(point.wrong.any() for point in self.extreme)
+
+
+class EntryComparer:
+    """Compares a user's function with a reference at one point after another.
+
+    Args:
+        function: the hand-written derivative.
+        target: the value.
+        usual_sensitivity: largest sensitivity of each entry over the moderate points: at a
+            saturated point an entry may be off by as much as at an ordinary one.
+    """
+
+    def __init__(
+        self, function: UserFunction, target: Target, usual_sensitivity: np.ndarray | float
+    ):
+        self._function, self._target = function, target
+        self._dtype, self._usual_sensitivity = target.dtype, usual_sensitivity
+
+    def compare(
+        self, vectors: Vectors, reference: ReferenceValue, far: bool
+    ) -> PointComparison | None:
+        """The derivative at a point, or None where no entry of the reference is finite.
+
+        Args:
+            vectors: the arguments of the derivative.
+            reference: its reference there.
+            far: whether overflow there is a weakness and no mistake.
+
+        Raises:
+            UnusableOutput: if the user's function returns nothing to compare.
+        """
+        raw = self._function(*vectors, dtype=self._dtype)
+        expected = reference.expected
+        known = np.isfinite(expected)
+        if not known.any():
+            return None
+        low = raw.astype(np.float64)
+        hand = self._in_float64(low, *vectors)
+        sensitivity = np.maximum(
+            np.maximum(reference.sensitivity, self._usual_sensitivity),
+            self._target.unsaturated_size(self._function.name, *vectors),
+        )
+        eps = max(self._target.eps, _EPS[raw.dtype.name] if hand is low else 0.0)
+        allowed = self._allowed(sensitivity, expected, eps) + reference.error
+        with np.errstate(all="ignore"):
+            error = np.abs(hand - expected)
+            differs = known & ~(error <= allowed)
+            wrong = differs & ~(error <= _APPROXIMATE * (sensitivity + np.abs(expected)))
+        approximate, lossy = bool(differs.any() and not wrong.any()), False
+        if wrong.any():
+            wrong &= self._differs_from_stable_form(hand, allowed, *vectors)
+        if wrong.any() and self._is_round_off(wrong, hand, expected, far, *vectors):
+            lossy, wrong = True, np.zeros_like(wrong)
+        if hand is not low:
+            coarse = self._allowed(sensitivity, expected, _EPS[self._dtype]) + reference.error
+            with np.errstate(all="ignore"):
+                off = known & ~(np.abs(low - expected) <= coarse) & ~wrong
+            wrong |= off & ~np.isfinite(low)
+            lossy |= bool(off.any())
+        if far:
+            wrong &= np.isfinite(low)
+        return PointComparison(
+            vectors[0], vectors[1] if len(vectors) > 1 else None,
+            hand, expected, allowed, wrong, lossy, approximate, low,
+            raw.dtype.name if _EPS[raw.dtype.name] > _EPS[self._dtype] else "",
+        )  # fmt: skip
+
+    def _allowed(self, sensitivity: np.ndarray, expected: np.ndarray, eps: float) -> np.ndarray:
+        units = self._target.round_off_units * eps
+        if self._dtype != "float64" and eps == _EPS["float64"]:
+            units += _TWICE_ROUNDED * _EPS[self._dtype]
+        allowed = units * (sensitivity + np.abs(expected))
+        return np.where(np.isfinite(allowed), allowed, 0.0)
+
+    def _differs_from_stable_form(
+        self, hand: np.ndarray, allowed: np.ndarray, *vectors: np.ndarray
+    ) -> np.ndarray | bool:
+        """False where it is autodiff of the value as written that lost digits, not the hand."""
+        stable = self._target.stable_derivative(self._function.name, *vectors)
+        if stable is None:
+            return True
+        with np.errstate(all="ignore"):
+            return ~(np.abs(hand - stable) <= allowed)
+
+    def _in_float64(self, low: np.ndarray, *vectors: np.ndarray) -> np.ndarray:
+        if self._dtype == "float64":
+            return low
+        try:
+            high = self._function(*vectors, dtype="float64")
+        except UnusableOutput:
+            return low
+        return high if high.dtype == np.float64 else low
+
+    def _is_round_off(
+        self,
+        wrong: np.ndarray,
+        hand: np.ndarray,
+        expected: np.ndarray,
+        far: bool,
+        *vectors: np.ndarray,
+    ) -> bool:
+        """Whether the same difference is a hundred thousand times larger in float32."""
+        error = np.abs(hand - expected)[wrong]
+        large = error > _NEVER_ROUND_OFF * np.max(np.abs(expected[wrong]), initial=0.0)
+        if not np.isfinite(error).all() or (large.any() and not far):
+            return False
+        try:
+            single = self._function(*vectors, dtype="float32")
+        except UnusableOutput:
+            return False
+        if single.dtype != np.float32:
+            return False
+        coarse = np.abs(single - expected)[wrong]
+        if _scales_with_precision(error, coarse, far):
+            return True
+        autodiff = self._target.autodiff_in_float32(self._function.name, *vectors)
+        if autodiff is None:
+            return False
+        coarse = np.maximum(coarse, np.abs(autodiff - expected)[wrong])
+        return _scales_with_precision(error, coarse, far)
+
+
+def _scales_with_precision(error: np.ndarray, coarse: np.ndarray, far: bool) -> bool:
+    """Whether errors in float64 are smaller than those in float32 by as much as round-off is.
+
+    Overflow in float32 is no evidence, except far out, where it is to be expected.
+    """
+    coarse = np.where(np.isfinite(coarse), coarse, np.inf if far else 0.0)
+    coarse = np.maximum(coarse, np.median(coarse))
+    return bool(np.all(error <= _ROUND_OFF_RATIO * coarse))
+
+
+Places = list[tuple[Vectors, ReferenceValue]]
+
+
+def compare_at_points(
+    function: UserFunction, target: Target, moderate: Places, extreme: Places
+) -> DerivativeComparison:
+    """Compare a derivative at moderate points, then far out.
+
+    Args:
+        function: the hand-written derivative.
+        target: the value.
+        moderate: arguments and reference at each point; the last is the user's own.
+        extreme: the same far out; at the last of them only gross errors count.
+
+    Returns:
+        The comparison at all points.
+    """
+    result = DerivativeComparison(function.name)
+    sensitivities = [reference.sensitivity for _, reference in moderate[:-1]]
+    usual = np.max([np.where(np.isfinite(s), s, 0.0) for s in sensitivities], axis=0)
+    comparer = EntryComparer(function, target, usual)
+    for vectors, reference in moderate:
+        _compare_at(result, comparer, vectors, reference, far=False)
+    if not result.wrong and not any(f.severity == ERROR for f in result.findings):
+        for vectors, reference in extreme:
+            _compare_at(result, comparer, vectors, reference, far=True)
+        if len(result.extreme) == len(extreme) > 0:
+            result.extreme[-1].keep_gross_errors(_GROSS)
+    result.findings = list(dict.fromkeys(result.findings))
+    return result
+
+
+def _compare_at(
+    result: DerivativeComparison,
+    comparer: EntryComparer,
+    vectors: Vectors,
+    reference: ReferenceValue,
+    far: bool,
+) -> None:
+    try:
+        point = comparer.compare(vectors, reference, far)
+    except UnusableOutput as problem:
+        finding = problem.finding
+        if problem.arrays:
+            result.misshapen = vectors, problem.arrays
+        if far:
+            finding = finding._replace(severity=WARNING, message=f"far out, {finding.message}")
+        result.findings.append(finding)
+        return
+    if point is not None:
+        (result.extreme if far else result.moderate).append(point)
+        result.findings += _remarks(result.name, point, far)
+    elif not far:
+        text = "the reference is not finite at one of the points; it was passed over."
+        result.findings.append(Finding("not-finite", NOTE, result.name, text))
+
+
+def _remarks(name: str, point: PointComparison, far: bool) -> Iterator[Finding]:
+    if point.narrow_dtype:
+        text = f"{name} returns {point.narrow_dtype}, with fewer digits than it was given."
+        yield Finding("dtype", ERROR, name, text)
+    hand, expected = np.isfinite(point.low), np.isfinite(point.expected)
+    where, size = "far out, " if far else "", hand.size
+    if (~hand & expected).any():
+        text = f"{where}{name} is not finite in {(~hand & expected).sum()} of {size} entries where the reference is."  # noqa: E501
+        yield Finding("not-finite", WARNING if far else ERROR, name, text)
+    if (hand & ~expected).any():
+        text = f"{where}the reference is not finite in {(hand & ~expected).sum()} of {size} entries where {name} is."  # noqa: E501
+        yield Finding("reference-not-finite", NOTE, name, text)
+    if point.approximate:
+        text = f"{name} is right to about seven digits only, which is more than round-off explains: numerical differentiation, or a constant with few digits?"  # noqa: E501
+        yield Finding("approximate", WARNING, name, text)
+    if point.lossy:
+        text = "differs from the reference by more than careful round-off, but the difference shrinks with the unit round-off: right, and loses digits."  # noqa: E501
+        yield Finding("precision", NOTE if far else WARNING, name, text)
+
+
+Answers = dict[str, np.ndarray]
+
+
+def check_purity(
+    target: Target,
+    functions: list[UserFunction],
+    points: AuditPoints,
+    comparisons: list[DerivativeComparison],
+) -> Iterator[Finding]:
+    """Do the functions answer by their arguments alone? State, caches and random numbers.
+
+    They are called with the same arguments again, with other calls between, and at a point
+    very near.
+
+    Args:
+        target: the value.
+        functions: its derivatives.
+        points: where they were audited.
+        comparisons: what they returned then.
+    """
+    everyone = [target.user_function, *functions]
+    first, other = points.moderate[0], points.moderate[1]
+    rounds = [_answers(everyone, theta) for theta in (first, first, other, first)]
+    recorded = {c.name: c.moderate[0].low for c in comparisons if c.moderate and c.name != "hvp"}
+    for name, answer in rounds[0].items():
+        again = [answers[name] for answers in (rounds[1], rounds[3]) if name in answers]
+        if target.dtype == "float64" and name in recorded:
+            again.append(recorded[name])
+        if not all(_is_same(answer, later) for later in again):
+            text = f"{name} gives another answer when it is asked the same again: it keeps state, or draws random numbers."  # noqa: E501
+            yield Finding("hidden-state", ERROR, name, text)
+    right = {c.name for c in comparisons if not (c.wrong or c.wrong_far_out)}
+    if target.function is not None:
+        answers = {name: answer for name, answer in rounds[0].items() if name in right}
+        yield from _check_for_cache(target, Autodiff(target.function), functions, first, answers)
+
+
+def _answers(functions: list[UserFunction], theta: np.ndarray) -> Answers:
+    answers = {}
+    for function in functions:
+        with suppress(UnusableOutput):
+            arguments = _call_arguments(function.name, theta)
+            answers[function.name] = function(*arguments, dtype="float64")
+    return answers
+
+
+def _call_arguments(name: str, theta: np.ndarray) -> Vectors:
+    return (theta, np.ones(theta.size)) if name == "hvp" else (theta,)
+
+
+def _check_for_cache(
+    target: Target,
+    autodiff: Autodiff,
+    functions: list[UserFunction],
+    theta: np.ndarray,
+    answers: Answers,
+) -> Iterator[Finding]:
+    """At a point very near, the very same answer is one too many."""
+    near = theta * (1 + _NEARBY)
+    nearby = _answers(functions, near)
+    for name in sorted(set(nearby) & set(answers)):
+        arguments = _call_arguments(name, theta)
+        before = autodiff(name, *arguments)
+        after = autodiff(name, *_call_arguments(name, near))
+        size = np.abs(before) + target.unsaturated_size(name, *arguments)
+        differs = np.abs(after - before) > _MUST_DIFFER * size
+        if differs.any() and np.array_equal(nearby[name], answers[name]):
+            text = (
+                f"{name} gives the very same answer at a point a hundred-thousandth away: a cache?"
+            )
+            yield Finding("hidden-state", ERROR, name, text)
+
+
+def _is_same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two answers are the same up to round-off."""
+    if one.shape != other.shape or not np.array_equal(np.isfinite(one), np.isfinite(other)):
+        return False
+    finite = np.isfinite(one)
+    size = float(np.max(np.abs(one[finite]), initial=0.0))
+    return bool(np.all(np.abs(one - other)[finite] <= _SAME_ANSWER * size))

@@ -1,0 +1,204 @@
+"""The linear predictor inside a loss: where a jaxpr computes its logits η = Xθ + offset.
+
+Found, it splits the loss in two: logits, affine in θ, and the loss of the logits.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+from jax_logreg.audit.traced import TracedFunction, run_compiled, trace
+
+# Steps after which a linear predictor still is one: another term, another shape.
+_PRESERVING = {
+    "add", "add_any", "sub", "reshape", "transpose", "squeeze", "expand_dims",
+    "broadcast_in_dim", "convert_element_type", "copy", "concatenate", "pad",
+}  # fmt: skip
+# Steps that are linear in their first input, as long as the others do not depend on θ.
+_LINEAR = _PRESERVING | {
+    "neg", "mul", "div", "slice", "dynamic_slice", "reduce_sum", "rev", "gather",
+}  # fmt: skip
+_PRODUCTS = {"dot_general", "reduce_sum"}
+# Vectors that are carried back through the logits in one call.
+_VJP_BATCH = 12
+
+
+@dataclass(frozen=True)
+class SplitLoss:
+    """A loss in two pieces: the logits, affine in θ, and the loss of the logits.
+
+    Attributes:
+        function: the whole loss.
+        equations: indices of the steps that compute the logits (several, if the product
+            is written more than once).
+    """
+
+    function: TracedFunction
+    equations: tuple[int, ...]
+
+    @property
+    def identity(self) -> Hashable:
+        """See :class:`TracedFunction`."""
+        return self.function.identity, self.equations
+
+    @property
+    def constants(self) -> list[Any]:
+        """The data."""
+        return self.function.constants
+
+    def with_constants(self, constants: Sequence[Any]) -> "SplitLoss":
+        """The same loss of other data."""
+        return replace(self, function=self.function.with_constants(constants))
+
+    @property
+    def _variables(self) -> list[Any]:
+        return [self.function.closed.jaxpr.eqns[i].outvars[0] for i in self.equations]
+
+    def logits(self, theta: jax.Array) -> jax.Array:
+        """η of parameters."""
+        return _evaluate(self.function, self._variables[:1], theta)[0]
+
+    def loss_of_logits(self, theta: jax.Array, eta: jax.Array) -> jax.Array:
+        """The loss with η given; what depends on θ beside η is the penalty."""
+        jaxpr, same = self.function.closed.jaxpr, self._variables
+        opened = jaxpr.replace(
+            invars=[*jaxpr.invars, *same],
+            eqns=[e for i, e in enumerate(jaxpr.eqns) if i not in self.equations],
+        )
+        closed = core.ClosedJaxpr(opened, self.constants)
+        return core.jaxpr_as_fun(closed)(theta, *[eta] * len(same))[0].reshape(())
+
+    def loss_wrt_logits(self, theta: jax.Array, eta: jax.Array) -> jax.Array:
+        """∂ loss / ∂η."""
+        return jax.grad(self.loss_of_logits, argnums=1)(theta, eta)
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Of the logits."""
+        return tuple(self._variables[0].aval.shape)
+
+    @property
+    def size(self) -> int:
+        """Length of θ."""
+        return self.function.argument_size
+
+    def vjp_to_parameters(self, stack: np.ndarray) -> np.ndarray:
+        """Xᵀ r for a stack of r shaped like the logits, (m, P)."""
+        parts = []
+        for i in range(0, len(stack), _VJP_BATCH):
+            part = stack[i : i + _VJP_BATCH]
+            padding = np.repeat(part[:1], _VJP_BATCH - len(part), axis=0)
+            padded = np.concatenate([part, padding])
+            parts.append(np.asarray(run_compiled(self, _vjp_rows, padded))[: len(part)])
+        return np.concatenate(parts)
+
+
+def _vjp_rows(split: SplitLoss, stack: jax.Array) -> jax.Array:
+    vjp = jax.vjp(split.logits, jnp.zeros(split.size))[1]
+    return jax.lax.map(lambda r: vjp(r)[0], stack)
+
+
+def column_norms(
+    vjp: Callable[[np.ndarray], np.ndarray],
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+    root_weights: np.ndarray | float = 1.0,
+) -> np.ndarray:
+    """Norm of every column of X behind the logits, (P,), by random projections.
+
+    Args:
+        vjp: Xᵀ r for a stack of r.
+        shape: of one r.
+        rng: of the projections.
+        root_weights: square roots of the weights of the rows.
+
+    Returns:
+        An estimate of each norm.
+    """
+    signs = rng.integers(0, 2, (_VJP_BATCH, *shape)) * 2.0 - 1
+    return np.sqrt(np.mean(vjp(signs * root_weights) ** 2, axis=0))
+
+
+def _evaluate(function: TracedFunction, variables: list[Any], theta: jax.Array) -> list[jax.Array]:
+    jaxpr = function.closed.jaxpr.replace(outvars=variables)
+    return core.jaxpr_as_fun(core.ClosedJaxpr(jaxpr, function.constants))(theta)
+
+
+def weighted_sum(function: TracedFunction, weights: np.ndarray, theta: jax.Array) -> TracedFunction:
+    """The scalar function Σᵢ weightᵢ · valueᵢ of a function with several values."""
+    return trace(lambda t: jnp.vdot(weights, jnp.ravel(function(t))), theta)
+
+
+def split_at_logits(function: TracedFunction, theta: jax.Array) -> SplitLoss | None:
+    """Find the linear predictor of a loss.
+
+    Args:
+        function: the loss.
+        theta: any point.
+
+    Returns:
+        The loss, split; None where no linear predictor is found.
+    """
+    equations = _ends_of_linear_chains(function.closed.jaxpr)
+    if not equations:
+        return None
+    static = (("equations", equations),)
+    values = run_compiled(function, _values_of_equations, theta, static=static)
+    largest = max(values, key=lambda value: value.size)
+    # The same product written twice is one linear predictor.
+    same = [
+        place
+        for place, value in zip(equations, values, strict=True)
+        if value.shape == largest.shape and np.array_equal(value, largest)
+    ]
+    return SplitLoss(function, tuple(same))
+
+
+def _values_of_equations(
+    function: TracedFunction, theta: jax.Array, equations: tuple[int, ...]
+) -> list[jax.Array]:
+    eqns = function.closed.jaxpr.eqns
+    return _evaluate(function, [eqns[i].outvars[0] for i in equations], theta)
+
+
+def _ends_of_linear_chains(jaxpr: Any) -> tuple[int, ...]:
+    """Steps that are affine in θ through a product, and are used by a step that is not."""
+    dependent = set(jaxpr.invars)  # on θ
+    affine = set(jaxpr.invars)
+    product: dict[Any, int] = {}  # variables that are affine through a product: their step
+    ends: list[int] = []
+    for place, eqn in enumerate(jaxpr.eqns):
+        inputs = [v for v in eqn.invars if not isinstance(v, core.Literal)]
+        mine = [v for v in inputs if v in dependent]
+        if not mine:
+            continue
+        dependent.update(eqn.outvars)
+        if all(v in affine for v in mine) and _is_affine(eqn, mine):
+            affine.update(eqn.outvars)
+            after_product = any(v in product for v in mine)
+            preserves = eqn.primitive.name in _PRESERVING and after_product
+            if preserves or (eqn.primitive.name in _PRODUCTS and not after_product):
+                product[eqn.outvars[0]] = place
+            if preserves:
+                continue
+        ends += [product[v] for v in mine if v in product and product[v] not in ends]
+    results = [jaxpr.eqns[place].outvars[0].aval for place in ends]
+    return tuple(p for p, aval in zip(ends, results, strict=True) if aval.ndim and aval.size > 1)
+
+
+def _is_affine(eqn: Any, mine: list[Any]) -> bool:
+    """Whether a step is affine in its inputs that depend on θ."""
+    name = eqn.primitive.name
+    if name in ("add", "add_any", "sub", "concatenate"):
+        return True
+    if name in ("mul", "dot_general"):
+        return len(mine) == 1 and sum(v is mine[0] for v in eqn.invars) == 1
+    if name == "div":
+        return eqn.invars[0] is mine[0] and len(mine) == 1 and eqn.invars[1] is not mine[0]
+    return name in _LINEAR and eqn.invars[0] is mine[0] and len(mine) == 1

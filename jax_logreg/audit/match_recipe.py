@@ -1,0 +1,418 @@
+"""Explanations through the logits: which changed piece of the recipe reproduces the numbers?
+
+The right derivative of a loss of logits is a data term, carried back through the logits,
+and a penalty. Each explanation changes one of the two, and least squares finds a factor
+for either.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax_logreg.audit.linear_predictor import SplitLoss
+from jax_logreg.audit.logistic import LogisticModel, class_of_parameters, penalty_slope
+from jax_logreg.audit.match import (
+    SLACK,
+    Diagnosis,
+    Fit,
+    KnownConstants,
+    Mismatch,
+    complexity,
+    fit_parts,
+    matches,
+)
+from jax_logreg.audit.mistakes import (
+    PENALTY_MISTAKES,
+    Mistake,
+    catalogue,
+    changed_data,
+    right_recipe,
+)
+from jax_logreg.audit.patterns import describe_block
+from jax_logreg.audit.pytree_layout import PytreeLayout
+from jax_logreg.audit.reference import directional_derivative
+from jax_logreg.audit.traced import run_compiled
+
+# Random vectors that stand for a Hessian at each point.
+_PROBES = 4
+# Up to this many numbers the rows are tried one by one, and data are changed and tried again.
+_MAX_CONTRIBUTIONS = 5_000_000
+_MAX_DATA = 1_000_000
+_REPRODUCED = "with this mistake the numbers are reproduced at every point"
+
+
+class Parts(NamedTuple):
+    """A wrong derivative and the right one in two parts, arrays of one shape.
+
+    Attributes:
+        mismatch: the wrong derivative; for a Hessian its products with probe vectors.
+        data: the right data term.
+        penalty: the rest.
+    """
+
+    mismatch: Mismatch
+    data: np.ndarray
+    penalty: np.ndarray
+
+    @property
+    def order(self) -> int:
+        """1 for a gradient, 2 for products with a Hessian."""
+        return len(self.mismatch.call_arguments)
+
+    def fit(self, data: np.ndarray, penalty: np.ndarray) -> Fit:
+        """A data term and a penalty, each with a factor of its own."""
+        return fit_parts(self.mismatch, [data, penalty] if penalty.any() else [data])
+
+    def is_right(self, data: np.ndarray, penalty: np.ndarray) -> bool:
+        """Whether a changed data term or penalty makes no difference on these data."""
+        off = np.abs(data + penalty - self.data - self.penalty)
+        return bool(np.all(off <= SLACK * self.mismatch.allowed))
+
+
+def split_parts(mismatch: Mismatch, split: SplitLoss) -> Parts:
+    """Data term and penalty of the right derivative at the points of a mismatch."""
+    if mismatch.name == "hessian":
+        mismatch = _as_products(mismatch)
+    penalty = np.asarray(run_compiled(split, _penalties, *mismatch.call_arguments))
+    # What is round-off is no penalty.
+    penalty = np.where(np.abs(penalty) > 1e-3 * mismatch.allowed, penalty, 0.0)
+    return Parts(mismatch, mismatch.expected - penalty, penalty)
+
+
+def _as_products(mismatch: Mismatch) -> Mismatch:
+    """A Hessian's products with random vectors: the same mistakes, in P numbers."""
+    rng = np.random.default_rng(0)
+    size = mismatch.theta.shape[1]
+    diagonal = np.abs(np.einsum("mii->mi", mismatch.expected)).mean(0)
+    scale = 1 / np.sqrt(np.maximum(diagonal, 1e-300))
+    scale = np.where(np.isfinite(scale) & (scale < 1e100), scale, 1.0)
+    points = np.repeat(np.arange(len(mismatch.theta)), _PROBES)
+    probes = rng.normal(size=(len(points), size)) * scale
+
+    def times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        return np.einsum("mij,mj->mi", matrices[points], vectors)
+
+    return Mismatch(
+        "hessian", mismatch.theta[points], probes, times(mismatch.hand, probes),
+        times(mismatch.expected, probes), times(mismatch.allowed, np.abs(probes)),
+        np.ones(probes.shape, bool),
+    )  # fmt: skip
+
+
+def _penalties(split: SplitLoss, *stacks: jax.Array) -> jax.Array:
+    return jax.vmap(lambda *row: penalty_slope(split, *row))(*stacks)
+
+
+def penalty_hessians(mismatch: Mismatch, split: SplitLoss) -> np.ndarray:
+    """Second derivatives of a penalty that is a sum over the parameters, (m, P, P)."""
+    ones = np.ones(mismatch.theta.shape)
+    diagonals = np.asarray(run_compiled(split, _penalties, mismatch.theta, ones))
+    return diagonals[:, :, None] * np.eye(split.size)
+
+
+def by_catalogue(
+    parts: Parts, model: LogisticModel, constants: KnownConstants
+) -> Iterator[Diagnosis]:
+    """Every mistake of the catalogue, with the penalty as it should be, or with a factor."""
+    data_terms = np.asarray(run_compiled(model, _wrong_data_terms, *parts.mismatch.call_arguments))
+    for mistake, data in zip(catalogue(model, parts.order), data_terms, strict=True):
+        yield from _explain(parts, mistake, data, parts.penalty, constants)
+
+
+def _wrong_data_terms(model: LogisticModel, *stacks: jax.Array) -> jax.Array:
+    """The data term with every mistake at every point, (mistakes, m, P)."""
+    vjp = jax.vjp(model.logits, jnp.zeros(model.size))[1]
+    recipe, mistakes = right_recipe(model), catalogue(model, len(stacks))
+
+    def at_point(theta: jax.Array, *vector: jax.Array) -> jax.Array:
+        linear = model.logits(theta) - model.offset
+        z = [jax.jvp(model.logits, (theta,), (v,))[1] for v in vector]
+        rows = jnp.stack([mistake.change(recipe).rows(linear, *z) for mistake in mistakes])
+        return jax.vmap(lambda r: vjp(r)[0])(rows)
+
+    return jnp.moveaxis(jax.lax.map(lambda row: at_point(*row), stacks), 0, 1)
+
+
+def _explain(
+    parts: Parts,
+    mistake: Mistake,
+    data: np.ndarray,
+    penalty: np.ndarray,
+    constants: KnownConstants,
+) -> Iterator[Diagnosis]:
+    """A mistake's data term and penalty, alone or with factors."""
+    mismatch, pieces = parts.mismatch, mistake.num_pieces(parts.order)
+    if not np.isfinite(data + penalty).all() or parts.is_right(data, penalty):
+        return
+    if matches(mismatch, data + penalty):
+        effort = complexity(pieces)
+        yield Diagnosis(mistake.kind, mismatch.name, f"{mistake.text}.", _REPRODUCED, effort)
+        return
+    fit = parts.fit(data, penalty)
+    a, kappa = (*fit.factors, 1.0)[:2]
+    if not fit.exact or a == 0 or (kappa == 0 and "penalty" in mistake.pieces):
+        return
+    also, factors = "", 0
+    if a != 1 and not mistake.any_factor:
+        also, factors = f", and a factor {constants.describe(a)}", 1
+    if kappa not in (1, a):
+        how = "is left out" if kappa == 0 else f"× {kappa:.6g}"
+        also, factors = f"{also}, and the penalty {how}", factors + 1
+    evidence = f"with this the numbers are reproduced up to the factor {a:.8g}, residual {fit.residual:.0e}"  # noqa: E501
+    effort = complexity(pieces, factors)
+    yield Diagnosis(mistake.kind, mismatch.name, f"{mistake.text}{also}.", evidence, effort)
+
+
+def by_penalty(
+    parts: Parts, intercepts: np.ndarray, constants: KnownConstants
+) -> Iterator[Diagnosis]:
+    """The penalty left out, scaled, misshapen, or on the intercept; a factor of the data.
+
+    Args:
+        parts: of the derivative.
+        intercepts: which coordinates of θ are intercepts, (P,) of bool.
+        constants: that a factor may be.
+    """
+    if parts.penalty.any():
+        yield from _scaled_parts(parts, constants)
+        theta, x = parts.mismatch.theta, parts.mismatch.call_arguments[-1]
+        with np.errstate(all="ignore"):
+            strength = np.where(x != 0, parts.penalty / x, 0.0)
+        for mistake in PENALTY_MISTAKES:
+            penalty = mistake.pieces["penalty"](strength, theta, x)
+            yield from _explain(parts, mistake, parts.data, penalty, constants)
+    yield from _penalised_intercept(parts, intercepts)
+
+
+def _scaled_parts(parts: Parts, constants: KnownConstants) -> Iterator[Diagnosis]:
+    name, fit = parts.mismatch.name, parts.fit(parts.data, parts.penalty)
+    a, kappa = fit.factors
+    if not fit.exact or a == kappa or not parts.data.any():
+        return
+    evidence = f"data term × {a:.8g}, penalty × {kappa:.8g}, residual {fit.residual:.0e}"
+    factor, of_data = constants.describe(a), "sign" if a == -1 else "factor"
+    effort = complexity(factors=(a != 1) + (kappa != 1))
+    if a == 1 and kappa == 0:
+        yield Diagnosis("penalty-missing", name, "The penalty is left out.", evidence, effort)
+    elif a == 1:
+        text = f"The penalty has the factor {constants.describe(kappa)}."
+        yield Diagnosis("penalty-factor", name, text, evidence, effort)
+    elif kappa == 1:
+        text = f"The data term, but not the penalty, has the factor {factor}."
+        yield Diagnosis(of_data, name, text, evidence, effort)
+    elif kappa == 0:
+        text = f"The penalty is left out, and the factor is {factor}."
+        yield Diagnosis("penalty-missing", name, text, evidence, effort)
+        yield Diagnosis(of_data, name, text, evidence, effort)
+    else:
+        text = f"Factors {factor} on the data term and {constants.describe(kappa)} on the penalty."
+        yield Diagnosis("factor", name, text, evidence, effort)
+
+
+def _penalised_intercept(parts: Parts, intercepts: np.ndarray) -> Iterator[Diagnosis]:
+    if not intercepts.any() or intercepts.all():
+        return
+    name, x = parts.mismatch.name, parts.mismatch.call_arguments[-1]
+    fit = fit_parts(parts.mismatch, [parts.mismatch.expected, np.where(intercepts, x, 0.0)])
+    a, c = fit.factors
+    if not fit.exact or a != 1 or c == 0:
+        return
+    evidence = f"hand − reference = {c:.6g} · θ on the intercept, nothing elsewhere"
+    if parts.penalty[:, intercepts].any():
+        text = "The penalty on the intercept is left out or has a wrong factor."
+        yield Diagnosis("penalty-factor", name, text, evidence)
+        return
+    with np.errstate(all="ignore"):
+        ratios = (parts.penalty / x)[:, ~intercepts]
+    same = bool(np.any(np.abs(ratios - c) <= 1e-6 * abs(c)))
+    text = "The penalty is applied to the intercept too"
+    text += ", with the strength that the coefficients have." if same else "."
+    yield Diagnosis("penalty-on-intercept", name, text, evidence)
+
+
+def _data_term(
+    mismatch: Mismatch,
+    logits: SplitLoss,
+    moves: SplitLoss,
+    loss: SplitLoss,
+    back: SplitLoss,
+    linear: np.ndarray | None = None,
+) -> np.ndarray:
+    """The data term where each link of the chain rule uses data of its own.
+
+    Args:
+        mismatch: for the points, and the vectors of a Hessian.
+        logits: its data give the logits.
+        moves: its data say how a vector moves the logits.
+        loss: its data are those of the loss of the logits.
+        back: its data carry the slopes back to the parameters.
+        linear: parameters of the logits, if not those of the point.
+    """
+    theta, *vector = mismatch.call_arguments
+    eta = run_compiled(logits, _logits, theta if linear is None else linear)
+    z = [run_compiled(moves, _moves_of_logits, v) for v in vector]
+    return back.vjp_to_parameters(np.asarray(run_compiled(loss, _slopes, theta, eta, *z)))
+
+
+def _logits(split: SplitLoss, thetas: jax.Array) -> jax.Array:
+    return jax.vmap(split.logits)(thetas)
+
+
+def _moves_of_logits(split: SplitLoss, vectors: jax.Array) -> jax.Array:
+    zero = jnp.zeros(split.size)
+    return jax.vmap(lambda v: jax.jvp(split.logits, (zero,), (v,))[1])(vectors)
+
+
+def _slopes(split: SplitLoss, *stacks: jax.Array) -> jax.Array:
+    """∂ loss / ∂η at every (θ, η), or its derivative along z at every (θ, η, z)."""
+
+    def one(theta: jax.Array, eta: jax.Array, *z: jax.Array) -> jax.Array:
+        if not z:
+            return split.loss_wrt_logits(theta, eta)
+        return directional_derivative(lambda e: split.loss_wrt_logits(theta, e), eta, *z)
+
+    return jax.vmap(one)(*stacks)
+
+
+def by_changed_data(parts: Parts, split: SplitLoss, names: list[str]) -> Iterator[Diagnosis]:
+    """Every change of every array of numbers that the loss uses, by its name.
+
+    The derivative is taken anew with one array changed: everywhere, or in one link of the
+    chain rule. So it works for any loss, logistic or not.
+    """
+    constants = split.constants
+    if sum(np.size(c) for c in constants) > _MAX_DATA:
+        return
+    for place, datum in enumerate(constants):
+        if not jnp.issubdtype(jnp.result_type(datum), jnp.floating) or not np.size(datum):
+            continue
+        for kind, words, changed in changed_data(np.asarray(datum)):
+            other = split.with_constants([*constants[:place], changed, *constants[place + 1 :]])
+            yield from _explain_datum(parts, split, other, kind, f"{words} {names[place]}")
+
+
+def _explain_datum(
+    parts: Parts, split: SplitLoss, other: SplitLoss, kind: str, words: str
+) -> Iterator[Diagnosis]:
+    uses = [
+        ("", (other, other, other, other)),
+        (", in the logits", (other, split, split, split)),
+        (", on the way to the logits", (other, other, split, split)),
+        (", on the way back from the logits", (split, split, split, other)),
+        (", in the loss of the logits", (split, split, other, split)),
+    ]
+    for where, links in uses:
+        data = _data_term(parts.mismatch, *links)
+        if not np.isfinite(data).all() or np.array_equal(data, parts.data):
+            continue
+        fit = parts.fit(data, parts.penalty)
+        a = fit.factors[0]
+        if fit.exact and a != 0 and fit.factors[1:] in ((), (1.0,)):
+            also = "" if a == 1 else f", and a factor {a:.6g}"
+            text = f"It would be right with {words}{where}{also}."
+            effort = complexity(1, factors=int(a != 1))
+            yield Diagnosis(kind, parts.mismatch.name, text, f"residual {fit.residual:.0e}", effort)
+            return
+
+
+def by_rows(parts: Parts, split: SplitLoss) -> Iterator[Diagnosis]:
+    """One row left out or counted twice, whatever the loss."""
+    mismatch = parts.mismatch
+    if len(split.shape) > 2 or np.prod(split.shape) * mismatch.theta.size > _MAX_CONTRIBUTIONS:
+        return
+    contributions = _row_contributions(mismatch, split)
+    n = contributions.shape[1]
+    yield from _first_or_last_row(parts, contributions)
+    weight = 1 / np.where(mismatch.allowed > 0, mismatch.allowed, np.inf)
+    e, rows = mismatch.error * weight, contributions * weight[:, None, :]
+    top, bottom = np.einsum("mp,mnp->n", e, rows), np.einsum("mnp,mnp->n", rows, rows)
+    factors = top / np.where(bottom > 0, bottom, 1)
+    left = np.sum(e**2) - top * factors
+    for i in np.argsort(left)[:2]:
+        c = factors[i]
+        if matches(mismatch, mismatch.expected + c * contributions[:, i]):
+            how, effort = f"weighted by {1 + c:.6g}", complexity(1, factors=1)
+            if abs(abs(c) - 1) < 1e-6:
+                how, effort = "counted twice" if c > 0 else "left out", complexity(1)
+            evidence = f"hand − reference = {c:.6g} × the part of row {i} of {n}"
+            text = f"Row {i} of the data (of {n}) is {how}."
+            yield Diagnosis("off-by-one", mismatch.name, text, evidence, effort)
+
+
+def _row_contributions(mismatch: Mismatch, split: SplitLoss) -> np.ndarray:
+    """The part of each row in the derivative, (m, n, P)."""
+    theta, *vector = mismatch.call_arguments
+    z = [run_compiled(split, _moves_of_logits, v) for v in vector]
+    slopes = run_compiled(split, _slopes, theta, run_compiled(split, _logits, theta), *z)
+    columns = np.asarray(run_compiled(split, _columns))
+    slopes = np.asarray(slopes).reshape(len(theta), len(columns), -1)
+    return np.einsum("mnk,nkp->mnp", slopes, columns)
+
+
+def _columns(split: SplitLoss) -> jax.Array:
+    columns = jax.jacobian(split.logits)(jnp.zeros(split.size))
+    return columns.reshape(split.shape[0], -1, split.size)
+
+
+def _first_or_last_row(parts: Parts, contributions: np.ndarray) -> Iterator[Diagnosis]:
+    """The first or the last row left out, and the mean taken over the others."""
+    n = contributions.shape[1]
+    for row, word in ((0, "first"), (n - 1, "last")):
+        fit = parts.fit(parts.data - contributions[:, row], parts.penalty)
+        a = fit.factors[0]
+        if n > 1 and fit.exact and fit.factors[1:] in ((), (1.0,)) and a not in (0.0, 1.0):
+            text = f"The {word} row of the data is left out, and the factor is {a:.6g}."
+            evidence = f"of {n} rows; residual {fit.residual:.0e}"
+            follows = abs(a - n / (n - 1)) <= 1e-6 * a
+            effort = complexity(1, factors=int(not follows))
+            yield Diagnosis("off-by-one", parts.mismatch.name, text, evidence, effort)
+
+
+def without_intercept(
+    parts: Parts, split: SplitLoss, intercepts: np.ndarray, layout: PytreeLayout
+) -> Iterator[Diagnosis]:
+    """The intercept left out of the logits."""
+    if not intercepts.any() or intercepts.all():
+        return
+    kept = np.where(intercepts, 0.0, parts.mismatch.theta)
+    data = _data_term(parts.mismatch, split, split, split, split, linear=kept)
+    right = parts.is_right(data, parts.penalty)
+    if not right and matches(parts.mismatch, data + parts.penalty):
+        where = describe_block(layout, intercepts) or "the intercept"
+        text = f"The logits lack {where}: the intercept is left out of them."
+        yield Diagnosis("intercept", parts.mismatch.name, text, _REPRODUCED)
+
+
+def outer_products(parts: Parts, split: SplitLoss) -> Iterator[Diagnosis]:
+    """Σ (∂ℓᵢ/∂η)² x xᵀ in place of the curvature, whatever the loss."""
+    theta, vector = parts.mismatch.call_arguments
+    slopes = run_compiled(split, _slopes, theta, run_compiled(split, _logits, theta))
+    r, z = np.asarray(slopes), np.asarray(run_compiled(split, _moves_of_logits, vector))
+    products = r * np.sum(r * z, axis=tuple(range(2, r.ndim)), keepdims=True)
+    data = split.vjp_to_parameters(products)
+    fit = parts.fit(data, parts.penalty)
+    if fit.exact and data.any():
+        text = "Outer products of the scores (the empirical Fisher information) stand in for the observed information."  # noqa: E501
+        evidence = f"reproduced up to the factor {fit.factors[0]:.6g}"
+        yield Diagnosis("fisher", parts.mismatch.name, text, evidence)
+
+
+def class_blocks(mismatch: Mismatch, model: LogisticModel) -> Iterator[Diagnosis]:
+    """The blocks between classes of a softmax Hessian, scaled or dropped."""
+    if mismatch.name != "hessian" or not model.softmax:
+        return
+    which = class_of_parameters(model)
+    if (which < 0).any():
+        return
+    same = which[:, None] == which[None, :]
+    expected = mismatch.expected
+    fit = fit_parts(mismatch, [np.where(same, expected, 0.0), np.where(same, 0.0, expected)])
+    a, b = fit.factors
+    if fit.exact and a == 1 and b != 1:
+        how = "dropped" if b == 0 else "of the wrong sign" if b == -1 else f"off by {b:.6g}"
+        evidence = f"blocks of one class × {a:g}, between classes × {b:.6g}"
+        text = f"The blocks between classes are {how}."
+        yield Diagnosis("cross-class", "hessian", text, evidence)
