@@ -12,12 +12,10 @@ from jax_logreg.inference.calibration import roc as roc
 from jax_logreg.inference.delta import delta as delta
 from jax_logreg.inference.delta import marginal_effects as marginal_effects
 from jax_logreg.inference.delta import predict_interval as predict_interval
+from jax_logreg.inference.hypothesis_tests import hypothesis_test as hypothesis_test
+from jax_logreg.inference.hypothesis_tests import profile_interval as profile_interval
 from jax_logreg.inference.infer import infer as infer
 from jax_logreg.inference.influence import influence as influence
-from jax_logreg.inference.profile import profile_interval as profile_interval
-from jax_logreg.inference.profile import profile_test as profile_test
-from jax_logreg.inference.restrictions import restriction_test as restriction_test
-from jax_logreg.inference.score_test import score_test as score_test
 from jax_logreg.inference.separation import diagnose_separation as diagnose_separation
 from jax_logreg.interfaces.estimator import FitWarning as FitWarning
 from jax_logreg.interfaces.estimator import LogisticRegression as LogisticRegression

@@ -29,12 +29,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jax_logreg.inference.fitted import Fitted
+from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.information import Information, information
 
 
 def covariance_root(
-    kind: str, fit: Fitted, full: Information, groups: np.ndarray | None
+    kind: str, fit: FitContext, full: Information, groups: np.ndarray | None
 ) -> np.ndarray:
     """C with CCᵀ the covariance, (P, m): no covariance is ever formed to take its diagonal."""
     return _KINDS[kind](fit, full, groups)
@@ -49,27 +49,27 @@ def check_kind(kind: str, groups: object) -> None:
         raise ValueError("groups= goes with covariance='clustered', and 'clustered' with groups=.")
 
 
-def _observed(fit: Fitted, full: Information, groups: np.ndarray | None) -> np.ndarray:
+def _observed(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.ndarray:
     return full.root
 
 
-def _frequentist(fit: Fitted, full: Information, groups: np.ndarray | None) -> np.ndarray:
+def _frequentist(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.ndarray:
     data = information(fit, penalised=False)
     return full.root @ (data.factor @ full.root).T
 
 
-def influence_rows(fit: Fitted, full: Information) -> np.ndarray:
+def influence_rows(fit: FitContext, full: Information) -> np.ndarray:
     """How far each observation moves the estimates, to first order: A⁻¹sᵢ, (n, P)."""
-    residual = fit.residuals if fit.reference is None else fit.residuals[:, fit.others]
+    residual = fit.residuals if fit.reference is None else fit.residuals[:, fit.non_reference]
     scores = -np.einsum("nj,nc->njc", fit.design, residual.reshape(len(residual), -1))
     return scores.reshape(len(scores), -1) @ full.root @ full.root.T
 
 
-def _hc0(fit: Fitted, full: Information, groups: np.ndarray | None) -> np.ndarray:
+def _hc0(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.ndarray:
     return (np.sqrt(fit.weight)[:, None] * influence_rows(fit, full)).T
 
 
-def _hc1(fit: Fitted, full: Information, groups: np.ndarray | None) -> np.ndarray:
+def _hc1(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.ndarray:
     n = fit.num_observations
     if not n > full.rank:
         raise ValueError(
@@ -79,7 +79,7 @@ def _hc1(fit: Fitted, full: Information, groups: np.ndarray | None) -> np.ndarra
     return np.sqrt(n / (n - full.rank)) * _hc0(fit, full, groups)
 
 
-def _clustered(fit: Fitted, full: Information, groups: np.ndarray | None) -> np.ndarray:
+def _clustered(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.ndarray:
     counted = fit.weight > 0
     names, of_row = np.unique(np.asarray(groups)[counted], return_inverse=True)
     sums = np.zeros((len(names), len(full.scale)))
@@ -94,7 +94,7 @@ def _clustered(fit: Fitted, full: Information, groups: np.ndarray | None) -> np.
     return np.sqrt(count / (count - 1) * (n - 1) / (n - full.rank)) * sums.T
 
 
-_KINDS: dict[str, Callable[[Fitted, Information, np.ndarray | None], np.ndarray]] = {
+_KINDS: dict[str, Callable[[FitContext, Information, np.ndarray | None], np.ndarray]] = {
     "observed": _observed,
     "frequentist": _frequentist,
     "HC0": _hc0,

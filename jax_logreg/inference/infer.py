@@ -1,4 +1,4 @@
-"""The entry: a fit and its data in, standard errors and statistics out."""
+"""The entry of inference: from a fit and its data to standard errors and statistics."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,22 +9,21 @@ from jax.typing import ArrayLike
 from jax_logreg.fitting.collinearity import collinear_columns
 from jax_logreg.fitting.result import FitError, FitResult
 from jax_logreg.inference.covariance import check_kind, covariance_root
-from jax_logreg.inference.fitted import Fitted, fitted
-from jax_logreg.inference.inference import Inference
-from jax_logreg.inference.information import Information, information
-from jax_logreg.inference.likelihood import (
+from jax_logreg.inference.fit_context import FitContext, check_fit
+from jax_logreg.inference.inference import (
+    Inference,
     log_likelihood,
     null_log_likelihood,
     saturated_log_likelihood,
 )
-from jax_logreg.inference.newton import NEARLY, SETTLED_LOGIT, downhill, newton_step
+from jax_logreg.inference.information import Information, information
+from jax_logreg.inference.restricted_fit import PROVING_LOGIT_CHANGE, SHORT_STEP, newton_path
 from jax_logreg.objective.penalties import L2, Firth
 
-# Newton steps from the given answer to the last digit, and when they may end: a move of so
-# many standard errors changes nothing that is reported. A step that moves no logit by one
-# proves that a minimum exists (fitting/certificate.py); half of that leaves room for round-off.
-_MOST_STEPS = 50
-_SETTLED = 1e-13
+# The most Newton steps that polish an answer, and where they end: a step of so many standard
+# errors changes no digit that is reported.
+_MAX_STEPS = 50
+_CONVERGED_DECREMENT = 1e-13
 
 
 def infer(
@@ -49,8 +48,8 @@ def infer(
         A = \sqrt{\textstyle\sum_i w_i \cdot \nabla^2 F}
 
     with γ the coefficients, for softmax their contrasts with the ``reference`` class. The
-    answer is first taken to the last digit by Newton's steps in float64, whatever dtype and
-    ``tol`` the fit had. Everything comes back as NumPy arrays.
+    answer is first polished to the last digit by Newton's steps in float64, whatever dtype and
+    ``tol`` the fit had. All results are NumPy arrays.
 
     Args:
         result: what ``fit`` returned.
@@ -58,11 +57,11 @@ def infer(
         y: as given to ``fit``.
         covariance: "observed", "frequentist", "HC0", "HC1" or "clustered"; see
             ``inference/covariance.py`` for what each is.
-        groups: one label a row, (n,), for "clustered".
+        groups: a label for each row, (n,), for "clustered".
         penalty: as given to ``fit``; the curvature of ``L2`` counts as information. Under
             ``Firth()`` the covariance is the inverse of the plain information, as in
             Firth (1993). Some programs, firthmodels among them, take the weights
-            (w + h) μ(1 − μ) instead, h the leverages, which gives smaller errors.
+            (w + h) μ(1 − μ) instead, with h the leverages, which gives smaller errors.
         sample_weight: as given to ``fit``, read as frequencies.
         offset: as given to ``fit``.
         fit_intercept: as given to ``fit``.
@@ -70,9 +69,12 @@ def infer(
         feature_names: p names; x0, x1, … if absent.
         class_names: K names; the class numbers if absent.
 
+    Returns:
+        The estimates, their covariance, and the statistics of the fit.
+
     Raises:
-        ValueError: for bad input.
-        FitError: where the fit has no answer: no standard error is honest there.
+        ValueError: for bad input, and for data that the result was not fitted to.
+        FitError: for a fit without an answer: no standard error would be honest.
 
     >>> import jax_logreg as lr
     >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
@@ -82,7 +84,7 @@ def infer(
     (['dose', 'intercept'], [1.085, 1.975])
     """
     check_kind(covariance, groups)
-    start = fitted(
+    start = check_fit(
         result, X, y,
         penalty=penalty, sample_weight=sample_weight, offset=offset,
         fit_intercept=fit_intercept, reference=reference,
@@ -90,7 +92,7 @@ def infer(
     groups = None if groups is None else _check_groups(groups, start.weight)
     columns = _columns(start, feature_names)
     names = _names(start, columns, class_names)
-    fit, full = _to_the_last_digit(start)
+    fit, full = _polish(start)
     root = covariance_root(covariance, fit, full, groups)
     data = full if not isinstance(penalty, L2) else information(fit, penalised=False)
     return Inference(
@@ -110,24 +112,23 @@ def infer(
     )
 
 
-def _to_the_last_digit(fit: Fitted) -> tuple[Fitted, Information]:
-    """The same fit at its optimum, and the information there.
+def _polish(start: FitContext) -> tuple[FitContext, Information]:
+    """The fit at its optimum to the last digit, and the information there.
 
     Raises:
-        FitError: where Newton's steps find none.
+        FitError: where Newton's steps do not converge.
     """
-    full, left = information(fit), np.inf
-    for _ in range(_MOST_STEPS):
-        step = newton_step(fit, full)
-        length = np.sqrt(max(-step @ fit.gradient(), 0.0))
-        if not _SETTLED < length < left / 2:  # settled, or down to round-off
+    bound = np.inf
+    for point in newton_path(start, _MAX_STEPS):
+        if not _CONVERGED_DECREMENT < point.decrement < bound:  # converged, or at round-off
             break
-        left = length if length < NEARLY else np.inf
-        fit = downhill(fit, step)
-        full = information(fit)
-    if not (length <= NEARLY and fit.reach(step) < SETTLED_LOGIT):
+        # Near the optimum the convergence is quadratic: a step that is not half as long as
+        # the one before it is round-off.
+        bound = point.decrement / 2 if point.decrement < SHORT_STEP else np.inf
+    fit, full, step, decrement = point
+    if not (decrement <= SHORT_STEP and fit.max_logit_change(step) < PROVING_LOGIT_CHANGE):
         raise FitError(
-            f"Newton's steps from the fit do not settle: the last was {length:.1g} standard "
+            f"Newton's steps from the fit do not converge: the last was {decrement:.1g} standard "
             "errors long. The data are separated or nearly so, or columns are too far from "
             "zero: try diagnose_separation(X, y), and standardise the columns of X."
         )
@@ -143,27 +144,27 @@ def _check_groups(groups: Any, weight: np.ndarray) -> np.ndarray:
     return groups
 
 
-def _dependent(fit: Fitted, full: Information, columns: list[str]) -> list[list[str]]:
-    """By name, the sets of columns that leave parameters untold."""
+def _dependent(fit: FitContext, full: Information, columns: list[str]) -> list[list[str]]:
+    """The sets of columns, by name, that make parameters inestimable."""
     if full.rank == fit.num_parameters:
         return []
-    return [[columns[j] for j in some] for some in collinear_columns(fit.objective)]
+    return [[columns[j] for j in subset] for subset in collinear_columns(fit.objective)]
 
 
-def _columns(fit: Fitted, features: Sequence[str] | None) -> list[str]:
+def _columns(fit: FitContext, features: Sequence[str] | None) -> list[str]:
     """The names of the design's columns."""
     p = fit.objective.X.shape[1]
     columns = _check_names("feature_names", features, p, [f"x{j}" for j in range(p)])
     return columns + (["intercept"] if fit.objective.fit_intercept else [])
 
 
-def _names(fit: Fitted, columns: list[str], classes: Sequence[str] | None) -> list[str]:
-    """One name an entry of γ, in its layout: "feature", or "class: feature"."""
+def _names(fit: FitContext, columns: list[str], classes: Sequence[str] | None) -> list[str]:
+    """A name for each entry of γ, in its layout: "feature", or "class: feature"."""
     if fit.reference is None:
         return columns
     (K,) = fit.objective.class_shape
     names = _check_names("class_names", classes, K, list(map(str, range(K))))
-    return [f"{names[k]}: {column}" for column in columns for k in fit.others]
+    return [f"{names[k]}: {column}" for column in columns for k in fit.non_reference]
 
 
 def _check_names(

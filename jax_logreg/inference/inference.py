@@ -1,27 +1,40 @@
-"""What is known about the estimates: their spread, tests of them, and the fit as a whole."""
+r"""Estimates with their standard errors, confidence intervals, Wald tests and fit statistics.
 
+The log-likelihood is :math:`\sum_i w_i \log p(y_i)`, without the penalty; the deviance is
+twice its distance from that of the labels themselves, which is zero for labels 0 and 1.
+
+Counts, s of m, enter as the label s/m with weight m. Programs for binomial counts then add the
+constant :math:`\sum_i \log\binom{m_i}{s_i}`, which no estimate and no test depends on, and count
+rows in the BIC; here an observation is one of the m.
+"""
+
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import gammaincc, ndtr, ndtri
+from scipy.special import gammaincc, ndtr, ndtri, xlogy
 
-from jax_logreg.inference.fitted import Fitted
+from jax_logreg.fitting.fit import fit as run_fit
+from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.information import Information, triangle
-from jax_logreg.inference.summary import summarise
+from jax_logreg.objective.losses import cross_entropy
 
 if TYPE_CHECKING:
     import pandas
 
 
 class ChiSquaredTest(NamedTuple):
-    """A χ² test.
+    """The result of a χ² test.
 
     Attributes:
-        statistic: its value.
+        statistic: the test statistic.
         degrees_of_freedom: of the χ² distribution under the null hypothesis.
-        p_value: how often chance alone exceeds the statistic.
+        p_value: the probability of a larger statistic under the null hypothesis.
     """
 
     statistic: float
@@ -30,7 +43,7 @@ class ChiSquaredTest(NamedTuple):
 
 
 def chi_squared(statistic: float, degrees_of_freedom: int) -> ChiSquaredTest:
-    """The test whose statistic has a χ² distribution.
+    """The test of a statistic that has a χ² distribution under the null hypothesis.
 
     >>> round(chi_squared(3.841458820694124, 1).p_value, 6)
     0.05
@@ -39,39 +52,55 @@ def chi_squared(statistic: float, degrees_of_freedom: int) -> ChiSquaredTest:
     return ChiSquaredTest(float(statistic), degrees_of_freedom, p)
 
 
-# Below this share of the largest singular value a covariance has lost its rank.
-_SINGULAR = 1e-8
+# Singular values below this fraction of the largest count as zero in the rank of a covariance.
+_RANK_TOLERANCE = 1e-8
+# The printed table: columns in all and of a parameter's name, and notes on collinear columns.
+_TABLE_WIDTH = 80
+_NAME_WIDTH = 22
+_MAX_NOTES = 5
 
 
 def check_level(level: float) -> None:
-    """Refuse a level of confidence out of (0, 1)."""
+    """Refuse a confidence level outside (0, 1)."""
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, such as 0.95, but it is {level!r}.")
 
 
 @dataclass(frozen=True)
 class Inference:
-    """Estimates with their uncertainty; build it with :func:`infer`.
+    """The estimates of a fit with their uncertainty, as :func:`infer` returns them.
 
-    All arrays are NumPy's, float64, of length P: the coefficients and then the intercept;
-    for softmax feature by feature, the contrasts of each class with the reference.
+    All arrays are NumPy's, float64, of length P: the coefficients and then the intercept; for
+    softmax the contrasts of each class with the reference, feature by feature. An entry is NaN
+    if the parameter is not estimable, because columns of X depend on one another.
 
     Attributes:
         names: of the parameters.
         estimate: γ.
-        covariance_root: C with CCᵀ the covariance, of minimum norm where the data do not
-            tell all parameters.
-        covariance_kind: "observed" and so on.
-        rank: how many combinations of parameters the data tell.
-        dependent: sets of columns that depend on one another, by name, for each combination
-            that the data do not tell; a column of zeros is a set of its own.
+        covariance_root: C with CCᵀ the covariance, of minimum norm where not all parameters
+            are estimable.
+        covariance_kind: "observed" and so on, as in ``inference/covariance.py``.
+        rank: the number of estimable linear combinations of the parameters.
+        dependent: for each combination that is not estimable the columns, by name, that depend
+            on one another; a column of zeros is a set of its own.
         degrees_of_freedom: of the fit; less than P under a penalty.
         num_observations: Σw.
-        log_likelihood: at the optimum, without the penalty.
-        null_log_likelihood: of an intercept alone.
-        saturated_log_likelihood: of the labels themselves; zero unless they are soft.
+        log_likelihood: at the optimum, in nats, without the penalty.
+        null_log_likelihood: of the model with an intercept alone.
+        saturated_log_likelihood: of probabilities equal to the labels; zero unless labels are
+            soft.
         fit: the data and the parameters.
         information: the observed information.
+
+    >>> import jax_logreg as lr
+    >>> X, y = np.arange(6.0).reshape(-1, 1), np.array([0.0, 1, 0, 0, 1, 1])
+    >>> inference = lr.infer(lr.fit(X, y), X, y, feature_names=["dose"])
+    >>> inference.odds_ratio.round(3).tolist(), inference.p_value.round(3).tolist()
+    ([1.961, 0.186], [0.273, 0.349])
+    >>> inference.confidence_interval(0.9)[0].round(3).tolist()
+    [-0.336, 1.684]
+    >>> round(inference.aic, 3), round(inference.mcfadden_r2, 3)
+    (10.773, 0.186)
     """
 
     names: list[str]
@@ -85,46 +114,56 @@ class Inference:
     log_likelihood: float
     null_log_likelihood: float
     saturated_log_likelihood: float
-    fit: Fitted = field(repr=False)
+    fit: FitContext = field(repr=False)
     information: Information = field(repr=False)
 
     @property
     def covariance(self) -> np.ndarray:
-        """Of the estimates, (P, P); NaN where the data do not tell a parameter."""
-        told = self.information.is_estimable
+        """Of the estimates, (P, P); NaN for parameters that are not estimable."""
+        estimable = self.information.is_estimable
         covariance = self.covariance_root @ self.covariance_root.T
-        return np.where(told[:, None] & told, covariance, np.nan)
+        return np.where(estimable[:, None] & estimable, covariance, np.nan)
 
     @property
     def standard_error(self) -> np.ndarray:
-        """NaN where the data do not tell the parameter: columns depend on one another."""
+        """The root of the covariance's diagonal; NaN for parameters that are not estimable."""
         length = np.linalg.norm(self.covariance_root, axis=1)
         return np.where(self.information.is_estimable, length, np.nan)
 
     @property
     def z(self) -> np.ndarray:
-        """Estimates in standard errors."""
+        """The estimates in units of their standard errors."""
         return self.estimate / self.standard_error
 
     @property
     def p_value(self) -> np.ndarray:
-        """Two-sided, of the hypothesis that the parameter is zero."""
+        """Two-sided p-values of the hypotheses that a parameter is zero."""
         return 2 * ndtr(-np.abs(self.z))
 
     def confidence_interval(self, level: float = 0.95) -> np.ndarray:
-        """Wald's interval, estimate ∓ quantile · standard error, (P, 2)."""
+        """Wald's intervals, estimate ∓ quantile · standard error.
+
+        Args:
+            level: of confidence.
+
+        Returns:
+            The ends, (P, 2).
+
+        Raises:
+            ValueError: for a level outside (0, 1).
+        """
         check_level(level)
         half = -ndtri((1 - level) / 2) * self.standard_error
         return np.column_stack([self.estimate - half, self.estimate + half])
 
     @property
     def odds_ratio(self) -> np.ndarray:
-        """exp(γ): what one unit of the feature multiplies the odds by."""
+        """exp(γ): the factor of the odds for one more unit of the feature."""
         return np.exp(self.estimate)
 
     @property
     def deviance(self) -> float:
-        """Twice what the log-likelihood falls short of that of the labels themselves."""
+        """Twice the difference between the saturated log-likelihood and that of the fit."""
         return 2 * (self.saturated_log_likelihood - self.log_likelihood)
 
     @property
@@ -148,83 +187,87 @@ class Inference:
         return 1 - self.log_likelihood / self.null_log_likelihood
 
     def wald_test(
-        self, combinations: ArrayLike | None = None, value: ArrayLike = 0.0
+        self, restrictions: ArrayLike | None = None, value: ArrayLike = 0.0
     ) -> ChiSquaredTest:
-        r"""Whether linear combinations of the parameters have given values.
+        r"""Wald's test that linear combinations of the parameters have given values.
 
         .. math:: (R\hat\gamma - r)^\top (R\,\mathrm{cov}\,R^\top)^{-1} (R\hat\gamma - r)
 
         Args:
-            combinations: R, (m, P) or (P,); by default every parameter but the intercept.
-            value: r, (m,).
+            restrictions: R, (m, P) or (P,); by default every parameter but the intercept.
+            value: r, a number or (m,).
+
+        Returns:
+            The χ² test, with m degrees of freedom.
 
         Raises:
-            ValueError: where the data do not tell one of the combinations, or they depend
-                on one another.
+            ValueError: for restrictions that are not estimable or depend on one another.
         """
-        R, off = self.restrictions(self._slopes() if combinations is None else combinations, value)
+        if restrictions is None:
+            num_slopes = self.fit.objective.X.shape[1] * self.fit.num_contrasts
+            restrictions = np.eye(num_slopes, len(self.estimate))
+        R, excess = self.check_restrictions(restrictions, value)
         root = R @ self.covariance_root
-        scaled = root / np.linalg.norm(root, axis=1, keepdims=True)
-        if np.linalg.matrix_rank(scaled, tol=_SINGULAR) < len(R):
+        unit = root / np.linalg.norm(root, axis=1, keepdims=True)
+        if np.linalg.matrix_rank(unit, tol=_RANK_TOLERANCE) < len(R):
             raise ValueError(
-                "the covariance of the combinations is singular: leave out those that follow "
-                "from others; clusters must be more than combinations."
+                "the covariance of the restrictions is singular: leave out those that follow "
+                "from others; there must be more clusters than restrictions."
             )
-        white = np.linalg.solve(triangle(root.T).T, off)
-        return chi_squared(float(white @ white), len(R))
+        whitened = np.linalg.solve(triangle(root.T).T, excess)
+        return chi_squared(float(whitened @ whitened), len(R))
 
-    def restrictions(
-        self, combinations: ArrayLike, value: ArrayLike = 0.0
+    def check_restrictions(
+        self, restrictions: ArrayLike, value: ArrayLike
     ) -> tuple[np.ndarray, np.ndarray]:
-        """R, (m, P), and how far the estimates are from it, Rγ − r, (m,), checked.
+        """R, (m, P), and the excess of the estimates over its values, Rγ − r, (m,).
 
         Raises:
-            ValueError: for another shape, a row of zeros, or one that the data do not tell.
+            ValueError: for another shape, a row of zeros, or one that is not estimable.
         """
-        R = np.atleast_2d(np.asarray(combinations, float))
+        R = np.atleast_2d(np.asarray(restrictions, float))
         if R.shape[1:] != self.estimate.shape:
             raise ValueError(
-                f"combinations must have {len(self.estimate)} columns, one a parameter, but "
-                f"its shape is {R.shape}."
+                f"restrictions must have {len(self.estimate)} columns, one for each parameter, "
+                f"but its shape is {R.shape}."
             )
         if not np.all(np.any(R != 0, axis=1)):
-            raise ValueError("combinations holds a row of zeros: leave it out.")
+            raise ValueError("restrictions holds a row of zeros: leave it out.")
         value = np.asarray(value, float)
         if value.shape not in ((), (len(R),)):
             raise ValueError(
-                f"value must be a number or one a combination, {len(R)}, but its shape is "
-                f"{value.shape}."
+                f"value must be a number or one for each of the {len(R)} restrictions, but its "
+                f"shape is {value.shape}."
             )
-        told = self.information.estimable(R)
-        if not np.all(told):
+        estimable = self.information.estimable(R)
+        if not np.all(estimable):
             raise ValueError(
-                f"combination {int(np.argmin(told))} cannot be estimated: columns of X depend "
-                "on one another."
+                f"restriction {int(np.argmin(estimable))} cannot be estimated: columns of X "
+                "depend on one another."
             )
         return R, R @ self.estimate - value
 
-    def _slopes(self) -> np.ndarray:
-        count = self.fit.objective.X.shape[1] * self.fit.num_contrasts
-        return np.eye(count, len(self.estimate))
-
     def likelihood_ratio_test(self, smaller: "Inference | None" = None) -> ChiSquaredTest:
-        """Whether a model nested in this one describes the data as well.
+        """The likelihood-ratio test of a model that is nested in this one.
 
         Args:
             smaller: the inference of a fit to the same labels with fewer features; by
-                default the model of an intercept alone.
+                default the model with an intercept alone.
+
+        Returns:
+            The χ² test, with the difference of the ranks as degrees of freedom.
 
         Raises:
-            ValueError: where one is not larger than the other, or a penalty was used.
+            ValueError: where this model is not the larger one, or a penalty was used.
         """
         if self.fit.is_penalised or (smaller is not None and smaller.fit.is_penalised):
             raise ValueError("a likelihood ratio needs fits without a penalty.")
         if smaller is None:
-            fewer = self.fit.num_contrasts if self.fit.objective.fit_intercept else 0
-            if self.rank <= fewer:
+            null_rank = self.fit.num_contrasts if self.fit.objective.fit_intercept else 0
+            if self.rank <= null_rank:
                 raise ValueError("the fit has no more parameters than an intercept alone.")
-            return chi_squared(self.null_deviance - self.deviance, self.rank - fewer)
-        if not self.fit.has_rows_of(smaller.fit) or smaller.rank >= self.rank:
+            return chi_squared(self.null_deviance - self.deviance, self.rank - null_rank)
+        if not self.fit.has_observations_of(smaller.fit) or smaller.rank >= self.rank:
             raise ValueError(
                 "smaller must be fitted to the same labels, weights and offset, with fewer "
                 "parameters."
@@ -232,7 +275,7 @@ class Inference:
         return chi_squared(smaller.deviance - self.deviance, self.rank - smaller.rank)
 
     def as_dict(self, level: float = 0.95) -> list[dict[str, Any]]:
-        """One record a parameter, in plain Python numbers: for JSON, pandas, polars."""
+        """A record for each parameter, in plain Python numbers: for JSON, pandas, polars."""
         low, high = self.confidence_interval(level).T
         columns = {
             "estimate": self.estimate,
@@ -243,12 +286,12 @@ class Inference:
             "high": high,
         }
         return [
-            {"name": name} | {what: float(values[i]) for what, values in columns.items()}
+            {"name": name} | {column: float(values[i]) for column, values in columns.items()}
             for i, name in enumerate(self.names)
         ]
 
     def to_dataframe(self, level: float = 0.95) -> "pandas.DataFrame":
-        """The records of ``as_dict`` as a pandas table, one row a parameter, by name.
+        """The records of ``as_dict`` as a pandas table, indexed by parameter name.
 
         Raises:
             ImportError: where pandas is not installed.
@@ -263,14 +306,117 @@ class Inference:
         return pandas.DataFrame(self.as_dict(level)).set_index("name")
 
     def statistics(self) -> dict[str, float]:
-        """The fit as a whole, in plain Python numbers."""
-        wanted = (
+        """The statistics of the fit as a whole, in plain Python numbers."""
+        names = (
             "num_observations", "degrees_of_freedom", "log_likelihood", "null_log_likelihood",
             "deviance", "null_deviance", "aic", "bic", "mcfadden_r2",
         )  # fmt: skip
-        return {name: float(getattr(self, name)) for name in wanted}
+        return {name: float(getattr(self, name)) for name in names}
 
     def summary(self, level: float = 0.95) -> str:
-        """The table that statisticians know, at most 80 columns wide."""
-        kind = f"{self.covariance_kind} covariance"
-        return summarise(self.as_dict(level), self.statistics(), kind, level, self.dependent)
+        """The usual regression table, at most 80 columns wide."""
+        rule, double = "-" * _TABLE_WIDTH, "=" * _TABLE_WIDTH
+        low, high = (f"{100 * end:.4g} %" for end in ((1 - level) / 2, (1 + level) / 2))
+        head = (
+            f"{'':{_NAME_WIDTH}} {'estimate':>10} {'std. error':>10} {'z':>8} {'P > |z|':>8} "
+            f"{low:>8} {high:>8}"
+        )
+        lines = [double, *_statistic_lines(self), rule, head, rule]
+        lines += [_parameter_line(record) for record in self.as_dict(level)]
+        lines.append(double)
+        if not np.all(self.information.is_estimable):
+            lines += _collinearity_notes(self.dependent)
+        return "\n".join(lines)
+
+
+def log_likelihood(fit: FitContext) -> float:
+    """The log-likelihood of a fit, in nats."""
+    return -float(fit.weight @ fit.row_losses)
+
+
+def saturated_log_likelihood(fit: FitContext) -> float:
+    """That of probabilities equal to the labels: zero unless labels are soft."""
+    return float(fit.weight @ saturated_rows(fit))
+
+
+def saturated_rows(fit: FitContext) -> np.ndarray:
+    """The unweighted contributions of the rows to it, (n,)."""
+    y = np.asarray(fit.objective.y)
+    return xlogy(y, y) + xlogy(1 - y, 1 - y) if y.ndim == 1 else xlogy(y, y).sum(axis=1)
+
+
+def null_log_likelihood(fit: FitContext) -> float:
+    """That of the model with an intercept alone, or with no parameter if none was fitted.
+
+    The offset stays. Without one the probabilities are the frequencies of the classes.
+    """
+    F = fit.objective
+    if F.offset is None and F.fit_intercept:
+        y = np.asarray(F.y)
+        one_hot = y if y.ndim == 2 else np.column_stack([1 - y, y])
+        counts = fit.weight @ one_hot
+        return float(np.sum(xlogy(counts, counts / fit.num_observations)))
+    with jax.enable_x64(True):
+        if not F.fit_intercept:
+            logits = jnp.zeros_like(F.y) if F.offset is None else F.offset
+            return -float(fit.weight @ np.asarray(cross_entropy(logits, F.y)))
+        ones = jnp.ones((F.X.shape[0], 1))
+        constant = run_fit(
+            ones, F.y, offset=F.offset, sample_weight=fit.weight, fit_intercept=False,
+            solver="newton",
+        ).raise_if_failed()  # fmt: skip
+        return -fit.num_observations * float(constant.objective)
+
+
+def _collinearity_notes(dependent: Sequence[Sequence[str]]) -> list[str]:
+    notes = ["nan: not estimable, because columns of X depend on one another."]
+    for names in dependent[:_MAX_NOTES]:
+        notes.append(
+            f"{', '.join(names[:-1])} and {names[-1]} depend on one another."
+            if len(names) > 1
+            else f"{names[0]} is zero in every row that counts."
+        )
+    if len(dependent) > _MAX_NOTES:
+        notes.append(f"… and {len(dependent) - _MAX_NOTES} more such sets.")
+    return [line for note in notes for line in textwrap.wrap(note, _TABLE_WIDTH)]
+
+
+def _statistic_lines(inference: Inference) -> list[str]:
+    cells = [
+        ("observations", f"{inference.num_observations:.12g}"),
+        ("log-likelihood", f"{inference.log_likelihood:.4f}"),
+        ("degrees of freedom", f"{inference.degrees_of_freedom:.4g}"),
+        ("without features", f"{inference.null_log_likelihood:.4f}"),
+        ("McFadden's R²", f"{inference.mcfadden_r2:.4f}"),
+        ("AIC", f"{inference.aic:.4f}"),
+        ("standard errors", inference.covariance_kind),
+        ("BIC", f"{inference.bic:.4f}"),
+    ]
+    halves = [f"{name + ':':20}{value:>18}" for name, value in cells]
+    return [f"{left}    {right}" for left, right in zip(halves[::2], halves[1::2], strict=True)]
+
+
+def _parameter_line(record: Mapping[str, Any]) -> str:
+    p = record["p_value"]
+    p_value = "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+    return (
+        f"{_shorten(record['name']):{_NAME_WIDTH}} {_number(record['estimate'], 10)} "
+        f"{_number(record['standard_error'], 10)} {_number(record['z'], 8)} {p_value:>8} "
+        f"{_number(record['low'], 8)} {_number(record['high'], 8)}"
+    )
+
+
+def _shorten(name: str) -> str:
+    """The name, cut in the middle if it is too long."""
+    if len(name) <= _NAME_WIDTH:
+        return name
+    half = (_NAME_WIDTH - 1) // 2
+    return f"{name[:half]}…{name[-half:]}"
+
+
+def _number(x: float, width: int) -> str:
+    """Four decimals if there is room, else as many digits as fit."""
+    for text in (f"{x:.4f}", *(f"{x:.{digits}g}" for digits in range(width, 0, -1))):
+        if len(text) <= width and (float(text) != 0 or x == 0):
+            return f"{text:>{width}}"
+    return f"{x:.0e}".rjust(width)

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jax_logreg.inference.inference import Inference
-from jax_logreg.inference.likelihood import saturated_rows
+from jax_logreg.inference.inference import Inference, saturated_rows
 
 # Leverages this near to one are one: the row alone decides some parameter.
 _LEVERAGE_ONE = 1e-10
@@ -65,7 +64,7 @@ def influence(inference: Inference) -> Influence:
     curved = _curvature(inference) * fit.weight[:, None, None]
     spread = np.einsum("ncm,ndm->ncd", JL, JL)  # J A⁻¹ Jᵀ
     hat = curved @ spread
-    residual = -fit.residuals if fit.reference is None else -fit.residuals[:, fit.others]
+    residual = -fit.residuals if fit.reference is None else -fit.residuals[:, fit.non_reference]
     residual = residual.reshape(n, classes)
     left = _without_row(hat, residual)
     change = -fit.weight[:, None] * np.einsum("ncm,nc->nm", JL, left)  # in L's coordinates
@@ -99,7 +98,7 @@ def _curvature(inference: Inference) -> np.ndarray:
     fit = inference.fit
     if fit.reference is None:
         return fit.curvature[:, None, None]
-    mu = fit.curvature[:, fit.others]
+    mu = fit.curvature[:, fit.non_reference]
     return np.einsum("nc,cd->ncd", mu, np.eye(mu.shape[1])) - mu[:, :, None] * mu[:, None, :]
 
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from jax_logreg.inference.fitted import Fitted
+from jax_logreg.inference.fit_context import FitContext
 
 # Entries of a block of weighted rows: 32 MB.
 _BLOCK = 2**22
@@ -83,7 +83,7 @@ def triangle(A: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.qr(A, mode="r"))
 
 
-def information(fit: Fitted, *, penalised: bool = True) -> Information:
+def information(fit: FitContext, *, penalised: bool = True) -> Information:
     """The observed information of a fit's γ, with the penalty's curvature or without."""
     P = fit.design.shape[1] * fit.num_contrasts
     R, rows, squares = np.zeros((0, P)), 0, np.zeros(P)
@@ -95,7 +95,7 @@ def information(fit: Fitted, *, penalised: bool = True) -> Information:
     return Information(R, np.where(squares > 0, np.sqrt(squares), 1), rows)
 
 
-def _weighted_rows(fit: Fitted, penalised: bool) -> Iterator[np.ndarray]:
+def _weighted_rows(fit: FitContext, penalised: bool) -> Iterator[np.ndarray]:
     """A, some rows at a time."""
     n, q = fit.design.shape
     classes = 1 if fit.reference is None else fit.num_contrasts + 1
@@ -107,18 +107,18 @@ def _weighted_rows(fit: Fitted, penalised: bool) -> Iterator[np.ndarray]:
         yield _penalty_rows(fit)
 
 
-def _block(fit: Fitted, Z: np.ndarray, curved: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _block(fit: FitContext, Z: np.ndarray, curved: np.ndarray, weight: np.ndarray) -> np.ndarray:
     if fit.reference is None:
         return (weight * np.sqrt(curved))[:, None] * Z
     K = curved.shape[1]
     # 1 − μ_k as the sum of the others: the difference would lose the small ones.
     complement = curved @ (1 - np.eye(K))
     spread = np.where(np.eye(K, dtype=bool), complement[:, :, None], -curved[:, None, :])
-    root = weight[:, None, None] * np.sqrt(curved)[:, :, None] * spread[:, :, fit.others]
+    root = weight[:, None, None] * np.sqrt(curved)[:, :, None] * spread[:, :, fit.non_reference]
     return np.einsum("nj,nkc->nkjc", Z, root).reshape(len(Z) * K, -1)
 
 
-def _penalty_rows(fit: Fitted) -> np.ndarray:
+def _penalty_rows(fit: FitContext) -> np.ndarray:
     """The penalty of γ, the least that any β with these contrasts pays: a row for each
     coefficient, and for softmax for each class."""
     F = fit.objective
@@ -130,5 +130,5 @@ def _penalty_rows(fit: Fitted) -> np.ndarray:
     if fit.reference is None:
         return root
     K = fit.num_contrasts + 1
-    centre = (np.eye(K) - 1 / K)[:, fit.others]
+    centre = (np.eye(K) - 1 / K)[:, fit.non_reference]
     return np.einsum("aj,kc->akjc", root, centre).reshape(p * K, -1)

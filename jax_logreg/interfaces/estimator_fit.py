@@ -11,7 +11,7 @@ from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.result import FitResult, History
 from jax_logreg.inference.infer import infer
 from jax_logreg.inference.inference import Inference
-from jax_logreg.inference.separation import separate
+from jax_logreg.inference.separation import find_separation
 from jax_logreg.interfaces.estimator_options import Options
 from jax_logreg.objective.penalties import L2, ElasticNet
 
@@ -168,7 +168,7 @@ def separation_message(training: Training, names: list[str] | None) -> str | Non
         return None
     Y = np.eye(K)[training.codes] if training.softmax_classes else training.codes.astype(float)
     penalised = np.full(X.shape[1], training.strength > 0)
-    found = separate(X, Y, training.weight > 0, penalised, training.fit_intercept)
+    found = find_separation(X, Y, training.weight > 0, penalised, training.fit_intercept)
     if not found:
         return None
     involved = np.flatnonzero(np.any(found.coef.reshape(len(found.coef), -1) != 0, axis=1))

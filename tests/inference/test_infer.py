@@ -120,7 +120,7 @@ def test_what_the_data_do_not_tell_has_no_standard_error(rows, x64):
     np.testing.assert_array_equal(np.isnan(found.standard_error), [True, False, True, False])
     np.testing.assert_allclose(found.standard_error[[1, 3]], plain.standard_error[1:], rtol=1e-9)
     np.testing.assert_allclose(found.log_likelihood, plain.log_likelihood)
-    assert "do not tell" in found.summary()
+    assert "not estimable" in found.summary()
     # The sum that the data do tell.
     told = delta(found, lambda coef, b: coef[0] + 2 * coef[2])
     np.testing.assert_allclose(told.standard_error, plain.standard_error[0], rtol=1e-9)

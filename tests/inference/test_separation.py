@@ -42,7 +42,7 @@ def test_every_design_is_named(kind, seed, K, x64):
     if kind == "quasi":
         np.testing.assert_array_equal(np.any(found.coef.reshape(3, -1) != 0, axis=1), [0, 1, 0])
         np.testing.assert_array_equal(found.rows, X[:, 1] == 1)
-        assert np.all(found.runs_away[1].reshape(-1)[-1] == 1)
+        assert np.all(found.diverging_sign[1].reshape(-1)[-1] == 1)
     assert "infinity" in found.message
 
 
@@ -89,7 +89,7 @@ def test_units_and_origin_of_a_column_do_not_matter(shift, unit, x64):
     x = np.arange(10.0)
     found = diagnose_separation((shift + x)[:, None] * unit, x > 4.5)
     assert found.kind == "complete"
-    assert found.runs_away.tolist() == [1]
+    assert found.diverging_sign.tolist() == [1]
 
 
 @pytest.mark.parametrize("form", [scipy.sparse.csr_array, scipy.sparse.coo_matrix, sparse_features])

@@ -1,11 +1,15 @@
-r"""A fit together with its data: what inference starts from, in float64 and in NumPy.
+r"""A fit together with its data, in float64 and NumPy: the input of every inference.
 
-Softmax has no unique coefficients: inference speaks of contrasts with a reference class r,
+Softmax coefficients are not unique: adding one vector to every class changes no probability.
+Inference is therefore about their contrasts with a reference class r,
 
 .. math::
     \gamma_{jk} = \beta_{jk} - \beta_{jr}, \qquad k \ne r,
 
 the log-odds of class k against r. For the sigmoid model γ is (β, b) itself.
+
+:func:`check_fit` refuses data that the result was not fitted to: Newton's steps would turn them
+into the answer of another problem.
 """
 
 from dataclasses import dataclass, replace
@@ -29,25 +33,25 @@ from jax_logreg.objective.objective import Objective, make_objective
 from jax_logreg.objective.penalties import L2, Firth
 from jax_logreg.objective.sparse_features import SparseFeatures, dense
 
-# How many roundings of its terms a gradient may differ by, data in another dtype included.
-_ROUNDING_UNITS = 100
-_NO_THEORY = (
+# A gradient may differ by this many roundings of its terms: the fit may have had another dtype.
+_GRADIENT_ROUNDINGS = 100
+_NO_L1_INFERENCE = (
     "coefficients that an L1 penalty has chosen and shrunk have no standard errors: the "
     "curvature at its answer does not describe them. Fit and infer with penalty=L2(strength) "
     "or without a penalty."
 )
-# A step that gains no more than this share of the loss was one for nothing.
-_AT_ROUND_OFF = 1e-14
+# A Newton step that promises less than this share of the loss is lost in its round-off.
+_DECREMENT_AT_ROUND_OFF = 1e-14
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """The data of a fit and its parameters, checked.
+class FitContext:
+    """Validated data and a parameter vector, with the derivatives there.
 
     Attributes:
         objective: the problem, float64.
         weight: the sample weights, (n,), not divided by their sum.
-        theta: the parameters as they were fitted, (P,).
+        theta: the parameters in the layout of the objective.
         reference: the class that contrasts are taken with; None for the sigmoid model.
         firth: whether the fit had Firth's penalty.
     """
@@ -60,16 +64,16 @@ class Fitted:
 
     @property
     def num_observations(self) -> float:
-        """Σw: the number of rows, or what frequency weights say it is."""
+        """Σw: the number of rows, or the sum of the frequency weights."""
         return float(self.weight.sum())
 
     @property
     def is_penalised(self) -> bool:
-        """Whether the fit was more than maximum likelihood."""
+        """Whether the fit was anything but maximum likelihood."""
         return self.firth or bool(np.any(np.asarray(self.objective.penalty.strength) > 0))
 
-    def has_rows_of(self, other: "Fitted") -> bool:
-        """Whether both have the same labels, weights and offset."""
+    def has_observations_of(self, other: "FitContext") -> bool:
+        """Whether both fits have the same labels, weights and offset."""
         mine, theirs = (
             (np.asarray(f.objective.y), f.weight, np.asarray(f._offset)) for f in (self, other)
         )
@@ -81,7 +85,7 @@ class Fitted:
 
     @cached_property
     def design(self) -> np.ndarray:
-        """Z, (n, q): X and the intercept's column of ones."""
+        """Z, (n, q): X, and a column of ones if there is an intercept."""
         X = np.asarray(dense(self.objective.X))
         return np.column_stack([X, np.ones(len(X))]) if self.objective.fit_intercept else X
 
@@ -99,58 +103,61 @@ class Fitted:
 
     @cached_property
     def curvature(self) -> np.ndarray:
-        """σ′(η), (n,), or the probabilities, (n, K)."""
+        """σ′(η), (n,); for softmax the probabilities μ, (n, K), whose curvature is
+        diag(μ) − μμᵀ."""
         with jax.enable_x64(True):
             return np.asarray(curvature(jnp.asarray(self.logits)))
 
     @cached_property
     def row_losses(self) -> np.ndarray:
         """The loss of every row, in nats, (n,)."""
-        with jax.enable_x64(True):
-            return np.asarray(loss_and_residual(jnp.asarray(self.logits), self.objective.y).loss)
+        return np.asarray(self._loss_and_residual.loss)
 
     @cached_property
     def residuals(self) -> np.ndarray:
         """μ − y, (n,) or (n, K)."""
+        return np.asarray(self._loss_and_residual.residual)
+
+    @cached_property
+    def _loss_and_residual(self) -> Any:
         with jax.enable_x64(True):
-            return np.asarray(
-                loss_and_residual(jnp.asarray(self.logits), self.objective.y).residual
-            )
+            return loss_and_residual(jnp.asarray(self.logits), self.objective.y)
 
     @property
-    def others(self) -> list[int]:
-        """The classes that are not the reference."""
+    def non_reference(self) -> list[int]:
+        """The classes other than the reference."""
         return [k for k in range(self.objective.class_shape[0]) if k != self.reference]
 
     @property
     def num_contrasts(self) -> int:
         """Columns of γ: 1 for the sigmoid model, K − 1 for softmax."""
-        return 1 if self.reference is None else len(self.others)
+        return 1 if self.reference is None else len(self.non_reference)
 
     def value(self) -> float:
-        """Σw · F: the negative log-likelihood with its penalty, in nats."""
-        return float(self._at.value) * self.num_observations
+        """Σw · F: the penalised negative log-likelihood, in nats."""
+        return float(self._point.value) * self.num_observations
 
     @property
     def mean_gradient(self) -> np.ndarray:
-        """Of F in θ, (P,)."""
-        return np.asarray(self._at.gradient)
+        """∂F/∂θ, in the layout of ``theta``."""
+        return np.asarray(self._point.gradient)
 
     def gradient(self) -> np.ndarray:
-        """Of Σw · F in γ, (P,)."""
+        """∂(Σw · F)/∂γ, (P,)."""
         slope = self.num_observations * self.mean_gradient
         if self.reference is None:
             return slope
-        return slope.reshape(-1, *self.objective.class_shape)[:, self.others].reshape(-1)
+        return slope.reshape(-1, *self.objective.class_shape)[:, self.non_reference].reshape(-1)
 
     def hessian(self) -> np.ndarray:
-        """Of Σw · F in γ, (P, P), exact: under Firth's penalty not the information."""
+        """The exact Hessian of Σw · F in γ, (P, P): under Firth's penalty not the
+        information."""
         with jax.enable_x64(True):
             total = jnp.asarray(self.num_observations)
             H = np.asarray(_firth_hessian(self.objective, jnp.asarray(self.theta), total))
         if self.reference is not None:
             K = self.num_contrasts + 1
-            H = H.reshape(-1, K, len(H) // K, K)[:, self.others][:, :, :, self.others]
+            H = H.reshape(-1, K, len(H) // K, K)[:, self.non_reference][:, :, :, self.non_reference]
         return self.num_observations * H.reshape(self.num_parameters, -1)
 
     @property
@@ -159,37 +166,38 @@ class Fitted:
         return self.design.shape[1] * self.num_contrasts
 
     @cached_property
-    def _at(self) -> Point:
+    def _point(self) -> Point:
         with jax.enable_x64(True):
             total = jnp.asarray(self.num_observations) if self.firth else None
-            return _point(self.objective, jnp.asarray(self.theta), total)
+            return _evaluate(self.objective, jnp.asarray(self.theta), total)
 
-    def moved(self, step: np.ndarray) -> "Fitted":
-        """With other contrasts, γ + step, the classes' mean where it was."""
+    def shifted(self, step: np.ndarray) -> "FitContext":
+        """The context at the contrasts γ + step; the mean over the classes does not move."""
         if self.reference is None:
             return replace(self, theta=self.theta + step)
         table = self.theta.reshape(-1, *self.objective.class_shape)
         change = np.zeros_like(table)
-        change[:, self.others] = step.reshape(len(table), -1)
+        change[:, self.non_reference] = step.reshape(len(table), -1)
         change -= change.mean(axis=1, keepdims=True)
         return replace(self, theta=(table + change).reshape(-1))
 
-    def reach(self, step: np.ndarray) -> float:
-        """How far a step of γ moves a logit, or the difference of two of a row."""
+    def max_logit_change(self, step: np.ndarray) -> float:
+        """The largest change of a logit, or of the difference of two logits of a row, under a
+        step of γ."""
         eta = self.design @ step.reshape(self.design.shape[1], -1)
         eta = np.where(self.weight[:, None] > 0, np.column_stack([np.zeros(len(eta)), eta]), 0)
         return float(np.max(np.ptp(eta, axis=1)))
 
     def contrasts(self, theta: Any) -> Any:
-        """γ of a θ, (q, K − 1), or (q,): NumPy's arrays or JAX's."""
+        """γ of a θ, (q, K − 1), or (q,), for arrays of NumPy or of JAX."""
         if self.reference is None:
             return theta
         table = theta.reshape(-1, *self.objective.class_shape)
-        return table[:, np.array(self.others)] - table[:, [self.reference]]
+        return table[:, np.array(self.non_reference)] - table[:, [self.reference]]
 
 
 @Compiled
-def _point(objective: Objective, theta: jax.Array, total: jax.Array | None) -> Point:
+def _evaluate(objective: Objective, theta: jax.Array, total: jax.Array | None) -> Point:
     """Value and gradient of F; with Σw, of Firth's function."""
     oracle = AnalyticOracle(objective) if total is None else FirthOracle(objective, total)
     return oracle.at(theta)
@@ -206,7 +214,7 @@ def _logits(objective: Objective, theta: jax.Array) -> jax.Array:
     return objective.add_offset(objective.linear(theta))
 
 
-def fitted(
+def check_fit(
     result: FitResult,
     X: ArrayLike,
     y: ArrayLike,
@@ -216,16 +224,26 @@ def fitted(
     offset: ArrayLike | None,
     fit_intercept: bool,
     reference: int,
-) -> Fitted:
-    """Check that a result and data belong together.
+) -> FitContext:
+    """The context of a result and the data that it was fitted to.
+
+    Args:
+        result: what ``fit`` returned.
+        X: (n, p), dense, and the rest as given to ``fit``.
+        y: labels, (n,) or (n, K).
+        penalty: None, ``L2`` or ``Firth()``.
+        sample_weight: (n,), or None.
+        offset: of the shape of the logits, or None.
+        fit_intercept: whether there is an intercept.
+        reference: the class that contrasts are taken with, for softmax.
 
     Raises:
-        ValueError: naming the argument, the value and the remedy.
-        FitError: where the fit has no answer.
+        ValueError: for bad input, and for data that the result was not fitted to.
+        FitError: for a fit without an answer.
     """
     if np.ndim(result.status):
         raise ValueError("result holds many fits: infer from one at a time.")
-    _refuse_unfinished(result)
+    _check_has_answer(result)
     fit_intercept = validation.check_flag("fit_intercept", fit_intercept)
     firth = isinstance(penalty, Firth)
     with jax.enable_x64(True):
@@ -251,7 +269,7 @@ def fitted(
         objective = make_objective(
             table,
             labels,
-            validation.check_smooth_penalty(None if firth else penalty, table, _NO_THEORY),
+            validation.check_smooth_penalty(None if firth else penalty, table, _NO_L1_INFERENCE),
             sample_weight=weight,
             offset=validation.check_offset(offset, table, labels),
             fit_intercept=fit_intercept,
@@ -260,38 +278,42 @@ def fitted(
         assert start is not None
         theta = np.asarray(objective.join(*start))
     weights = np.ones(table.shape[0]) if weight is None else np.asarray(weight)
-    at = _check_reference(reference, K) if K else None
-    found = Fitted(objective, weights, theta, at, firth)
-    _refuse_other_problem(found, result)
-    return found
+    reference_class = _check_reference(reference, K) if K else None
+    context = FitContext(objective, weights, theta, reference_class, firth)
+    _check_gradient(context, result)
+    return context
 
 
-def _refuse_unfinished(result: FitResult) -> None:
-    """A fit that ran out of digits, not of steps, is one that float64 can finish.
+def _check_has_answer(result: FitResult) -> None:
+    """Refuse a fit without an answer.
+
+    One that stopped at the round-off of its dtype passes: Newton's steps in float64 finish it.
 
     Raises:
-        FitError: for any other fit without an answer.
+        FitError: for any other.
     """
-    status = int(result.status)
-    far = not float(result.newton_decrement) ** 2 <= _AT_ROUND_OFF * abs(float(result.objective))
-    if status in (Status.SEPARATED, Status.NOT_FINITE) or (status == Status.MAX_STEPS and far):
+    status, decrement = int(result.status), float(result.newton_decrement)
+    unfinished = not decrement**2 <= _DECREMENT_AT_ROUND_OFF * abs(float(result.objective))
+    if status in (Status.SEPARATED, Status.NOT_FINITE) or (
+        status == Status.MAX_STEPS and unfinished
+    ):
         result.raise_if_failed()
 
 
-def _refuse_other_problem(fit: Fitted, result: FitResult) -> None:
-    """The gradient of these data at the answer must be what the fit said it was.
+def _check_gradient(fit: FitContext, result: FitResult) -> None:
+    """Refuse data whose gradient at the answer is not the one that the fit reported.
 
     Raises:
-        ValueError: where it is larger than rounding, of the fit's dtype, explains.
+        ValueError: where rounding in the dtype of the fit does not explain the difference.
     """
-    slope = float(np.max(np.abs(fit.mean_gradient)))
-    reach = float(np.max(np.abs(fit.design))) * (1 + float(np.max(np.abs(fit.logits))))
-    rounding = _ROUNDING_UNITS * float(jnp.finfo(result.coef.dtype).eps) * reach
-    if not slope <= 10 * float(result.gradient_norm) + rounding:
+    norm, reported = float(np.max(np.abs(fit.mean_gradient))), float(result.gradient_norm)
+    term = float(np.max(np.abs(fit.design))) * (1 + float(np.max(np.abs(fit.logits))))
+    rounding = _GRADIENT_ROUNDINGS * float(jnp.finfo(result.coef.dtype).eps) * term
+    if not norm <= 10 * reported + rounding:
         raise ValueError(
-            f"result is no fit of these data: its gradient was {float(result.gradient_norm):.1e}, "
-            f"and here it is {slope:.1e}. Give X, y, penalty, sample_weight, offset and "
-            "fit_intercept as they were given to fit."
+            f"result is no fit of these data: its gradient was {reported:.1e}, and here it is "
+            f"{norm:.1e}. Give X, y, penalty, sample_weight, offset and fit_intercept as they "
+            "were given to fit."
         )
 
 

@@ -1,4 +1,4 @@
-"""Profile-likelihood intervals and score tests."""
+"""Hypothesis tests and profile-likelihood intervals."""
 
 import numpy as np
 import pytest
@@ -8,11 +8,9 @@ from jax_logreg import (
     L2,
     Firth,
     fit,
+    hypothesis_test,
     infer,
     profile_interval,
-    profile_test,
-    restriction_test,
-    score_test,
 )
 
 
@@ -73,28 +71,31 @@ def test_restrictions_are_tested_as_by_the_fit_that_obeys_them(model, x64):
         held = infer(fit(X[:, :1], y, offset=offset), X[:, :1], y, offset=offset)
         cases.append((pick[1], value, held))
     for R, r, smaller in cases:
-        ours = restriction_test(found, R, r)
+        ours = hypothesis_test(found, R, r)
         np.testing.assert_allclose(ours.statistic, smaller.deviance - found.deviance, rtol=1e-7)
         assert ours.degrees_of_freedom == count
-    score = restriction_test(found, pick[1], kind="score")
-    np.testing.assert_allclose(score, score_test(without, X[:, 1:]), rtol=1e-7)
+    score = hypothesis_test(found, pick[1], method="score")
     np.testing.assert_allclose(
-        restriction_test(found, pick[1]), profile_test(found, found.names[count : 2 * count])
+        score, hypothesis_test(without, added_columns=X[:, 1:], method="score"), rtol=1e-7
+    )
+    np.testing.assert_allclose(
+        hypothesis_test(found, pick[1]), hypothesis_test(found, found.names[count : 2 * count])
+    )
+    np.testing.assert_allclose(
+        hypothesis_test(found, pick[1], 0.1, method="wald"), found.wald_test(pick[1], 0.1)
     )
     with pytest.raises(ValueError, match="follow"):
-        restriction_test(found, np.vstack([pick[1], pick[1]]))
-    with pytest.raises(ValueError, match="'wald'"):
-        restriction_test(found, pick[1], kind="wald")
+        hypothesis_test(found, np.vstack([pick[1], pick[1]]))
 
 
 def test_under_firth_there_is_no_score_test_of_restrictions(x64):
     X, y = data()
     found = infer(fit(X, y, penalty=Firth()), X, y, penalty=Firth())
     with pytest.raises(ValueError, match="score test needs a fit without"):
-        restriction_test(found, [1.0, 0, 0], kind="score")
+        hypothesis_test(found, [1.0, 0, 0], method="score")
     ridge = infer(fit(X, y, penalty=L2(0.1)), X, y, penalty=L2(0.1))
     with pytest.raises(ValueError, match="likelihood ratio test needs"):
-        restriction_test(ridge, [1.0, 0, 0])
+        hypothesis_test(ridge, [1.0, 0, 0])
 
 
 def test_what_cannot_be_estimated_has_no_interval(x64):
@@ -118,12 +119,33 @@ def test_the_score_test_is_that_of_statsmodels(x64):
     small = infer(fit(X[:, :1], y), X[:, :1], y)
     theirs = sm.GLM(y, sm.add_constant(X[:, :1]), sm.families.Binomial()).fit(tol=1e-14)
     statistic, p_value = theirs.score_test(exog_extra=X[:, 1:])
-    ours = score_test(small, X[:, 1:])
+    ours = hypothesis_test(small, added_columns=X[:, 1:], method="score")
     np.testing.assert_allclose(ours.statistic, np.squeeze(statistic), rtol=1e-6)
     np.testing.assert_allclose(ours.p_value, np.squeeze(p_value), rtol=1e-5)
     assert ours.degrees_of_freedom == 1
     with pytest.raises(ValueError, match="nothing new"):
-        score_test(small, 2 * X[:, :1])
+        hypothesis_test(small, added_columns=2 * X[:, :1], method="score")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"restrictions": "x0", "method": "f"}, "method.*'f'"),
+        ({}, "either restrictions or added_columns"),
+        ({"restrictions": "x0", "added_columns": np.ones((40, 1))}, "either restrictions"),
+        ({"added_columns": np.ones((40, 1))}, "method='score'"),
+        ({"added_columns": np.ones((3, 1)), "method": "score"}, "40 rows"),
+        ({"restrictions": []}, "empty"),
+        ({"restrictions": ["x0", "dose"]}, "'dose'"),
+        ({"restrictions": [1.0, 0.0]}, "3 columns"),
+        ({"restrictions": [0.0, 0.0, 0.0]}, "zeros"),
+        ({"restrictions": "x0", "value": [1.0, 2.0]}, "value"),
+    ],
+)
+def test_a_bad_hypothesis_is_refused_by_name(arguments, named, x64):
+    X, y = data()
+    with pytest.raises(ValueError, match=named):
+        hypothesis_test(infer(fit(X, y), X, y), **arguments)
 
 
 def test_the_units_of_a_column_change_its_interval_by_their_factor(x64):

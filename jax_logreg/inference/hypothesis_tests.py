@@ -1,0 +1,254 @@
+r"""Hypothesis tests, and the confidence intervals that invert one of them.
+
+Of a hypothesis :math:`R\gamma = r`, with ℓ the log-likelihood, s and I its score and
+information, and :math:`\tilde\gamma` the best fit that obeys it:
+
+==================  ===================================================================
+method              statistic, χ² with as many degrees of freedom as R has rows
+==================  ===================================================================
+"wald"              :math:`(R\hat\gamma-r)^\top(R\,\mathrm{cov}\,R^\top)^{-1}(R\hat\gamma-r)`
+"score"             :math:`s(\tilde\gamma)^\top I(\tilde\gamma)^{-1} s(\tilde\gamma)`
+"likelihood_ratio"  :math:`2\,(\ell(\hat\gamma) - \ell(\tilde\gamma))`
+==================  ===================================================================
+
+The interval of one parameter holds the values c that a likelihood-ratio test does not reject,
+
+.. math::
+    r(c)^2 = 2\,(\ell(\hat\gamma) - \max_{\gamma_j = c} \ell(\gamma)) \le \chi^2_1(\text{level}),
+
+and need not be symmetric about the estimate. r is nearly linear in c, so that a few secant steps
+find each end. ℓ is penalised as the fit was.
+
+Sources: Wilks (1938), Annals of Mathematical Statistics 9; Rao (1948), Proceedings of the
+Cambridge Philosophical Society 44; Venzon & Moolgavkar (1988), Applied Statistics 37.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from scipy.linalg import null_space
+from scipy.special import ndtri
+
+from jax_logreg.fitting import validation
+from jax_logreg.inference.fit_context import FitContext
+from jax_logreg.inference.inference import ChiSquaredTest, Inference, check_level, chi_squared
+from jax_logreg.inference.information import Information, information
+from jax_logreg.inference.restricted_fit import restricted_fit
+from jax_logreg.objective.sparse_features import dense
+
+Method = Literal["wald", "score", "likelihood_ratio"]
+
+_METHODS = ("wald", "score", "likelihood_ratio")
+# The ends of a profile interval: the relative error of r, and the most secant steps.
+_CLOSE = 1e-9
+_MAX_SECANT_STEPS = 60
+# Beyond this many standard errors the likelihood has a flat tail: the end is infinite.
+_FURTHEST_END = 1e3
+
+
+def hypothesis_test(
+    inference: Inference,
+    restrictions: ArrayLike | str | Sequence[str] | None = None,
+    value: ArrayLike = 0.0,
+    *,
+    method: Method = "likelihood_ratio",
+    added_columns: ArrayLike | None = None,
+) -> ChiSquaredTest:
+    r"""Test of linear restrictions on the parameters, :math:`R\gamma = r`.
+
+    Wald's test needs no other fit, and is the one that heeds the kind of covariance. The other
+    two refit under the restrictions. Under Firth's penalty ℓ is the penalised likelihood of the
+    full model on both sides, as in Heinze & Schemper (2002): the information keeps the columns
+    that are tested.
+
+    Args:
+        inference: what ``infer`` returned.
+        restrictions: R, (m, P) or (P,), or the names of the parameters that have the ``value``.
+        value: r, a number or (m,).
+        method: "wald", "score" or "likelihood_ratio". The score needs a fit without a penalty,
+            the likelihood ratio one without a penalty or under ``Firth()``.
+        added_columns: (n, m), in place of restrictions and with ``method="score"``: whether
+            features that were left out have coefficients of zero. The model that holds them
+            is not fitted.
+
+    Returns:
+        The χ² test.
+
+    Raises:
+        ValueError: for bad input, restrictions that are not estimable or depend on one another,
+            added columns that depend on those of the fit, or a penalty under which the
+            statistic has no χ² distribution.
+        FitError: where the best fit under the restrictions is not found.
+
+    >>> import jax_logreg as lr
+    >>> X, y = np.arange(6.0).reshape(-1, 1), np.array([0.0, 1, 0, 0, 1, 1])
+    >>> inference = lr.infer(lr.fit(X, y), X, y)
+    >>> methods = ("wald", "score", "likelihood_ratio")
+    >>> [round(hypothesis_test(inference, "x0", method=m).p_value, 3) for m in methods]
+    [0.273, 0.232, 0.214]
+    >>> hypothesis_test(inference, [1.0, 0.0], 0.5) == hypothesis_test(inference, ["x0"], 0.5)
+    True
+    >>> round(hypothesis_test(inference, added_columns=X**2, method="score").p_value, 3)
+    0.42
+    """
+    if method not in _METHODS:
+        raise ValueError(f"method must be one of {_METHODS}, but it is {method!r}.")
+    if (restrictions is None) == (added_columns is None):
+        raise ValueError("give either restrictions or added_columns.")
+    if added_columns is not None and method != "score":
+        raise ValueError(
+            f"added_columns go with method='score', but it is {method!r}: for the others fit the "
+            "model that holds the columns, and test its parameters by name."
+        )
+    penalised = inference.fit.is_penalised
+    if penalised and (
+        method == "score" or (method == "likelihood_ratio" and not inference.fit.firth)
+    ):
+        raise ValueError(
+            f"a {method.replace('_', ' ')} test needs a fit without a penalty: use method='wald'."
+        )
+    if restrictions is None:
+        assert added_columns is not None
+        return _test_added_columns(inference, added_columns)
+    R = _restriction_matrix(inference, restrictions)
+    if method == "wald":
+        return inference.wald_test(R, value)
+    R, excess = inference.check_restrictions(R, value)
+    fit = _fit_under_restrictions(inference, R, excess)
+    if method == "score":
+        return chi_squared(_score_statistic(fit, information(fit)), len(R))
+    return chi_squared(max(2 * (fit.value() - inference.fit.value()), 0.0), len(R))
+
+
+def profile_interval(
+    inference: Inference, level: float = 0.95, parameters: list[str] | None = None
+) -> np.ndarray:
+    """Profile-likelihood confidence intervals.
+
+    Args:
+        inference: what ``infer`` returned; its kind of covariance does not matter here.
+        level: of confidence.
+        parameters: m names; all if absent.
+
+    Returns:
+        The ends, (m, 2): infinite where the likelihood never falls enough, NaN for parameters
+        that are not estimable.
+
+    Raises:
+        ValueError: for a level out of range, or a name that is none of the parameters.
+        FitError: where the best fit with a parameter fixed is not found.
+
+    >>> import jax_logreg as lr
+    >>> X, y = np.arange(6.0).reshape(-1, 1), np.array([0.0, 1, 0, 0, 1, 1])
+    >>> profile_interval(lr.infer(lr.fit(X, y), X, y), parameters=["x0"]).round(2).tolist()
+    [[-0.3..., 2.3...]]
+    """
+    check_level(level)
+    quantile = -float(ndtri((1 - level) / 2))
+    rows = _positions(inference, inference.names if parameters is None else parameters)
+    return np.array(
+        [[_profile_end(inference, j, sign, quantile) for sign in (-1, 1)] for j in rows]
+    )
+
+
+def _restriction_matrix(
+    inference: Inference, restrictions: ArrayLike | str | Sequence[str]
+) -> np.ndarray:
+    """R as it was given, or the rows of the identity for parameters given by name."""
+    given = np.asarray(restrictions)
+    if not given.size:
+        raise ValueError("restrictions is empty: give at least one.")
+    names = np.atleast_1d(given).tolist()
+    if not all(isinstance(name, str) for name in names):
+        return given
+    return np.eye(len(inference.names))[list(dict.fromkeys(_positions(inference, names)))]
+
+
+def _positions(inference: Inference, names: Sequence[str]) -> list[int]:
+    if unknown := [name for name in names if name not in inference.names]:
+        raise ValueError(f"no parameter is named {unknown}: the names are {inference.names}.")
+    return [inference.names.index(name) for name in names]
+
+
+def _fit_under_restrictions(inference: Inference, R: np.ndarray, excess: np.ndarray) -> FitContext:
+    """The best fit whose Rγ is less by the excess."""
+    full = inference.information
+    # The shortest change in the metric of the information, so that no unit matters.
+    change = full.root @ np.linalg.lstsq(R @ full.root, -excess, rcond=None)[0]
+    unit = R / full.scale
+    unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
+    directions = null_space(unit) / full.scale[:, None]
+    if directions.shape[1] != R.shape[1] - len(R):
+        raise ValueError("restrictions holds rows that follow from others: leave them out.")
+    return restricted_fit(inference.fit, change, directions)
+
+
+def _score_statistic(fit: FitContext, full: Information) -> float:
+    """sᵀ I⁻¹ s."""
+    return float(np.sum((full.root.T @ fit.gradient()) ** 2))
+
+
+def _test_added_columns(inference: Inference, added_columns: ArrayLike) -> ChiSquaredTest:
+    """The score test of the larger model at the answer of the smaller one."""
+    fit = inference.fit
+    F = fit.objective
+    with jax.enable_x64(True):
+        columns = validation.check_features(added_columns)
+        if columns.shape[0] != F.X.shape[0]:
+            raise ValueError(
+                f"added_columns must have {F.X.shape[0]} rows, as the fit had, but it has "
+                f"{columns.shape[0]}."
+            )
+        coef, intercept = F.split(jnp.asarray(fit.theta))
+        larger = replace(F, X=jnp.column_stack([dense(F.X), dense(columns).astype(float)]))
+        zeros = jnp.zeros((columns.shape[1], *coef.shape[1:]))
+        theta = np.asarray(larger.join(jnp.concatenate([coef, zeros]), intercept))
+    context = replace(fit, objective=larger, theta=theta)
+    full = information(context)
+    gained = full.rank - inference.rank
+    if gained == 0:
+        raise ValueError("added_columns holds nothing new: they depend on the columns of the fit.")
+    return chi_squared(_score_statistic(context, full), gained)
+
+
+def _profile_end(inference: Inference, j: int, sign: int, quantile: float) -> float:
+    """The end of the interval on one side: where r, the root of the deviance, is the quantile."""
+    if not inference.information.is_estimable[j]:
+        return float("nan")
+    error = np.linalg.norm(inference.information.root[j])
+    axes = np.eye(len(inference.names))
+    directions = np.delete(axes, j, axis=1)
+    best, fit, at = inference.fit.value(), inference.fit, 0.0
+    low, low_root = 0.0, 0.0  # distances from the estimate, in standard errors
+    high, high_root = np.inf, np.inf
+    distance = quantile
+    for _ in range(_MAX_SECANT_STEPS):
+        fit = restricted_fit(fit, sign * (distance - at) * error * axes[j], directions)
+        at = distance
+        root = np.sqrt(max(2 * (fit.value() - best), 0.0))
+        if abs(root - quantile) <= _CLOSE * quantile:
+            break
+        if root < quantile:
+            low, low_root = distance, root
+        else:
+            high, high_root = distance, root
+        if low > _FURTHEST_END:
+            return float(sign * np.inf)
+        distance = _next_distance(low, low_root, high, high_root, quantile)
+    return float(inference.estimate[j] + sign * at * error)
+
+
+def _next_distance(
+    low: float, low_root: float, high: float, high_root: float, goal: float
+) -> float:
+    """The secant through both ends of the bracket, kept inside it; a longer step out where the
+    bracket has no upper end."""
+    if np.isinf(high):
+        return min(low * goal / low_root if low_root > 0 else 2 * low, 3 * low)
+    fraction = (goal - low_root) / (high_root - low_root)
+    return low + min(max(fraction, 0.02), 0.98) * (high - low)
