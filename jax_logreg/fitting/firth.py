@@ -87,7 +87,7 @@ def _refuse_dependent_columns(objective: Objective) -> None:
         return
     if sets := collinearity.collinear_columns(objective):
         raise ValueError(
-            f"penalty=Firth() needs columns of X that do not depend on one another, but "
+            f"penalty=Firth() needs linearly independent columns of X, but "
             f"{collinearity.describe_set(sets[0], objective.X.shape[1])}. Leave out column "
             f"{collinearity.column_to_drop(sets[0], objective.X.shape[1])}."
         )

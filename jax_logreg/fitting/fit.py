@@ -16,7 +16,7 @@ from jax_logreg.fitting import validation
 from jax_logreg.fitting.auto_solver import Stage, choose
 from jax_logreg.fitting.firth import fit_firth
 from jax_logreg.fitting.jit_options import are_concrete
-from jax_logreg.fitting.padding import Rows, pad
+from jax_logreg.fitting.padding import Dataset, pad_rows
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.fitting.train import Progress, result_of, train
 from jax_logreg.objective.objective import Objective, shares
@@ -98,12 +98,12 @@ def fit(
     tol = validation.check_tol(tol, X.dtype)
     if max_steps is not None:
         max_steps = validation.check_count("max_steps", max_steps)
-    rows = Rows(X, y, weight, offset)
+    data = Dataset(X, y, weight, offset)
     if method is None or "rows" not in method.needs:  # a minibatch draws from the rows given
-        rows = pad(rows)
+        data = pad_rows(data)
     smooth = checked if isinstance(checked, L2) else checked.smooth()
-    weight_shares = shares(rows.X, rows.weight)
-    F = Objective(rows.X, rows.y, weight_shares, rows.offset, smooth, fit_intercept)
+    weight_shares = shares(data.X, data.weight)
+    F = Objective(data.X, data.y, weight_shares, data.offset, smooth, fit_intercept)
     theta = None if start is None else F.join(*start)
     if firth:
         total = jnp.asarray(X.shape[0], X.dtype) if weight is None else jnp.sum(weight)

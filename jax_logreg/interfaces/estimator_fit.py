@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jax_logreg.fitting.column_scaling import pad_rows, padded_shape, units_of
+from jax_logreg.fitting.column_scaling import choose_scaling
 from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.result import FitResult, History
 from jax_logreg.inference.infer import infer
@@ -70,53 +70,39 @@ def fit_training(
 ) -> FitResult:
     """Fit in the options' dtype; all numbers in NumPy and in the units of X.
 
-    Small tables are padded to a few shapes, so that folds and resamples share a program.
-
     Args:
         training: the data.
         options: validated.
         start: (coef, intercept) to start from, as ``fit`` takes it; None for zeros.
     """
-    X = training.X
+    X, strength = training.X, training.strength
     if hasattr(X, "toarray") and X.shape[0] * X.shape[1] <= _MAX_DENSE:
         X = X.toarray()
-    n, p = X.shape
-    if isinstance(X, np.ndarray) and isinstance(options.solver, str):
-        n, p = padded_shape(n, p, training.softmax_classes or 1)
     power = {0.0: 2, 1.0: 1}.get(training.l1_ratio, 0)
-    units = units_of(
-        X,
-        centre=options.fit_intercept,
-        power=power,
-        strength=training.strength,
-        extra=p - X.shape[1],
-    )
-    table = units.table(X).astype(options.dtype)
-    strength, factor = units.penalty(training.strength, power)
-    rows = pad_rows((table, training.codes, _of_size_one(training.weight)), n)
+    scaling = choose_scaling(X, centre=options.fit_intercept, power=power, strength=strength)
+    factor = scaling.penalty_factor(power) if strength > 0 else None
     with jax.enable_x64(True), options.on_device():
         result = fit(
-            *rows[:2],
-            sample_weight=rows[2],
+            scaling.transform(X).astype(options.dtype),
+            training.codes,
+            sample_weight=_of_size_one(training.weight),
             penalty=_penalty(strength, training.l1_ratio, factor),
             solver=options.solver,
             derivatives=options.derivatives,
             fit_intercept=options.fit_intercept,
             num_classes=training.softmax_classes,
-            init=None if start is None else units.to_new(*start),
+            init=None if start is None else scaling.to_scaled(*start),
             tol=_default_tol(training, options) if options.tol is None else options.tol,
             max_steps=options.max_steps,
             progress=_print_progress if options.verbose else None,
         )
         result = jax.tree.map(np.asarray, result)
-    coef, intercept = units.to_old(result.coef, result.intercept)
-    held = units.extra * (training.softmax_classes or 1)
+    coef, intercept = scaling.to_original(result.coef, result.intercept)
     steps = int(result.num_steps) + 1
     return replace(
         result,
         coef=coef,
         intercept=intercept,
-        rank=result.rank - held if result.rank >= 0 else result.rank,
         history=History(*(curve[:steps] for curve in result.history)),
     )
 

@@ -3,23 +3,24 @@
 import numpy as np
 
 from jax_logreg import L2, fit
-from jax_logreg.fitting.padding import bucket
+from jax_logreg.fitting.padding import padded_size
 from jax_logreg.fitting.train import _run_whole
 from tests.problems import count_programs
 
 
-def test_sizes_grow_by_an_eighth_at_most():
+def test_sizes_grow_by_an_eighth_at_most_beyond_the_smallest_tables():
     for n in range(1, 3000):
-        assert n <= bucket(n) <= max(n, 1.125 * n + 1)
-    assert len({bucket(n) for n in range(1024, 2049)}) == 9
+        assert n <= padded_size(n, 1000) <= max(n, 1.125 * n + 1)
+        assert n <= padded_size(n, 1) <= max(256, 1.125 * n + 1)
+    assert len({padded_size(n, 1) for n in range(1024, 2049)}) == 9
 
 
 def test_folds_of_neighbouring_sizes_compile_once(x64):
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(160, 3)), np.arange(160) % 2
+    X, y = rng.normal(size=(800, 3)), np.arange(800) % 2
     fit(X, y, penalty=L2(0.1))
     before = count_programs(_run_whole)
-    for n in (145, 151, 157, 160):
+    for n in (769, 790, 799, 800):
         fit(X[:n], y[:n], penalty=L2(0.1))
     assert count_programs(_run_whole) == before
 
