@@ -12,13 +12,12 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
 
-from benchmarks import outcomes, plot, report
+from benchmarks import report, results
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.machine import machine, on_gpu
-from benchmarks.outcomes import Outcome
-from benchmarks.rows import EXTRAS, ROWS
+from benchmarks.problems import EXTRAS, ROWS
+from benchmarks.results import Outcome
 from benchmarks.run import Plan, run_row
-from benchmarks.tables import WIDTH, details, summary
 
 _EXAMPLES = """\
 examples:
@@ -40,69 +39,58 @@ def main() -> int:
     if unknown:
         print(f"--only {unknown}: no contestant of that name", file=sys.stderr)
         return 2
-    plan = _plan(options)
+    plan = Plan(
+        dtype=options.dtype,
+        target=options.target,
+        repeats=options.repeats or (2 if options.quick else 5),
+        patience=options.patience or (1.0 if options.quick else 15.0),
+        quick=options.quick,
+        scale=options.scale,
+        only=options.only,
+    )
+    # All rows that this machine can run, unless some are named.
+    names = options.rows or [name for name, row in ROWS.items() if on_gpu() or not row.needs_gpu]
     complete = not (options.quick or options.only or options.scale != 1)
-    print(textwrap.fill(machine(), WIDTH))
-    finished, broken = [], []
-    for name in _wanted(options.rows):
-        outcome = _run(name, plan)
-        if outcome is None:
-            broken.append(name)
-            continue
-        print(f"\n{details(outcome)}", flush=True)
-        finished.append(outcome)
-        if name in ROWS and (complete or options.write):
-            outcomes.keep(outcome)
-    print(f"\n{summary(finished)}")
-    if broken:
-        print(f"broke off: {', '.join(broken)}", file=sys.stderr)
+    print(textwrap.fill(machine(), report.WIDTH))
+    finished = []
+    for name in names:
+        if outcome := _run(name, plan):
+            print(f"\n{report.details(outcome)}", flush=True)
+            finished.append(outcome)
+            if name in ROWS and (complete or options.write):
+                results.save(outcome)
+    print(f"\n{report.summary(finished)}")
     if options.write or (complete and not options.rows):
         _report()
-    return 1 if broken else 0
+    if failed := [name for name in names if name not in {outcome.row for outcome in finished}]:
+        print(f"raised: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _run(name: str, plan: Plan) -> Outcome | None:
-    """The outcome; None, with the traceback, where the row broke off: the others go on."""
+    """The outcome; None, with the traceback, if the row raised: the others go on."""
     began = time.perf_counter()
 
-    def tell(text: str) -> None:
+    def log(text: str) -> None:
         elapsed = time.perf_counter() - began
         print(f"  {name} {elapsed:4.0f} s: {text}", file=sys.stderr, flush=True)
 
     try:
         with jax.enable_x64(True):
-            return run_row(name, plan, tell)
+            return run_row(name, plan, log)
     except Exception:
         traceback.print_exc()
         return None
 
 
-def _wanted(rows: list[str]) -> list[str]:
-    """The rows named, or all that this machine can run."""
-    return rows or [name for name, row in ROWS.items() if on_gpu() or not row.needs_gpu]
-
-
-def _plan(options: argparse.Namespace) -> Plan:
-    repeats, patience = (2, 1.0) if options.quick else (5, 15.0)
-    return Plan(
-        dtype=options.dtype,
-        target=options.target,
-        repeats=options.repeats or repeats,
-        patience=options.patience or patience,
-        quick=options.quick,
-        scale=options.scale,
-        only=options.only,
-    )
-
-
 def _report() -> int:
-    kept = outcomes.kept_outcomes()
-    if not kept:
-        print(f"{outcomes.PATH.name} holds no rows: run some first", file=sys.stderr)
+    outcomes = results.load()
+    if not outcomes:
+        print(f"{results.PATH.name} holds no rows: run some first", file=sys.stderr)
         return 2
-    plot.draw(kept)
-    report.write(kept)
-    print(f"wrote {report.RESULTS.name} and {plot.PATH.name} from {len(kept)} rows")
+    report.draw(outcomes)
+    report.write(outcomes)
+    print(f"wrote {report.RESULTS.name} and {report.PICTURE.name} from {len(outcomes)} rows")
     return 0
 
 
@@ -114,17 +102,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "rows", nargs="*", metavar="ROW", choices=[*names, []],
         help=f"any of {', '.join(names)} (default: all but the last {len(EXTRAS)}; "
         "gpu only where there is one)",
     )  # fmt: skip
-    _add_options(parser)
-    return parser
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
     add("--quick", action="store_true", help="smaller rows, fewer contestants, nothing kept")
     add("--report", action="store_true", help="write RESULTS.md from the rows kept, and stop")
     add("--write", action="store_true", help="keep and report what would not be: --quick, --only")
@@ -137,6 +120,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--only", action="append", metavar="TEXT", help="contestants whose name contains this")
     add("--scale", type=float, default=1.0, help=argparse.SUPPRESS)
+    return parser
 
 
 if __name__ == "__main__":

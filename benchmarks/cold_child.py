@@ -1,7 +1,7 @@
-"""One fit in a fresh process: ``python -m benchmarks.cold_child WHO TABLE STRENGTH TOL``.
+"""One fit in a fresh process: ``python -m benchmarks.cold_child METHOD TABLE STRENGTH TOL``.
 
-It prints when the answer was there, what the time went into, and the answer. Nothing is
-imported before the clock runs that the fit itself would not import.
+It prints the time of the answer, the stages before it, and the answer. Nothing is imported
+before the clock runs that the fit itself would not import.
 """
 
 import json
@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from typing import Any
 
-# What JAX reports of its compiler, and our words for it.
+# The events that JAX reports of its compiler.
 _STAGES = {
     "/jax/core/compile/jaxpr_trace_duration": "trace",
     "/jax/core/compile/jaxpr_to_mlir_module_duration": "lower",
@@ -54,22 +54,15 @@ def scikit_learn(table: str, strength: float, tol: float, solver: str) -> dict[s
     C = 1 / (strength * len(y))
     model = LogisticRegression(C=C, solver=solver, tol=tol, max_iter=1000).fit(X, y)
     stages = {"import": imported - began, "run": time.perf_counter() - imported}
-    return {
-        "stages": stages,
-        "coef": model.coef_[0].tolist(),
-        "intercept": float(model.intercept_[0]),
-    }
-
-
-def main() -> None:
-    who, table, strength, tol = sys.argv[1:]
-    numbers = float(strength), float(tol)
-    if who == "jax_logreg":
-        report = jax_logreg(table, *numbers)
-    else:
-        report = scikit_learn(table, *numbers, solver=who)
-    print(json.dumps({"answered": time.time(), **report}))
+    coef, intercept = model.coef_[0].tolist(), float(model.intercept_[0])
+    return {"stages": stages, "coef": coef, "intercept": intercept}
 
 
 if __name__ == "__main__":
-    main()
+    method, path, *numbers = sys.argv[1:]
+    strength, tol = map(float, numbers)
+    if method == "jax_logreg":
+        answer = jax_logreg(path, strength, tol)
+    else:
+        answer = scikit_learn(path, strength, tol, solver=method)
+    print(json.dumps({"answered": time.time(), **answer}))

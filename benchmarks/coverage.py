@@ -1,4 +1,4 @@
-"""How often the 95 % intervals hold the truth: ``python -m benchmarks.coverage``.
+"""The command: ``python -m benchmarks.coverage``: how often 95 % intervals contain the truth.
 
 Ten thousand data sets are drawn from one true model and fitted at once by ``fit_many``; the
 standard errors come from the information at each answer.
@@ -19,8 +19,8 @@ from jax_logreg.derivatives.analytic import hessian
 from jax_logreg.objective.model import sigmoid
 from jax_logreg.objective.objective import make_objective
 
-_TRUTH = np.array([0.5, -0.5, 0.25, 0.0])
-_INTERCEPT = 0.3
+# Coefficients, and the intercept last.
+_TRUTH = np.array([0.5, -0.5, 0.25, 0.0, 0.3])
 _QUANTILE = 1.959963984540054
 
 
@@ -31,37 +31,36 @@ def main() -> int:
     options = parser.parse_args()
     print(machine())
     with jax.enable_x64(True):
-        held, seconds, converged = coverage(options.fits, options.rows)
-    print(f"{options.fits} fits of {options.rows} x {len(_TRUTH)}: {seconds:.1f} s, compiled")
-    print(f"{converged} converged; share of 95 % intervals that hold the truth:")
-    names = [*(f"coefficient {t:g}" for t in _TRUTH), f"intercept {_INTERCEPT:g}"]
-    for name, share in zip(names, held, strict=True):
-        print(f"  {name:18} {100 * share:.2f} %")
+        covered, seconds, converged = coverage(options.fits, options.rows)
+    print(f"{options.fits} fits of {options.rows} x {len(_TRUTH) - 1}: {seconds:.1f} s, compiled")
+    print(f"{converged} converged; how many of the 95 % intervals contain the truth:")
+    names = ["coefficient"] * (len(_TRUTH) - 1) + ["intercept"]
+    for name, truth, fraction in zip(names, _TRUTH, covered, strict=True):
+        print(f"  {f'{name} {truth:g}':18} {100 * fraction:.2f} %")
     return 0
 
 
 def coverage(fits: int, rows: int) -> tuple[np.ndarray, float, int]:
-    """The share of intervals that hold each parameter, the seconds, and how many converged."""
+    """The fraction of intervals that contain each parameter, seconds, how many converged."""
     rng = np.random.default_rng(0)
-    X = jnp.asarray(rng.normal(size=(rows, len(_TRUTH))))
-    mu = sigmoid(X @ _TRUTH + _INTERCEPT)
-    Y = jnp.asarray(rng.uniform(size=(fits, rows)) < np.asarray(mu), float)
+    X = jnp.asarray(rng.normal(size=(rows, len(_TRUTH) - 1)))
+    mu = np.asarray(sigmoid(X @ _TRUTH[:-1] + _TRUTH[-1]))
+    Y = jnp.asarray(rng.uniform(size=(fits, rows)) < mu, float)
     fit_many(X, Y)
     began = time.perf_counter()
     many = fit_many(X, Y)
     theta = jnp.column_stack([many.coef, many.intercept])
     errors = np.asarray(_standard_errors(X, Y, theta))
     seconds = time.perf_counter() - began
-    truth = np.append(_TRUTH, _INTERCEPT)
-    held = np.abs(np.asarray(theta) - truth) <= _QUANTILE * errors
-    sound = np.asarray(many.converged)
-    return held[sound].mean(axis=0), seconds, int(sound.sum())
+    covered = np.abs(np.asarray(theta) - _TRUTH) <= _QUANTILE * errors
+    converged = np.asarray(many.converged)
+    return covered[converged].mean(axis=0), seconds, int(converged.sum())
 
 
 @jax.jit
 def _standard_errors(X: jax.Array, Y: jax.Array, theta: jax.Array) -> jax.Array:
-    def one(X: jax.Array, pair: tuple[jax.Array, jax.Array]) -> jax.Array:
-        y, at = pair
+    def one(X: jax.Array, fitted: tuple[jax.Array, jax.Array]) -> jax.Array:
+        y, at = fitted
         information = len(y) * hessian(make_objective(X, y), at)
         return jnp.sqrt(jnp.diag(jnp.linalg.inv(information)))
 

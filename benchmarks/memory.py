@@ -1,7 +1,7 @@
 """The command: ``python -m benchmarks.memory ROW``: peak memory of one fit of ours.
 
 Run in a process of its own: the data are in place, JAX is imported and has fitted a tiny
-problem; what the process takes beyond that, at most, is held against the bytes of the data.
+problem; the peak of what the process takes beyond that is divided by the bytes of the data.
 The first fit compiles, and that memory counts; the second shows the fit alone.
 """
 
@@ -16,14 +16,12 @@ from pathlib import Path
 
 import jax
 
-from benchmarks.answers import Fit
-from benchmarks.contestants import contestants_for
+from benchmarks.contestants import Fit, jax_logreg
 from benchmarks.machine import on_gpu
-from benchmarks.problems import Problem, bootstrap, random, random_sparse
-from benchmarks.rows import ROWS
+from benchmarks.problems import ROWS, Problem, bootstrap, random, random_sparse
 
 ROOT = Path(__file__).parent.parent
-# Linux tells the peak of this program here; ``resource`` counts in that of its parent.
+# The peak of this program on Linux; ``resource`` counts in that of its parent.
 _STATUS = Path("/proc/self/status")
 
 
@@ -33,7 +31,7 @@ class Memory:
 
     Attributes:
         first: of the first fit, with what its compilation takes.
-        warm: of the next one; None where a peak cannot be forgotten.
+        warm: of the next one; None where a peak cannot be reset.
         data: bytes of the data.
     """
 
@@ -42,9 +40,9 @@ class Memory:
     data: int
 
 
-def measure_apart(name: str, options: list[str]) -> Memory:
-    """The same from a child process."""
-    command = [sys.executable, "-m", "benchmarks.memory", name, *options]
+def measure_in_child(row: str, options: list[str]) -> Memory:
+    """The memory of a row, from a child process."""
+    command = [sys.executable, "-m", "benchmarks.memory", row, *options]
     child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if child.returncode:
         raise RuntimeError(child.stderr.strip().splitlines()[-1])
@@ -52,51 +50,49 @@ def measure_apart(name: str, options: list[str]) -> Memory:
 
 
 def measure(problem: Problem, tol: float) -> Memory:
-    """Of the first contestant of ours, on data that are where it wants them."""
-    fit = contestants_for(problem)[0].prepare(problem)
-    tiny = _tiny(problem)
-    contestants_for(tiny)[0].prepare(tiny)(tol, 0)
+    """Of our fit, on data that are where it wants them."""
+    fit = jax_logreg(problem)
+    jax_logreg(_tiny(problem))(tol, 0)
     data = problem.nbytes
     first = _peak(fit, tol)
-    warm = _peak(fit, tol) if _forget_peak() else None
+    warm = _peak(fit, tol) if _reset_peak() else None
     return Memory(first / data, None if warm is None else warm / data, data)
 
 
 def _tiny(problem: Problem) -> Problem:
     """The same kind of problem, too small to matter."""
-    dtype = problem.X.dtype.name
-    shape = (60, 2, problem.num_classes)
+    shape, dtype = (60, 2, problem.num_classes), problem.X.dtype.name
     if problem.kind == "sparse":
-        return random_sparse("tiny", shape, 0.1, dtype=dtype)
+        return random_sparse(shape, 0.1, dtype=dtype)
     if problem.kind == "bootstrap":
-        return bootstrap("tiny", shape, 2, dtype=dtype)
-    return random("tiny", shape, 0.1, dtype=dtype)
+        return bootstrap(shape, 2, dtype=dtype)
+    return random(shape, 0.1, dtype=dtype)
 
 
 def _peak(fit: Fit, tol: float) -> float:
-    """Bytes at the highest beyond those held before."""
-    _forget_peak()
-    before = _held() if on_gpu() else _highest()
+    """Bytes at the highest beyond those in use before."""
+    _reset_peak()
+    before = _gpu_bytes("bytes_in_use") if on_gpu() else _highest()
     fit(tol, 0)
     return _highest() - before
 
 
-def _held() -> float:
-    return float(jax.devices()[0].memory_stats()["bytes_in_use"])
+def _gpu_bytes(statistic: str) -> float:
+    return float(jax.devices()[0].memory_stats()[statistic])
 
 
 def _highest() -> float:
     """Bytes of the process, or of the GPU, at the highest so far."""
     if on_gpu():
-        return float(jax.devices()[0].memory_stats()["peak_bytes_in_use"])
+        return _gpu_bytes("peak_bytes_in_use")
     if _STATUS.exists():
         return 1024.0 * int(re.findall(r"VmHWM:\s*(\d+) kB", _STATUS.read_text())[0])
     unit = 1 if sys.platform == "darwin" else 1024
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
 
 
-def _forget_peak() -> bool:
-    """Let the peak start anew from what is held now; Linux can, for a process."""
+def _reset_peak() -> bool:
+    """Let the peak start again from what is in use now; Linux can, for a process."""
     if on_gpu():
         return False
     try:

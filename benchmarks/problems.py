@@ -1,5 +1,6 @@
-"""What is timed: seeded problems, and the data that the package brings along."""
+"""The problems that are timed, and the rows of the table: shapes, strengths, goals."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,20 +15,21 @@ from jax_logreg.interfaces.readers import load_embedded
 _ENTRIES = 50
 _RELEVANT = 0.1
 
+# The relative suboptimality that every contestant must reach.
+TARGETS = {"float64": 1e-9, "float32": 1e-5}
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:
     """Data, class numbers and the strength of the L2 penalty on the mean loss.
 
     Attributes:
-        name: of the problem.
         X: (n, p), an array or a SciPy CSR matrix, float64 or float32.
         y: class numbers, (n,).
         strength: of the penalty; the intercept is free.
         resamples: how often each row counts in each of B fits, (B, n); None for one fit.
     """
 
-    name: str
     X: Any
     y: np.ndarray
     strength: float
@@ -48,40 +50,29 @@ class Problem:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the features (and of the resamples): what a fit cannot do without."""
-        held = [self.X.data, self.X.indices, self.X.indptr] if self.kind == "sparse" else [self.X]
-        return sum(array.nbytes for array in [*held, self.resamples] if array is not None)
+        """Bytes of the features and the resamples: what a fit cannot do without."""
+        arrays = [self.X.data, self.X.indices, self.X.indptr] if self.kind == "sparse" else [self.X]
+        return sum(array.nbytes for array in [*arrays, self.resamples] if array is not None)
 
     @cached_property
     def on_device(self) -> Any:
         """X where JAX computes, converted once for all contestants; CSR stays as it is."""
         return self.X if self.kind == "sparse" else jnp.asarray(self.X)
 
-    def describe(self) -> str:
-        n, p = self.X.shape
-        fits = "" if self.resamples is None else f", {len(self.resamples)} fits"
-        return f"{self.name}: {n} x {p}, K = {self.num_classes}, strength {self.strength:g}{fits}"
-
 
 def embedded(name: str, strength: float, dtype: str = "float64") -> Problem:
     """One of the package's own tables, standardised."""
     table = load_embedded(name)
     X = (table.X - table.X.mean(axis=0)) / table.X.std(axis=0)
-    return Problem(name, X.astype(dtype), table.y, strength)
+    return Problem(X.astype(dtype), table.y, strength)
 
 
 def random(
-    name: str,
-    shape: tuple[int, int, int],
-    strength: float,
-    *,
-    spread: float = 0.0,
-    dtype: str = "float64",
+    shape: tuple[int, int, int], strength: float, *, spread: float = 0.0, dtype: str = "float64"
 ) -> Problem:
     """Normal features, labels drawn from a true model with logits of a few units.
 
     Args:
-        name: of the problem.
         shape: n, p, K.
         strength: of the penalty.
         spread: columns are scaled over 10^±spread.
@@ -94,47 +85,154 @@ def random(
     y = np.argmax(eta + rng.gumbel(size=eta.shape), axis=1)
     if spread:
         X *= (10 ** np.linspace(-spread, spread, p)).astype(dtype)
-    return Problem(name, X, y, strength)
+    return Problem(X, y, strength)
 
 
 def random_sparse(
-    name: str, shape: tuple[int, int, int], strength: float, *, dtype: str = "float64"
+    shape: tuple[int, int, int], strength: float, *, dtype: str = "float64"
 ) -> Problem:
     """CSR with 50 normal entries a row; a tenth of the columns matters for the labels."""
     n, p, _ = shape
     entries = min(_ENTRIES, p)
     rng = np.random.default_rng(0)
-    columns = _distinct(rng, n, p, entries)
-    X = sparse.csr_matrix(
-        (
-            rng.standard_normal(n * entries).astype(dtype),
-            columns.ravel(),
-            np.arange(0, n * entries + 1, entries, dtype=np.int32),
-        ),
-        shape=(n, p),
-    )
+    columns = _distinct_columns(rng, n, p, entries)
+    values = rng.standard_normal(n * entries).astype(dtype)
+    starts = np.arange(0, n * entries + 1, entries, dtype=np.int32)
+    X = sparse.csr_matrix((values, columns.ravel(), starts), shape=(n, p))
     relevant = rng.uniform(size=p) < _RELEVANT
     coef = np.where(relevant, rng.normal(size=p), 0) * 2 / np.sqrt(entries * _RELEVANT)
     y = (X @ coef + rng.logistic(size=n) > 0).astype(int)
-    return Problem(name, X, y, strength)
+    return Problem(X, y, strength)
 
 
-def _distinct(rng: np.random.Generator, n: int, p: int, entries: int) -> np.ndarray:
-    """Sorted column numbers, (n, entries), no two in a row alike: such rows are redrawn."""
+def _distinct_columns(rng: np.random.Generator, n: int, p: int, entries: int) -> np.ndarray:
+    """Sorted column numbers, (n, entries); a row with a duplicate is redrawn."""
     columns = np.empty((n, entries), np.int32)
-    open_rows = np.arange(n)
-    while open_rows.size:
-        drawn = np.sort(rng.integers(p, size=(open_rows.size, entries)), axis=1)
-        columns[open_rows] = drawn
-        open_rows = open_rows[np.any(np.diff(drawn) == 0, axis=1)]
+    pending = np.arange(n)
+    while pending.size:
+        drawn = np.sort(rng.integers(p, size=(pending.size, entries)), axis=1)
+        columns[pending] = drawn
+        pending = pending[np.any(np.diff(drawn) == 0, axis=1)]
     return columns
 
 
-def bootstrap(
-    name: str, shape: tuple[int, int, int], fits: int, *, dtype: str = "float64"
-) -> Problem:
+def bootstrap(shape: tuple[int, int, int], fits: int, *, dtype: str = "float64") -> Problem:
     """One table and many resamples of its rows, as the number of times a row was drawn."""
-    table = random(name, shape, 0.0, dtype=dtype)
+    table = random(shape, 0.0, dtype=dtype)
     n = shape[0]
     counts = np.random.default_rng(1).multinomial(n, np.full(n, 1 / n), size=fits)
-    return Problem(name, table.X, table.y, 0.0, counts.astype(dtype))
+    return Problem(table.X, table.y, 0.0, counts.astype(dtype))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A problem at full and at quick size, and the goals for our time.
+
+    Attributes:
+        build: (n, p, dtype) ↦ the problem.
+        full, quick: (n, p).
+        ratio_goal: our time over that of the best rival, at most.
+        floor_goal: our time over the floor, at most.
+        limit: what limits the row, as far as is known; printed where it misses a goal.
+        dtype: the only one that makes sense for this row, or None for any.
+        needs_gpu: whether to leave it out without one.
+    """
+
+    build: Callable[[int, int, str], Problem]
+    full: tuple[int, int]
+    quick: tuple[int, int]
+    ratio_goal: float = 0.5
+    floor_goal: float | None = None
+    limit: str = "not yet known"
+    dtype: str | None = None
+    needs_gpu: bool = False
+
+    def problem(
+        self, dtype: str = "float64", *, quick: bool = False, scale: float = 1.0
+    ) -> Problem:
+        """The problem, with n shrunk by ``scale`` for a trial."""
+        n, p = self.quick if quick else self.full
+        return self.build(max(int(n * scale), min(n, 50)), p, self.dtype or dtype)
+
+
+def _breast_cancer(n: int, p: int, dtype: str) -> Problem:
+    """The table as it is: it does not shrink."""
+    return embedded("breast-cancer", 1e-3, dtype)
+
+
+# bootstrap makes as many fits as it has rows.
+ROWS: dict[str, Row] = {
+    "tall": Row(
+        lambda n, p, dtype: random((n, p, 2), 1e-6, dtype=dtype),
+        (1_000_000, 20), (50_000, 20), floor_goal=3,
+        limit="four passes over X and a fit to a sixteenth of its rows; on 20 columns the "
+        "exponentials and logarithms of a pass cost half as much as X does",
+    ),
+    "medium": Row(
+        lambda n, p, dtype: random((n, p, 2), 1e-5, dtype=dtype),
+        (100_000, 100), (10_000, 50), floor_goal=3,
+        limit="in float32 three steps suffice: the answer to a sample and the products that "
+        "verify the end are most of the time",
+    ),
+    "square": Row(
+        lambda n, p, dtype: random((n, p, 2), 1e-4, dtype=dtype),
+        (20_000, 1_000), (2_000, 150), floor_goal=3,
+        limit="in float32 five steps suffice: thirteen reads of X at the speed of the memory, of "
+        "which the start, its columns' sizes and the verified end take three",
+    ),
+    "wide": Row(
+        lambda n, p, dtype: random((n, p, 2), 1e-2, dtype=dtype),
+        (1_000, 5_000), (150, 300),
+        limit="in float32 twenty-three steps of products too short to fill two cores",
+    ),
+    "softmax": Row(
+        lambda n, p, dtype: random((n, p, 10), 1e-4, dtype=dtype),
+        (20_000, 200), (2_000, 10),
+        limit="in float32 nine steps suffice, and the products that verify the end count as "
+        "much as two of them",
+    ),
+    "softmax-large": Row(
+        lambda n, p, dtype: random((n, p, 10), 1e-4, dtype=dtype),
+        (60_000, 784), (1_500, 30),
+        limit="products at the speed of XLA's own matrix multiplication: fourteen steps, eleven "
+        "of them on a float32 copy",
+    ),
+    "badly-scaled": Row(
+        lambda n, p, dtype: random((n, p, 2), 1e-6, spread=3, dtype=dtype),
+        (100_000, 50), (5_000, 20),
+    ),
+    "small": Row(
+        _breast_cancer, (569, 30), (569, 30),
+        limit="a third of it is checks of the input, the rest nine Newton steps of a fourteenth "
+        "of a millisecond",
+    ),
+    "sparse": Row(
+        lambda n, p, dtype: random_sparse((n, p, 2), 1e-5, dtype=dtype),
+        (100_000, 50_000), (10_000, 5_000),
+        limit="a fifth of it lays the SciPy matrix out for fast products both ways (who fits "
+        "more than once passes sparse_features(X)), half is twenty-eight steps of two such "
+        "products",
+    ),
+    "bootstrap": Row(
+        lambda n, p, dtype: bootstrap((n, p, 2), n, dtype=dtype),
+        (1_000, 10), (150, 10), ratio_goal=0.1,
+        limit="blocks of 32 fits wait for their slowest, and every step forms a Hessian; the "
+        "rival has the same two cores in two processes",
+    ),
+    "cold": Row(
+        _breast_cancer, (569, 30), (569, 30),
+        limit="importing JAX alone takes longer than half of scikit-learn's whole; then tracing "
+        "and compiling, of which only the last can be kept on disk",
+    ),
+    "gpu": Row(
+        lambda n, p, dtype: random((n, p, 2), 1e-6, dtype=dtype),
+        (10_000_000, 100), (1_000_000, 100),
+        dtype="float32", needs_gpu=True,
+    ),
+}  # fmt: skip
+
+# Problems outside the table, for a quick look; nothing is kept of them.
+EXTRAS: dict[str, Row] = {
+    "iris": Row(lambda n, p, dtype: embedded("iris", 1e-3, dtype), (150, 4), (150, 4)),
+    "breast-cancer": Row(_breast_cancer, (569, 30), (569, 30)),
+}

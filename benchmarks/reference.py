@@ -1,18 +1,107 @@
-"""The minimum against which every answer is held, and how far an answer is above it."""
+"""The judge of every answer: the objective F in NumPy and SciPy, float64, and its minimum.
+
+It shares no code with the package, and takes dense arrays and CSR alike. θ is an array
+(p + 1,) or (p + 1, K), the intercept last.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg
+from scipy.special import expit, logsumexp, softmax
 
-from benchmarks.answers import Answer
+from benchmarks.contestants import Answer
 from benchmarks.problems import Problem
-from benchmarks.slopes import Slopes, forward, penalty_curvature, row_losses
 
+_BLOCK_ROWS = 1 << 16
 _NEWTON_STEPS = 100
 _HALVINGS = 30
 
 
+class Derivatives:
+    """F, its gradient and its Hessian–vector products at one θ.
+
+    Args:
+        problem: the data.
+        theta: the point.
+        penalise_intercept: whether the penalty includes the intercept.
+    """
+
+    def __init__(
+        self, problem: Problem, theta: np.ndarray, *, penalise_intercept: bool = False
+    ) -> None:
+        self._X, self._n, self._theta = problem.X, len(problem.y), theta
+        self._penalty = np.full(theta.shape, problem.strength)
+        if not penalise_intercept:
+            self._penalty[-1] = 0
+        eta = _matvec(problem.X, theta[:-1]) + theta[-1]
+        losses = _row_losses(eta, problem.y, problem.num_classes)
+        self.value = float(losses.mean() + np.sum(self._penalty * theta**2) / 2)
+        K = problem.num_classes
+        self._probability = expit(eta) if K == 2 else softmax(eta, axis=1)
+        self._residual = self._probability - (problem.y if K == 2 else np.eye(K)[problem.y])
+
+    def gradient(self) -> np.ndarray:
+        return self._mean(_rmatvec, self._residual) + self._penalty * self._theta
+
+    def diagonal(self) -> np.ndarray:
+        """The diagonal of the Hessian."""
+        variance = self._probability * (1 - self._probability)
+        return self._mean(_squared_rmatvec, variance) + self._penalty
+
+    def hvp(self, direction: np.ndarray) -> np.ndarray:
+        """The Hessian times a direction."""
+        change = _matvec(self._X, direction[:-1]) + direction[-1]
+        curved = self._probability * change
+        total = curved if change.ndim == 1 else curved.sum(axis=1, keepdims=True)
+        curved = curved - self._probability * total
+        return self._mean(_rmatvec, curved) + self._penalty * direction
+
+    def _mean(self, rmatvec: Callable[..., np.ndarray], rows: np.ndarray) -> np.ndarray:
+        """The mean over the rows, the intercept's entry appended."""
+        return np.concatenate([rmatvec(self._X, rows), rows.sum(axis=0)[None]]) / self._n
+
+
+def _row_losses(eta: np.ndarray, y: np.ndarray, num_classes: int) -> np.ndarray:
+    """Cross-entropy of each row without cancellation; many fits side by side are (n, B)."""
+    if num_classes == 2:
+        sign = (2.0 * y - 1).reshape(-1, *[1] * (eta.ndim - 1))
+        return np.logaddexp(0, -sign * eta)
+    return logsumexp(eta - np.take_along_axis(eta, y[:, None], axis=1), axis=1)
+
+
+def _matvec(X: Any, coef: np.ndarray) -> np.ndarray:
+    parts = [block @ np.asarray(coef, float) for _, block in _blocks(X)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _rmatvec(X: Any, rows: np.ndarray) -> np.ndarray:
+    return sum(block.T @ rows[where] for where, block in _blocks(X))
+
+
+def _squared_rmatvec(X: Any, rows: np.ndarray) -> np.ndarray:
+    """The same with the entries of X squared."""
+
+    def squares(block: Any) -> Any:
+        return block.multiply(block) if sparse.issparse(block) else block * block
+
+    return sum(squares(block).T @ rows[where] for where, block in _blocks(X))
+
+
+def _blocks(X: Any) -> Iterator[tuple[slice, Any]]:
+    """Rows in float64: X itself, or a block at a time where it has to be converted."""
+    if X.dtype == np.float64:
+        yield slice(None), X
+        return
+    for start in range(0, X.shape[0], _BLOCK_ROWS):
+        where = slice(start, start + _BLOCK_ROWS)
+        yield where, X[where].astype(np.float64)
+
+
 class Reference:
-    """F by our own NumPy, and the lowest F of any answer seen so far.
+    """The lowest F of any answer seen so far.
 
     Of B resamples everything has B entries, and the worst fit counts.
     """
@@ -21,8 +110,8 @@ class Reference:
         self._problem, self._penalise_intercept = problem, penalise_intercept
         self.minimum: np.ndarray = np.asarray(np.inf)
 
-    def see(self, answer: Answer) -> np.ndarray:
-        """F at an answer; the minimum follows if it is lower."""
+    def evaluate(self, answer: Answer) -> np.ndarray:
+        """F at an answer, () or (B,); the minimum is lowered if it is lower."""
         with np.errstate(invalid="ignore", over="ignore"):
             values = self._values(answer)
         # A contestant that diverged says nothing about the minimum.
@@ -30,59 +119,66 @@ class Reference:
         return values
 
     def _values(self, answer: Answer) -> np.ndarray:
-        problem = self._problem
-        if problem.resamples is not None:
-            return _resampled_values(problem, problem.resamples, answer)
-        theta = _join(answer)
-        curvature = penalty_curvature(problem, theta, self._penalise_intercept)
-        return np.asarray(Slopes(problem, theta, curvature).value)
+        problem, counts = self._problem, self._problem.resamples
+        if counts is None:
+            theta, intercept = _as_theta(answer), self._penalise_intercept
+            return np.asarray(Derivatives(problem, theta, penalise_intercept=intercept).value)
+        assert problem.strength == 0
+        eta = _matvec(problem.X, answer.coef.T) + answer.intercept
+        losses = _row_losses(eta, problem.y, problem.num_classes)
+        return np.einsum("bn,nb->b", counts, losses) / counts.sum(axis=1)
 
     def suboptimality(self, values: np.ndarray) -> float:
         """(F − F*) / F*, the largest; infinite where F is not finite."""
         excess = values / self.minimum - 1
         return float(np.max(np.where(np.isfinite(excess), excess, np.inf)))
 
-    def settle(self, start: Answer | None, accuracy: float) -> Answer | None:
-        """Lower the minimum by Newton's method from an answer, until nothing is left to gain.
+    def minimise(self, start: Answer | None, accuracy: float) -> None:
+        """Lower the minimum by Newton's method, until the relative gain is below an accuracy.
 
-        Args:
-            start: zeros if absent.
-            accuracy: the relative gain below which to stop.
+        Of resamples the lowest value among the answers, fit by fit, has to do.
         """
         if start is not None:
-            self.see(start)
-        if self._problem.resamples is not None:
-            return start  # the lowest of many answers, entry by entry, has to do
-        answer = polish(self._problem, start, accuracy, penalise_intercept=self._penalise_intercept)
-        self.see(answer)
-        return answer
+            self.evaluate(start)
+        if self._problem.resamples is None:
+            intercept = self._penalise_intercept
+            self.evaluate(polish(self._problem, start, accuracy, penalise_intercept=intercept))
 
 
 def polish(
     problem: Problem, start: Answer | None, accuracy: float, *, penalise_intercept: bool = False
 ) -> Answer:
     """Newton's method by conjugate gradients in NumPy, from an answer or from zero."""
-    theta = _zeros(problem) if start is None else _join(start)
-    curvature = penalty_curvature(problem, theta, penalise_intercept)
-    here = Slopes(problem, theta, curvature)
+
+    def at(theta: np.ndarray) -> Derivatives:
+        return Derivatives(problem, theta, penalise_intercept=penalise_intercept)
+
+    K, p = problem.num_classes, problem.X.shape[1]
+    zeros = np.zeros((p + 1, K) if K > 2 else p + 1)
+    theta = zeros if start is None else _as_theta(start)
+    here = at(theta)
     for _ in range(_NEWTON_STEPS):
         gradient = here.gradient()
         diagonal = np.maximum(here.diagonal(), np.finfo(float).tiny)
-        # Twice the gain, were the Hessian this diagonal: tiny, and there is none to speak of.
+        # Twice the gain if the Hessian were this diagonal: a tiny one is not worth a step.
         if np.sum(gradient**2 / diagonal) <= 1e-3 * accuracy * here.value:
             break
         step = _newton_step(here, gradient, diagonal)
         expected = -np.sum(gradient * step) / 2
-        there = _descend(problem, here, theta, step, curvature)
-        if there is None:
-            break
-        theta, here = there
+        for halving in range(_HALVINGS):
+            trial = theta + step / 2**halving
+            there = at(trial)
+            if there.value < here.value:
+                break
+        else:
+            break  # no lower point along the step
+        theta, here = trial, there
         if expected <= 1e-2 * accuracy * here.value:
             break
     return Answer(theta[:-1], theta[-1])
 
 
-def _newton_step(here: Slopes, gradient: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
+def _newton_step(here: Derivatives, gradient: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
     """−H⁻¹g to a few digits; the diagonal takes the scales of the columns out."""
     size, shape = gradient.size, gradient.shape
     hessian = LinearOperator(
@@ -93,34 +189,5 @@ def _newton_step(here: Slopes, gradient: np.ndarray, diagonal: np.ndarray) -> np
     return step.reshape(shape)
 
 
-def _descend(
-    problem: Problem,
-    here: Slopes,
-    theta: np.ndarray,
-    step: np.ndarray,
-    curvature: np.ndarray,
-) -> tuple[np.ndarray, Slopes] | None:
-    """The first point along the step, halved as needed, that lies lower; None if none does."""
-    for halving in range(_HALVINGS):
-        trial = theta + step / 2**halving
-        there = Slopes(problem, trial, curvature)
-        if there.value < here.value:
-            return trial, there
-    return None
-
-
-def _join(answer: Answer) -> np.ndarray:
+def _as_theta(answer: Answer) -> np.ndarray:
     return np.concatenate([answer.coef, np.asarray(answer.intercept)[None]]).astype(float)
-
-
-def _zeros(problem: Problem) -> np.ndarray:
-    K, p = problem.num_classes, problem.X.shape[1]
-    return np.zeros((p + 1, K) if K > 2 else p + 1)
-
-
-def _resampled_values(problem: Problem, counts: np.ndarray, answer: Answer) -> np.ndarray:
-    """F of each resample, (B,); they carry no penalty."""
-    assert problem.strength == 0
-    eta = forward(problem.X, answer.coef.T) + answer.intercept
-    losses = row_losses(eta, problem.y, problem.num_classes)
-    return np.einsum("bn,nb->b", counts, losses) / counts.sum(axis=1)

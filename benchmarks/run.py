@@ -1,20 +1,22 @@
-"""One row from data to outcome."""
+"""One row of the table, from data to outcome."""
 
+import statistics
 from dataclasses import dataclass, replace
 
 import jax
+import numpy as np
 
-from benchmarks.calibration import Rules, Tell
 from benchmarks.cold import race_cold
-from benchmarks.contestants import contestants_for
-from benchmarks.floor import floor
-from benchmarks.growth import AXES, Growth, growth
-from benchmarks.harness import race
-from benchmarks.machine import busy_cores, machine
-from benchmarks.memory import Memory, measure_apart
-from benchmarks.outcomes import Outcome
-from benchmarks.problems import Problem
-from benchmarks.rows import EXTRAS, ROWS, TARGETS
+from benchmarks.contestants import contestants_for, jax_logreg
+from benchmarks.machine import busy_cores, floor, machine
+from benchmarks.memory import Memory, measure_in_child
+from benchmarks.problems import EXTRAS, ROWS, TARGETS, Problem
+from benchmarks.race import Log, Rules, race, time_fit
+from benchmarks.results import Growth, Outcome
+
+# Which side of which row is grown, and the fractions of it that are timed.
+_AXES = {"tall": "n", "square": "p"}
+_FRACTIONS = (0.25, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -40,22 +42,22 @@ class Plan:
     only: list[str] | None = None
 
 
-def run_row(name: str, plan: Plan, tell: Tell) -> Outcome:
-    """Race, and whatever else the row asks for."""
+def run_row(name: str, plan: Plan, log: Log) -> Outcome:
+    """Race, and measure what else the row asks for."""
     row = (ROWS | EXTRAS)[name]
     dtype = row.dtype or plan.dtype
     rules = Rules(plan.target or TARGETS[dtype], plan.repeats, plan.patience)
-    tell("drawing the data")
+    log("drawing the data")
     problem = row.problem(dtype, quick=plan.quick, scale=plan.scale)
     busy = busy_cores()
-    jax.clear_caches()  # so that the first call pays for every compilation of its own
+    jax.clear_caches()  # so that the first call pays for all its compilations
     stages: dict[str, dict[str, float]] = {}
     if name == "cold":
         once = replace(rules, repeats=1) if plan.quick else rules
-        timings, stages = race_cold(problem, once, tell)
+        timings, stages = race_cold(problem, once, log)
     else:
         contestants = contestants_for(problem, plan.only, quick=plan.quick)
-        timings = race(problem, contestants, rules, tell)
+        timings = race(problem, contestants, rules, log)
     n, p = problem.X.shape
     outcome = Outcome(
         row=name,
@@ -70,33 +72,39 @@ def run_row(name: str, plan: Plan, tell: Tell) -> Outcome:
         timings=timings,
         stages=stages,
     )
-    return outcome if plan.only or name in EXTRAS else _measure_more(outcome, problem, plan, tell)
-
-
-def _measure_more(outcome: Outcome, problem: Problem, plan: Plan, tell: Tell) -> Outcome:
-    """The floor, and what our fit takes in memory and at other sizes, if it works at all."""
-    if outcome.row == "cold" or outcome.ours is None:
+    if plan.only or name in EXTRAS or name == "cold" or outcome.ours is None:
         return outcome
-    tell("measuring the floor")
-    measured = {**vars(outcome), "floor": floor(problem)}
-    tol = outcome.ours.tol or 0.0
-    # A quick run shows the two in one row only: each compiles anew.
-    more = not plan.quick or outcome.row == "tall"
-    if more:
-        tell("measuring memory")
-        measured["memory"] = _memory(outcome, plan, tol)
-    if more and outcome.row in AXES:
-        tell("measuring growth")
-        measured["growth"] = _growth(outcome, plan, tol)
-    return Outcome(**measured)
+    return _measure_more(outcome, outcome.ours.tol or 0.0, problem, plan, log)
+
+
+def _measure_more(outcome: Outcome, tol: float, problem: Problem, plan: Plan, log: Log) -> Outcome:
+    """The floor, and our fit's memory and its time at other sizes."""
+    log("measuring the floor")
+    outcome = replace(outcome, floor=floor(problem))
+    # A quick run shows the two in one row only: each compiles again.
+    if plan.quick and outcome.row != "tall":
+        return outcome
+    log("measuring memory")
+    outcome = replace(outcome, memory=_memory(outcome, plan, tol))
+    if outcome.row in _AXES:
+        log("measuring growth")
+        outcome = replace(outcome, growth=_growth(outcome, plan, tol))
+    return outcome
 
 
 def _memory(outcome: Outcome, plan: Plan, tol: float) -> Memory:
     options = ["--dtype", outcome.dtype, "--scale", repr(plan.scale), "--tol", repr(tol)]
-    return measure_apart(outcome.row, options + ["--quick"] * plan.quick)
+    return measure_in_child(outcome.row, options + ["--quick"] * plan.quick)
 
 
 def _growth(outcome: Outcome, plan: Plan, tol: float) -> Growth:
-    n, p, _ = outcome.shape
-    row, axis = ROWS[outcome.row], AXES[outcome.row]
-    return growth(axis, row, (n, p), outcome.dtype, tol=tol, repeats=plan.repeats)
+    """Fit a quarter, a half and the whole, in turn."""
+    axis, (n, p, _) = _AXES[outcome.row], outcome.shape
+    shapes = [(int(n * f), p) if axis == "n" else (n, int(p * f)) for f in _FRACTIONS]
+    fits = [jax_logreg(ROWS[outcome.row].build(*shape, outcome.dtype)) for shape in shapes]
+    rounds = [[time_fit(fit, tol) for fit in fits] for _ in range(plan.repeats + 1)]
+    # The first round compiles.
+    seconds = [statistics.median(column) for column in zip(*rounds[1:], strict=True)]
+    sizes = [shape["np".index(axis)] for shape in shapes]
+    exponent = float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+    return Growth(axis, sizes, seconds, exponent)

@@ -1,22 +1,17 @@
-"""The harness is honest: who stops early is told so, and F* is the lowest of all."""
+"""The race is fair: one that stops early is reported, and F* is the lowest of all."""
 
 import numpy as np
 import pytest
 from scipy import sparse
 
-from benchmarks import outcomes, plot, report
-from benchmarks.answers import Answer
-from benchmarks.calibration import Rules
-from benchmarks.contestants import Contestant
-from benchmarks.floor import Floor
-from benchmarks.growth import Growth
-from benchmarks.harness import race
+from benchmarks import report, results
+from benchmarks.contestants import Answer, Contestant
+from benchmarks.machine import Floor
 from benchmarks.memory import Memory
-from benchmarks.outcomes import Outcome
-from benchmarks.problems import random, random_sparse
-from benchmarks.reference import Reference, polish
-from benchmarks.slopes import Slopes, penalty_curvature
-from benchmarks.tables import WIDTH, details, summary
+from benchmarks.problems import ROWS, random, random_sparse
+from benchmarks.race import Rules, race
+from benchmarks.reference import Derivatives, Reference, polish
+from benchmarks.results import Growth, Outcome
 from jax_logreg import L2, make_objective
 
 RULES = Rules(target=1e-9, repeats=1, patience=1.0)
@@ -24,7 +19,7 @@ RULES = Rules(target=1e-9, repeats=1, patience=1.0)
 
 @pytest.fixture
 def problem():
-    return random("tiny", (80, 3, 2), 1e-2)
+    return random((80, 3, 2), 1e-2)
 
 
 def contestant(name, fit, **options):
@@ -71,20 +66,21 @@ def test_a_rival_that_stops_early_falls_short_and_is_not_the_best(problem):
     assert early.ratio is None
     assert not broken.reached
     assert "ZeroDivisionError" in broken.note
+    assert broken.tol is None
     assert outcome.best_rival is other
-    assert "early" in details(outcome)
+    assert "early" in report.details(outcome)
 
 
 def test_the_minimum_is_the_lowest_value_seen(problem):
     reference = Reference(problem)
     best = polish(problem, None, 1e-14)
     rough = Answer(best.coef * 1.01, best.intercept)
-    high = reference.see(rough)
+    high = reference.evaluate(rough)
     assert reference.suboptimality(high) == 0
-    low = reference.see(best)
+    low = reference.evaluate(best)
     assert reference.minimum == low < high
     assert reference.suboptimality(high) > 0
-    reference.see(Answer(best.coef * np.nan, best.intercept))
+    reference.evaluate(Answer(best.coef * np.nan, best.intercept))
     assert reference.minimum == low
 
 
@@ -92,13 +88,13 @@ def test_the_minimum_is_the_lowest_value_seen(problem):
 def test_the_judge_agrees_with_the_package_and_with_differences(kind, x64):
     make = random_sparse if kind == "sparse" else random
     dtype = "float32" if kind == "float32" else "float64"
-    problem = make("tiny", (40, 5, 3 if kind == "softmax" else 2), 0.1, dtype=dtype)
+    problem = make((40, 5, 3 if kind == "softmax" else 2), 0.1, dtype=dtype)
     K = problem.num_classes
     theta = np.random.default_rng(0).normal(size=(6, K) if K > 2 else 6)
     direction = 1e-5 * np.cos(theta)
 
     def at(theta):
-        return Slopes(problem, theta, penalty_curvature(problem, theta, False))
+        return Derivatives(problem, theta)
 
     X = problem.X.toarray() if sparse.issparse(problem.X) else problem.X
     F = make_objective(X.astype(float), np.eye(K)[problem.y] if K > 2 else problem.y, L2(0.1))
@@ -118,10 +114,10 @@ def test_the_report_replaces_only_what_is_between_the_marks(problem, tmp_path):
     path.write_text(
         f"before\n{report.BEGIN}\nwhat was here\n{report.END}\nafter\n", encoding="utf-8"
     )
-    outcomes.keep(outcome_of(problem), kept)
-    outcomes.keep(outcome_of(problem), kept)
-    (again,) = outcomes.kept_outcomes(kept)
-    plot.draw([again], tmp_path / "results.png")
+    results.save(outcome_of(problem), kept)
+    results.save(outcome_of(problem), kept)
+    (again,) = results.load(kept)
+    report.draw([again], tmp_path / "results.png")
     assert (tmp_path / "results.png").stat().st_size > 1000
     report.write([again], path)
     first = path.read_text(encoding="utf-8")
@@ -130,8 +126,8 @@ def test_the_report_replaces_only_what_is_between_the_marks(problem, tmp_path):
     assert first.startswith(f"before\n{report.BEGIN}\n")
     assert first.endswith(f"{report.END}\nafter\n")
     assert "what was here" not in first
-    assert all(len(line) <= WIDTH for line in summary([again]).splitlines())
-    assert all(len(line) <= WIDTH for line in details(again).splitlines())
+    assert all(len(line) <= report.WIDTH for line in report.summary([again]).splitlines())
+    assert all(len(line) <= report.WIDTH for line in report.details(again).splitlines())
 
 
 def test_a_report_without_marks_is_not_written(tmp_path):
@@ -140,3 +136,13 @@ def test_a_report_without_marks_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="once"):
         report.write([], path)
     assert path.read_text(encoding="utf-8") == "all mine"
+
+
+def test_results_of_earlier_runs_make_a_report(tmp_path):
+    path = tmp_path / "RESULTS.md"
+    path.write_text(f"{report.BEGIN}{report.END}", encoding="utf-8")
+    kept = results.load()
+    report.write(kept, path)
+    text = path.read_text(encoding="utf-8")
+    assert {outcome.row for outcome in kept} <= set(ROWS)
+    assert all(f"{outcome.row}: {outcome.shape[0]}" in text for outcome in kept)

@@ -1,17 +1,33 @@
-"""What a row came to, kept as JSON so that rows run on different days make one report."""
+"""The outcome of a row, kept as JSON so that rows run on different days make one report."""
 
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.floor import Floor
-from benchmarks.growth import Growth
-from benchmarks.harness import Timing
+from benchmarks.machine import Floor
 from benchmarks.memory import Memory
-from benchmarks.rows import ROWS
+from benchmarks.problems import ROWS
+from benchmarks.race import Timing
 
 PATH = Path(__file__).parent / "results.json"
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How our time grows with the number of rows or of columns.
+
+    Attributes:
+        axis: what was grown, "n" or "p".
+        sizes: rows or columns.
+        seconds: the median of our warm fits.
+        exponent: the slope of log seconds against log size, by least squares.
+    """
+
+    axis: str
+    sizes: list[int]
+    seconds: list[float]
+    exponent: float
 
 
 @dataclass(frozen=True)
@@ -27,7 +43,7 @@ class Outcome:
         target: the relative suboptimality asked for.
         platform: where JAX computed, "cpu" or "gpu".
         machine: the machine and the versions, in words.
-        busy_cores: that others kept busy just before; None where it is not told.
+        busy_cores: that other programs kept busy just before; None if unknown.
         timings: ours first.
         floor, memory, growth: None where they were not measured.
         stages: where the seconds of a fresh process went, by contestant.
@@ -56,19 +72,19 @@ class Outcome:
 
     @property
     def best_rival(self) -> Timing | None:
-        """The fastest of those that were accurate enough, by the pairs with ours if there are."""
+        """The fastest that was accurate enough, by the pairs with ours if there are any."""
         rivals = [t for t in self.timings if t.reached and not t.ours]
         return min(rivals, key=lambda t: (t.ratio or 0, t.seconds or 0), default=None)
 
     @property
     def ratio(self) -> float | None:
-        """Our time by that of the best rival."""
+        """Our time over that of the best rival."""
         best = self.best_rival
         return 1 / best.ratio if best and best.ratio else None
 
     @property
     def floors(self) -> float | None:
-        """Our time by the floor."""
+        """Our time over the floor."""
         if self.ours is None or self.floor is None or self.ours.seconds is None:
             return None
         return self.ours.seconds / self.floor.seconds
@@ -88,14 +104,14 @@ class Outcome:
         return missed
 
 
-def keep(outcome: Outcome, path: Path = PATH) -> None:
+def save(outcome: Outcome, path: Path = PATH) -> None:
     """Put one row beside those kept so far, in place of its last outcome."""
     kept = _read(path)
     kept[f"{outcome.row} {outcome.dtype} {outcome.platform}"] = asdict(outcome)
     path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def kept_outcomes(path: Path = PATH) -> list[Outcome]:
+def load(path: Path = PATH) -> list[Outcome]:
     """All that was kept, in the order of the table."""
     order = list(ROWS)
     outcomes = [_outcome(entry) for entry in _read(path).values()]
