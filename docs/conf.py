@@ -84,7 +84,7 @@ autosummary_generate = False
 add_module_names = False
 
 # Parts of signatures that are private: shown, without a link.
-_PRIVATE = "Encoding|Fitted|Diagonals|Information|Preconditioner|Trial|Curved"
+_PRIVATE = "Encoding|FitContext|Diagonals|Information|Preconditioner|Trial|Curved"
 nitpick_ignore_regex = [("py:class", rf"jax_logreg\..*\.({_PRIVATE})")]
 
 

@@ -36,7 +36,7 @@ def names(tmp_path):
         "schedule": 0.1,
         "counts": np.ones((2, 24)), "S": scipy.sparse.csr_array(X), "K": 2, "result": result,
         "inference": lr.infer(result, X, y), "smaller": lr.infer(smaller, X[:, :2], y),
-        "groups": np.arange(24) % 6, "more_columns": X[:, :1] ** 2, "X_new": X[:3],
+        "groups": np.arange(24) % 6, "Z": X[:, :1] ** 2, "X_new": X[:3],
         "model": lr.Model.from_result(result), "path": tmp_path / "my.model",
         "table": table, "other": result, "R": np.eye(4)[:1], "r": np.zeros(1),
         "probability": np.linspace(0, 1, 24), "label": np.arange(24) % 2,
