@@ -1,8 +1,8 @@
-"""The public entry: data in, verified answer out."""
+"""The entry: data in, verified answer out."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,20 +21,25 @@ from jax_logreg.fitting.result import FitResult
 from jax_logreg.fitting.train import Progress, result_of, train
 from jax_logreg.objective.objective import Objective, shares
 from jax_logreg.objective.penalties import L2, ElasticNet, Firth
+from jax_logreg.objective.sparse_features import SparseFeatures
+from jax_logreg.solvers.base import Solver
+
+if TYPE_CHECKING:
+    import optax
 
 
 def fit(
-    X: Any,
+    X: ArrayLike | SparseFeatures,
     y: ArrayLike,
     *,
     penalty: L2 | ElasticNet | Firth | None = None,
-    solver: Any = "auto",
+    solver: "str | Solver | optax.GradientTransformation" = "auto",
     derivatives: str = "analytic",
     sample_weight: ArrayLike | None = None,
     offset: ArrayLike | None = None,
     fit_intercept: bool = True,
     num_classes: int | None = None,
-    init: Any = None,
+    init: FitResult | tuple[ArrayLike, ArrayLike] | None = None,
     tol: ArrayLike | None = None,
     max_steps: int | None = None,
     progress: Progress | None = None,
@@ -45,43 +50,67 @@ def fit(
         F(\beta, b) = \frac{1}{\sum_i w_i}\sum_i w_i\,\ell(y_i, \eta_i) + P(\beta),
         \qquad \eta = X\beta + b + \text{offset}.
 
-    The whole training is one compiled program on the device that holds X, in the
-    dtype of X. It works inside ``jax.jit`` and under ``jax.vmap`` over data, weights,
-    strengths and starts; values are then not checked, and ``status`` tells.
+    The training is one compiled program on the device that holds X, in the dtype of X. It works
+    inside ``jax.jit`` and under ``jax.vmap`` over data, weights, strengths and starts; values
+    cannot be checked there, and an illegal one ends as ``Status.NOT_FINITE``.
+
+    **Choosing tol.** It bounds the largest entry of the gradient of a *mean* loss, so it does not
+    depend on n, but on the units of X: a column in units a thousand times smaller has a gradient
+    a thousand times larger. The defaults suit columns of about unit size. At the answer F is
+    about ``newton_decrement**2 / 2`` above its minimum, and a coefficient is off by about tol
+    over the curvature in its direction: lower tol to 1e-10 in float64 to reproduce ten digits;
+    float32 rarely gets below 1e-6. ``Status.LOOSE`` says that tol is too loose for the units.
+
+    **What "auto" chooses.** Newton's method where a Hessian is cheap (n·P² up to about 10⁸ for P
+    parameters). Else L-BFGS, preconditioned by the Hessian of a sample of rows if there are many
+    more rows than parameters, and by a bound on the curvature if not. Proximal Newton for a
+    penalty with an L1 part. Newton finishes what L-BFGS leaves open, if a Hessian fits into
+    memory. Inside ``jit`` one method must do: Newton up to 500 parameters, L-BFGS beyond.
 
     Args:
-        X: features, (n, p); also sparse, of SciPy or JAX, which is never spelt out.
-        y: labels, and thereby the model: (n,) in [0, 1] for the sigmoid; whole
-            numbers (n,) beyond 1, or probabilities (n, K), for softmax.
-        penalty: ``L2(strength, factor)`` on the mean loss; ``ElasticNet(strength,
-            l1_ratio, factor)``, with 1 for the lasso; ``Firth()`` for Firth's bias
-            reduction; None for none.
-        solver: "auto" chooses by the shape of the problem (the rule is in
-            ``fitting/auto_solver.py``); "newton", "newton_cg", "lbfgs", "gradient_descent", a
+        X: features, (n, p); also a sparse matrix of SciPy or JAX, which is never made dense.
+        y: labels, which also choose the model: (n,) in [0, 1] for the sigmoid; whole numbers
+            (n,) beyond 1, or probabilities (n, K), for softmax.
+        penalty: ``L2(strength, factor)`` on the mean loss; ``ElasticNet(strength, l1_ratio,
+            factor)``, with l1_ratio=1 for the lasso; ``Firth()`` for Firth's bias reduction;
+            None for none.
+        solver: "auto", "newton", "newton_cg", "lbfgs", "gradient_descent", "proximal_newton", a
             solver object, or any Optax transformation.
-        derivatives: "analytic" (by hand) or "autodiff"; either drives every solver.
+        derivatives: "analytic" (by hand) or "autodiff"; either works with every solver.
         sample_weight: w, (n,), ≥ 0.
         offset: a known part of the logits, (n,) or (n, K).
         fit_intercept: whether to fit an unpenalised intercept.
         num_classes: K where y is (n,) and softmax is wanted; needed inside ``jit``.
-        init: (coef, intercept) or an earlier result; zeros if absent.
-        tol: bound on the largest absolute entry of ∇F, or of its shortest subgradient
-            under an elastic net, in nats per unit of coefficient; 1e-8 in float64 and 1e-5
-            in float32 if absent.
+        init: (coef, intercept) or an earlier result to start from; zeros if absent.
+        tol: bound on the largest absolute entry of ∇F, or of its minimum-norm subgradient
+            under an L1 penalty, in nats per unit of coefficient; 1e-8 in float64 and 1e-5 in
+            float32 if absent.
         max_steps: the solver's own default if absent.
         progress: called about twice a second with (steps, loss, gradient norm).
 
     Returns:
-        The answer with its status. It never raises for a fit that failed: ask
-        ``converged``, or call ``raise_if_failed()``.
+        The answer with its status. A fit that fails does not raise: ask ``converged``, or call
+        ``raise_if_failed()``.
 
     Raises:
         ValueError: for bad input, before anything is computed.
 
-    >>> X = jnp.array([[0.0], [1.0], [2.0], [3.0]])
-    >>> result = fit(X, jnp.array([0.0, 1.0, 0.0, 1.0]))
+    See Also:
+        fit_many: many fits of one shape at once.
+        infer: standard errors, intervals and tests of a fit.
+        Model: predictions and a file of a fit.
+
+    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> result = fit(X, np.array([0, 1, 0, 1]))
     >>> bool(result.converged), result.coef.round(3).tolist()
     (True, [0.9...])
+
+    Softmax with a ridge penalty:
+
+    >>> from jax_logreg import L2
+    >>> result = fit(X, np.array([0, 1, 2, 1]), penalty=L2(0.1)).raise_if_failed()
+    >>> result.coef.shape, result.intercept.shape
+    ((1, 3), (3,))
     """
     firth = isinstance(penalty, Firth)
     X = validation.check_features(X)

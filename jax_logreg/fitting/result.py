@@ -1,4 +1,4 @@
-"""What a fit returns, and what its status means."""
+"""Fit results: the answer, its status, and what each status means."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,22 @@ import numpy as np
 
 
 class Status(IntEnum):
-    """How a fit ended. The first two are answers; the others are not."""
+    """How a fit ended. The first two are answers; the others are not.
+
+    Attributes:
+        CONVERGED: the gradient is within tol, and the minimum was verified to exist.
+        NOT_UNIQUE: the same, but the Hessian is singular: other coefficients fit equally well.
+        MAX_STEPS: the step limit came first.
+        STALLED: round-off hides further progress, and the gradient is above tol.
+        SEPARATED: the classes can be separated, so that F has no minimum.
+        NOT_FINITE: F or its gradient is infinite or NaN; under ``jit`` also an illegal value.
+        LOOSE: the gradient is within tol, but no minimum could be verified there.
+
+    >>> from jax_logreg import fit
+    >>> result = fit(np.array([[0.0], [1.0]]), np.array([0, 1]))
+    >>> Status(int(result.status))
+    <Status.SEPARATED: 4>
+    """
 
     CONVERGED = 0
     NOT_UNIQUE = 1
@@ -81,7 +96,7 @@ _MESSAGES = {
 
 
 class FitError(RuntimeError):
-    """A fit that ended without an answer; the message says why and what to try."""
+    """A fit that ended without an answer; the message says why, and what to try."""
 
 
 class History(NamedTuple):
@@ -101,7 +116,7 @@ class History(NamedTuple):
 class FitResult:
     r"""The answer of a fit, with the evidence for it. All numbers are arrays.
 
-    Under ``jax.vmap`` every field has a leading axis, one entry a fit.
+    It is a pytree: under ``jax.vmap`` every field has a leading axis, one entry a fit.
 
     Attributes:
         coef: β, (p,) or (p, K), in log-odds per unit of the feature.
@@ -113,10 +128,17 @@ class FitResult:
             of coefficient.
         newton_decrement: :math:`\sqrt{g^\top H^{-1}g}`; half its square estimates how
             far F is above its minimum.
-        rank: numerical rank of the Hessian, the class shifts of softmax not counted
-            against it; −1 where it was too large to look at.
+        rank: numerical rank of the Hessian, where the shifts common to all classes of softmax
+            count as full rank; −1 where no Hessian was formed.
         history: the training curve.
         solver: the one that finished, in words; what "auto" chose.
+
+    >>> from jax_logreg import L2, fit
+    >>> result = fit(np.array([[0.0], [1.0]]), np.array([0, 1]), penalty=L2(0.1))
+    >>> bool(result.converged), int(result.rank), result.solver
+    (True, 2, 'Newton()')
+    >>> print(result.message)
+    CONVERGED after 4 steps, gradient norm ... The gradient is within tol.
     """
 
     coef: jax.Array
@@ -137,7 +159,7 @@ class FitResult:
 
     @property
     def message(self) -> str:
-        """The status in words, with the numbers; of the worst fit where there are many."""
+        """The status in words, with the numbers; of the worst fit if there are several."""
         worst = int(np.argmax(np.asarray(self.status)))
         status = Status(int(np.asarray(self.status).flat[worst]))
         norm = float(np.asarray(self.gradient_norm).flat[worst])
