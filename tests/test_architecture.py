@@ -11,12 +11,7 @@ ROOT = Path(__file__).parent.parent / "jax_logreg"
 ROOMS = ["objective", "derivatives", "audit", "solvers", "fitting", "inference", "interfaces"]
 # A heavy optional dependency may be imported in these files only.
 OPTIONAL = {
-    "rich": {
-        "interfaces/console.py",
-        "interfaces/check_report.py",
-        "interfaces/coefficient_table.py",
-        "interfaces/info_console.py",
-    },
+    "rich": {"interfaces/report.py"},
     "pyarrow": {"interfaces/parquet.py"},
     "matplotlib": {"interfaces/plot_style.py"},
     "sklearn": {"interfaces/estimator.py", "interfaces/sklearn_checks.py"},

@@ -1,6 +1,12 @@
-"""The command line: ``jax-logreg fit``, ``check``, ``predict``, ``info`` and ``export``."""
+"""The command line: ``jax-logreg fit``, ``check``, ``predict``, ``info`` and ``export``.
+
+Options and help are here; what a command does is in ``commands.py``, which loads JAX and is
+imported when a command runs, so that ``--help`` and a mistyped option answer at once.
+"""
 
 import argparse
+import importlib
+import math
 import os
 import signal
 import sys
@@ -10,53 +16,153 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-import jax
-
-from jax_logreg.interfaces import check_command, fit_command
-from jax_logreg.interfaces.command_options import add_command, count, nonnegative, positive
-from jax_logreg.interfaces.info_command import add_export, add_info
-from jax_logreg.interfaces.main_job import Settings
-from jax_logreg.interfaces.predict_command import add_predict
-from jax_logreg.interfaces.table_options import add_table
+from jax_logreg.interfaces.assemble import MISSING_POLICIES
+from jax_logreg.interfaces.readers import EMBEDDED
+from jax_logreg.interfaces.sources import MAX_BYTES
 from jax_logreg.interfaces.version import __version__
 
-_A_MOMENT = 0.01  # seconds
+_SIGNAL_DELAY = 0.01  # seconds
+
+_FIT = """\
+Train by gradient descent, Optax Adam, Optax L-BFGS and Newton, then compare
+every derivative that was used with autodiff."""
+
+_FIT_EXAMPLES = """\
+a file is one of
+  .csv .tsv .txt          UTF-8 with a header: comma, semicolon, tab or bar
+  .parquet                columns of numbers and text
+  .npy                    a matrix; --target is a column's index
+  .npz                    arrays X and y, perhaps feature_names
+  .svmlight .libsvm .svm  "label index:value ..."
+Missing are empty cells, NA, N/A, NaN, null and ?, in capitals or not.
+
+examples:
+  jax-logreg fit                               breast cancer, two classes
+  jax-logreg fit --data iris --plot iris.png   three classes, and a plot
+  jax-logreg fit --l2 0                        no penalty: what separation does
+  jax-logreg fit my.csv --target outcome       your own file
+  jax-logreg fit my.csv --target outcome --categorical auto --missing mean
+  jax-logreg fit my.npy --target -1            labels in the last column
+  jax-logreg fit --inference                   standard errors, tests, intervals
+  jax-logreg fit --save my.model               keep the model, for predict
+  jax-logreg fit --json | python -m json.tool  for machines
+
+exit status: 0 when a solver converged and every derivative agrees with
+autodiff, 1 when not, 2 for bad input.
+"""
+
+_CHECK = """\
+Compare derivatives written by hand with autodiff, and say what is wrong with
+them. Without a file: every formula of the two texts that this project follows,
+and every derivative of this project in both precisions, on its two data sets.
+A misprint that comes out wrong as expected is no failure."""
+
+_CHECK_EXAMPLES = """\
+a file of formulas defines
+  value(theta, *args)     a number (or an array, with a jacobian)
+  at                      a point theta: an array, or a dict or list of them
+and any of
+  gradient(theta, *args)  hessian(theta, *args)  jacobian(theta, *args)
+  hvp(theta, v, *args)    the Hessian times v
+and, if it likes,
+  args = (X, y)           what the functions take beside theta
+  names = ["age", ...]    what the entries of theta are called
+  numpy = True            the derivatives are given NumPy arrays, not JAX's
+A suffix makes another group: value_softmax, gradient_softmax, at_softmax, ...
+Arrays that the file makes are float64 unless it says otherwise.
+THE FILE IS RUN: name only files that you would run with python.
+
+examples:
+  jax-logreg check                               this project's own formulas
+  jax-logreg check my_formulas.py                your formulas
+  jax-logreg check my_formulas.py --plot my.png  with a plot of the errors
+  jax-logreg check my_formulas.py --json         for machines
+
+exit status: 0 when all is right, 1 when a derivative is wrong or a verdict is
+not the expected one, 2 for a file that cannot be used.
+"""
+
+_PREDICT = """\
+Predict the class of every row of a file, and the probability of every class,
+with a model that fit --save wrote. Rows are read and written in chunks: a file
+of any size takes the same memory."""
+
+_PREDICT_EXAMPLES = """\
+FILE must have every column that the model was trained on, under the same
+name, in any order; a matrix without names has these columns in their order.
+Columns that the model does not use (an identifier, the target) are left out,
+and named on the error stream.
+OUT has the columns "predicted" and "probability_CLASS" for every class, one
+row for each row of FILE, in its order. It is written to a temporary file and
+moved into place when it is complete; a file of that name is replaced.
+
+examples:
+  jax-logreg predict my.model new.csv --out answers.csv
+  jax-logreg predict my.model new.parquet --out answers.parquet
+  jax-logreg predict my.model new.csv --out - | head   to the screen, as CSV
+
+exit status: 0 when every row was predicted, 2 for a file that cannot be used.
+"""
+
+_INFO_EXAMPLES = """\
+examples:
+  jax-logreg info my.model          classes, how the fit ended, coefficients
+  jax-logreg info my.model --json   all of it, every digit, for machines
+
+exit status: 0, or 2 for a file that is damaged or no model.
+"""
+
+_EXPORT_EXAMPLES = """\
+StableHLO and ONNX take the features, of any number of rows, and give the
+probability of every class, in float64; JSON is the model file itself.
+
+examples:
+  jax-logreg export my.model --to onnx --out my.onnx
+  jax-logreg export my.model --to stablehlo --out my.stablehlo
+  jax-logreg export my.model --to json --out -       to the screen
+
+exit status: 0, or 2 for a file that cannot be used.
+"""
 
 
 def run_process() -> int:
-    """The program as a process of its own: what it compiles is kept for the next one."""
-    keep_programs()
-    signal.signal(signal.SIGTERM, _end)
-    sys.unraisablehook = _interrupt_again
+    """Run the command line as a process of its own, with signals and a compilation cache.
+
+    Returns:
+        The exit status.
+    """
+    enable_compilation_cache()
+    signal.signal(signal.SIGTERM, _exit_on_signal)
+    sys.unraisablehook = _repeat_interrupt
     return main()
 
 
-def _end(number: int, frame: FrameType | None) -> NoReturn:
-    """Leave as after an error, so that no half of a file stays behind."""
+def _exit_on_signal(number: int, frame: FrameType | None) -> NoReturn:
+    """Leave as after an error, so that temporary files are removed."""
     raise SystemExit(128 + number)
 
 
-def _interrupt_again(lost: Any) -> None:
-    """JAX has Python run code in the garbage collector, where a Ctrl-C gets lost."""
+def _repeat_interrupt(lost: Any) -> None:
+    """JAX has Python run code in the garbage collector, where a Ctrl-C is lost."""
     if lost.exc_type is KeyboardInterrupt:
-        threading.Timer(_A_MOMENT, signal.raise_signal, [signal.SIGINT]).start()
+        threading.Timer(_SIGNAL_DELAY, signal.raise_signal, [signal.SIGINT]).start()
     else:
         sys.__unraisablehook__(lost)
 
 
-def keep_programs() -> None:
-    """Have JAX keep compiled programs on disk, if the user has not set a place already.
+def enable_compilation_cache() -> None:
+    """Have JAX keep compiled programs on disk, unless the user has named a folder already.
 
-    In ``$XDG_CACHE_HOME/jax_logreg``, by default ``~/.cache/jax_logreg``. JAX's own
-    ``JAX_ENABLE_COMPILATION_CACHE=false`` turns it off, ``JAX_COMPILATION_CACHE_DIR``
-    moves it.
+    The folder is ``$XDG_CACHE_HOME/jax_logreg``, by default ``~/.cache/jax_logreg``. JAX's own
+    ``JAX_ENABLE_COMPILATION_CACHE=false`` turns the cache off, ``JAX_COMPILATION_CACHE_DIR``
+    moves it. Environment variables, because JAX is not loaded yet.
     """
-    if getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    jax.config.update("jax_compilation_cache_dir", str(Path(home) / "jax_logreg"))
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(home) / "jax_logreg")
     # Two dozen programs of a tenth of a second each: JAX by itself keeps those of a second.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,10 +176,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        status = options.run(options)
+        commands = importlib.import_module("jax_logreg.interfaces.commands")
+        status: int = getattr(commands, f"run_{options.command}")(options)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError) as error:
@@ -91,28 +198,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jax-logreg {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_fit(commands)
-    _add_check(commands)
-    add_predict(commands)
-    add_info(commands)
-    add_export(commands)
+    for name, (summary, description, examples, add_options) in _COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=description,
+            epilog=examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add_options(command)
     return parser
 
 
-def _add_fit(commands: Any) -> None:
-    fit = add_command(
-        commands,
-        "fit",
-        fit_command.run_fit,
-        summary="train on a table by four solvers and audit their derivatives",
-        description=fit_command.SUMMARY,
-        examples=fit_command.EXAMPLES,
-    )
-    add_table(fit)
+def _add_fit_options(fit: argparse.ArgumentParser) -> None:
+    _add_table_options(fit)
     fit.add_argument(
         "--l2",
-        type=nonnegative,
-        default=Settings.l2,
+        type=_nonnegative,
+        default=0.01,
         metavar="S",
         help="strength of the L2 penalty on the mean loss (default %(default)s)",
     )
@@ -125,17 +228,17 @@ def _add_fit(commands: Any) -> None:
     fit.add_argument("--dtype", choices=["float64", "float32"], default="float64")
     fit.add_argument(
         "--tol",
-        type=positive,
+        type=_positive,
         metavar="T",
         help="bound on the largest gradient entry (default 1e-8, 1e-5 in float32)",
     )
     fit.add_argument(
-        "--max-steps", type=count, metavar="N", help="for every solver (default: its own)"
+        "--max-steps", type=_count, metavar="N", help="for every solver (default: its own)"
     )
     fit.add_argument("--no-intercept", action="store_true", help="fit no intercept")
     fit.add_argument("--no-standardize", action="store_true", help="take columns as they are")
     fit.add_argument(
-        "--seed", type=count, default=0, metavar="N", help="of the audit's random point"
+        "--seed", type=_count, default=0, metavar="N", help="of the audit's random point"
     )
     fit.add_argument("--plot", metavar="FILE.png", help="draw the training (png, pdf, svg)")
     fit.add_argument(
@@ -147,21 +250,145 @@ def _add_fit(commands: Any) -> None:
         help="draw intervals, ROC, calibration and influence as well",
     )
     fit.add_argument("--save", metavar="MODEL", help="keep the best solver's model in a file")
-    fit.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_json(fit)
 
 
-def _add_check(commands: Any) -> None:
-    check = add_command(
-        commands,
-        "check",
-        check_command.run_check,
-        summary="audit derivatives written by hand: this project's, or those of a file",
-        description=check_command.SUMMARY,
-        examples=check_command.EXAMPLES,
+def _add_table_options(fit: argparse.ArgumentParser) -> None:
+    fit.add_argument("file", nargs="?", metavar="FILE", help="a table: see the formats below")
+    fit.add_argument("--target", metavar="NAME", help="the file's column of classes")
+    fit.add_argument("--data", choices=list(EMBEDDED), help="a data set that ships inside")
+    fit.add_argument(
+        "--missing",
+        choices=MISSING_POLICIES,
+        default="refuse",
+        help="rows with missing values: refuse the file (default), drop them, or fill "
+        "numbers with the mean of their column",
     )
+    fit.add_argument(
+        "--categorical",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="one-hot encode this column, its first category being the reference; may be "
+        'repeated; "auto" takes every column that is not numbers',
+    )
+    fit.add_argument(
+        "--drop", action="append", default=[], metavar="NAME", help="ignore this column; as often"
+    )
+    _add_delimiter(fit)
+    fit.add_argument(
+        "--max-gib",
+        type=_positive,
+        default=MAX_BYTES / 2**30,
+        metavar="G",
+        help="largest table in memory (default %(default)g GiB)",
+    )
+
+
+def _add_check_options(check: argparse.ArgumentParser) -> None:
     check.add_argument("file", nargs="?", metavar="FILE.py", help="a file of formulas; it is run")
-    check.add_argument("--seed", type=count, default=0, metavar="N", help="of the points")
+    check.add_argument("--seed", type=_count, default=0, metavar="N", help="of the points")
     check.add_argument(
         "--plot", metavar="FILE.png", help="draw differences and errors (png, pdf, svg)"
     )
-    check.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_json(check)
+
+
+def _add_predict_options(predict: argparse.ArgumentParser) -> None:
+    _add_model(predict)
+    predict.add_argument(
+        "file", metavar="FILE", help="rows to predict, of any format that fit reads"
+    )
+    _add_delimiter(predict)
+    predict.add_argument(
+        "--out", required=True, metavar="OUT", help="a .csv or .parquet file, or - for the screen"
+    )
+
+
+def _add_info_options(info: argparse.ArgumentParser) -> None:
+    _add_model(info)
+    _add_json(info)
+
+
+def _add_export_options(export: argparse.ArgumentParser) -> None:
+    _add_model(export)
+    export.add_argument(
+        "--to", required=True, choices=["stablehlo", "onnx", "json"], help="the format"
+    )
+    export.add_argument("--out", required=True, metavar="OUT", help="a file, or - for the screen")
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL", help="what fit --save wrote")
+
+
+def _add_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _add_delimiter(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--delimiter",
+        type=lambda text: "\t" if text == "tab" else text,
+        metavar="C",
+        help='of a CSV file (default: by its header); "tab" is one',
+    )
+
+
+def _number(text: str, least: float, allow_least: bool, kind: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isfinite(value) and (value > least or (allow_least and value == least)):
+        return value
+    raise argparse.ArgumentTypeError(f"must be a {kind}, but it is {text!r}")
+
+
+def _nonnegative(text: str) -> float:
+    return _number(text, 0, True, "number of at least 0")
+
+
+def _positive(text: str) -> float:
+    return _number(text, 0, False, "number above 0")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number, but it is {text!r}")
+    return int(text)
+
+
+# Summary, description, examples, and the function that adds the options.
+_COMMANDS = {
+    "fit": (
+        "train on a table by four solvers and audit their derivatives",
+        _FIT,
+        _FIT_EXAMPLES,
+        _add_fit_options,
+    ),
+    "check": (
+        "audit derivatives written by hand: this project's, or those of a file",
+        _CHECK,
+        _CHECK_EXAMPLES,
+        _add_check_options,
+    ),
+    "predict": (
+        "predict the rows of a file with a saved model",
+        _PREDICT,
+        _PREDICT_EXAMPLES,
+        _add_predict_options,
+    ),
+    "info": (
+        "show what is in a saved model",
+        "Show what is in a model file.",
+        _INFO_EXAMPLES,
+        _add_info_options,
+    ),
+    "export": (
+        "write a saved model as StableHLO, ONNX or JSON",
+        "Write a saved model in a format that other programs read.",
+        _EXPORT_EXAMPLES,
+        _add_export_options,
+    ),
+}

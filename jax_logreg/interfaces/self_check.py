@@ -10,9 +10,9 @@ from jax_logreg.audit.proof import Comparison
 from jax_logreg.audit.report import DerivativeReport
 from jax_logreg.audit.text_formulas import TextVerdict, audit_texts
 from jax_logreg.derivatives import analytic
-from jax_logreg.interfaces.main_job import (
-    Report,
-    Settings,
+from jax_logreg.interfaces.comparison import (
+    ComparisonSettings,
+    OnProgress,
     audit_table,
     audited_objective,
     standardize,
@@ -53,38 +53,38 @@ class OwnCheck(NamedTuple):
         }
 
 
-def check_own_formulas(seed: int, report: Report) -> list[OwnCheck]:
+def check_own_formulas(seed: int, progress: OnProgress) -> list[OwnCheck]:
     """Audit the formulas of the texts and this project's derivatives, on both data sets.
 
     Args:
         seed: of the random points.
-        report: called with progress.
+        progress: called with what is going on.
 
     Returns:
         One check for each embedded data set.
     """
-    return [_check_table(name, Settings(seed=seed), report) for name in EMBEDDED]
+    return [_check_table(name, ComparisonSettings(seed=seed), progress) for name in EMBEDDED]
 
 
-def _check_table(name: str, settings: Settings, report: Report) -> OwnCheck:
-    report(f"{name}: formulas of the two texts")
+def _check_table(name: str, settings: ComparisonSettings, progress: OnProgress) -> OwnCheck:
+    progress(f"{name}: formulas of the two texts")
     table = load_embedded(name)
-    X, _ = standardize(table.X)
+    X = standardize(table.X)[0]
     return OwnCheck(
         name=name,
         shape=(X.shape[0], X.shape[1]),
         num_classes=len(table.class_names),
         texts=audit_texts(X, table.y, settings.seed),
-        audits=audit_table(X, table, settings, lambda what: report(f"{name}: {what}")),
+        audits=audit_table(X, table, settings, lambda what: progress(f"{name}: {what}")),
     )
 
 
 def own_report(seed: int) -> DerivativeReport:
     """The full audit of gradient and Hessian by hand, on the first data set."""
     table = load_embedded(next(iter(EMBEDDED)))
-    X, _ = standardize(table.X)
+    X = standardize(table.X)[0]
     with jax.enable_x64(True):
-        F = audited_objective(X, table, Settings())
+        F = audited_objective(X, table, ComparisonSettings())
         return check_derivatives(
             F.value,
             gradient=lambda theta: analytic.gradient(F, theta),

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from jax_logreg.interfaces import check_command, console, plot_style, plots
+from jax_logreg.interfaces import commands, plot_style, plots, report
 from jax_logreg.interfaces.cli import main
 from jax_logreg.interfaces.self_check import check_own_formulas
 
@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_used_ends_with_two_and_one_line(case, write, caps
 
 
 def test_own_formulas_are_printed_in_eighty_columns(own_tables, monkeypatch, capsys):
-    monkeypatch.setattr(check_command, "check_own_formulas", lambda *_: own_tables)
+    monkeypatch.setattr(commands, "check_own_formulas", lambda *_: own_tables)
     assert main(["check"]) == 0
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
@@ -124,7 +124,7 @@ def test_own_formulas_are_printed_in_eighty_columns(own_tables, monkeypatch, cap
 
 
 def test_own_formulas_as_json(own_tables, monkeypatch, capsys):
-    monkeypatch.setattr(check_command, "check_own_formulas", lambda *_: own_tables)
+    monkeypatch.setattr(commands, "check_own_formulas", lambda *_: own_tables)
     assert main(["check", "--json"]) == 0
     report = json.loads(capsys.readouterr().out, parse_constant=lambda word: pytest.fail(word))
     assert [table["data"] for table in report["tables"]] == ["breast-cancer", "iris"]
@@ -146,7 +146,7 @@ def test_anything_unexpected_fails(own_tables, monkeypatch, capsys, planted):
         first, *rest = table.audits["float32"]
         audits = table.audits | {"float32": [first._replace(agrees=False), *rest]}
         spoiled = table._replace(audits=audits)
-    monkeypatch.setattr(check_command, "check_own_formulas", lambda *_: [spoiled, iris])
+    monkeypatch.setattr(commands, "check_own_formulas", lambda *_: [spoiled, iris])
     assert main(["check"]) == 1
     printed = capsys.readouterr().out
     expected = "wrong: sign, expected right" if planted == "verdict" else "differ: dσ/dz"
@@ -164,7 +164,7 @@ def test_help_tells_the_convention_and_that_the_file_is_run(capsys, monkeypatch)
 
 
 def test_missing_extras_are_named(write, monkeypatch, capsys):
-    monkeypatch.setattr(console, "HAS_RICH", False)
+    monkeypatch.setattr(report, "HAS_RICH", False)
     assert main(["check"]) == 2
     assert "pip install 'jax-logreg[cli]'" in capsys.readouterr().err
     monkeypatch.setattr(plot_style, "HAS_MATPLOTLIB", False)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from jax_logreg import Model
-from jax_logreg.interfaces import console, plot_style
-from jax_logreg.interfaces.cli import main
-from jax_logreg.interfaces.main_job import standardize
+from jax_logreg.interfaces import plot_style, report
+from jax_logreg.interfaces.cli import enable_compilation_cache, main
+from jax_logreg.interfaces.comparison import standardize
 from jax_logreg.interfaces.readers import read_table
 
 
@@ -106,9 +106,10 @@ def test_names_in_brackets_and_many_classes_are_printed_whole(tmp_path, capsys):
 
 def test_standardizing_survives_constants_and_huge_numbers():
     X = np.column_stack([np.full(9, 0.1), np.arange(9) * 1e160, np.arange(9.0)])
-    scaled, scale = standardize(X)
+    scaled, center, scale = standardize(X)
     np.testing.assert_array_equal(scaled[:, 0], 0)
     np.testing.assert_allclose(scaled[:, 1], scaled[:, 2], rtol=1e-14)
+    np.testing.assert_allclose(center, [0.1, 4e160, 4], rtol=1e-15)
     np.testing.assert_allclose(scale, [1, np.arange(9).std() * 1e160, np.arange(9).std()])
 
 
@@ -181,7 +182,7 @@ def test_help_fits_eighty_columns_and_has_examples(capsys, monkeypatch):
 
 
 def test_missing_extras_are_named(monkeypatch, capsys):
-    monkeypatch.setattr(console, "HAS_RICH", False)
+    monkeypatch.setattr(report, "HAS_RICH", False)
     assert main(["fit"]) == 2
     assert "pip install 'jax-logreg[cli]'" in capsys.readouterr().err
     monkeypatch.setattr(plot_style, "HAS_MATPLOTLIB", False)
@@ -205,3 +206,22 @@ def test_inference_says_why_there_is_none(capsys):
     assert main(command) == 1
     report = json.loads(capsys.readouterr().out)
     assert "separated" in report["inference"]["message"]
+
+
+def test_help_and_mistakes_do_not_wait_for_jax():
+    code = (
+        "import sys, pytest; from jax_logreg.interfaces.cli import main\n"
+        "for words in (['--help'], ['fit', '--help'], ['fit', '--l2', '-1'], ['nothing']):\n"
+        "    with pytest.raises(SystemExit): main(words)\n"
+        "assert 'jax' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_compilation_cache_is_the_users_choice(monkeypatch):
+    monkeypatch.setattr(os, "environ", {"XDG_CACHE_HOME": "/caches"})
+    enable_compilation_cache()
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == os.path.join("/caches", "jax_logreg")
+    monkeypatch.setattr(os, "environ", {"JAX_COMPILATION_CACHE_DIR": "/mine"})
+    enable_compilation_cache()
+    assert os.environ == {"JAX_COMPILATION_CACHE_DIR": "/mine"}

@@ -173,7 +173,7 @@ def test_an_interrupt_leaves_what_was_there(folder, monkeypatch, capsys):
 
 def test_an_end_from_outside_leaves_no_half_of_a_file(tmp_path):
     with pytest.raises(SystemExit) as stop, files.atomic_write(tmp_path / "out"):
-        cli._end(signal.SIGTERM, None)
+        cli._exit_on_signal(signal.SIGTERM, None)
     assert stop.value.code == 128 + signal.SIGTERM
     assert os.listdir(tmp_path) == []
 
@@ -181,7 +181,7 @@ def test_an_end_from_outside_leaves_no_half_of_a_file(tmp_path):
 def test_an_interrupt_that_the_garbage_collector_swallows_comes_again(monkeypatch):
     again = threading.Event()
     monkeypatch.setattr(signal, "raise_signal", lambda number: again.set())
-    cli._interrupt_again(SimpleNamespace(exc_type=KeyboardInterrupt))
+    cli._repeat_interrupt(SimpleNamespace(exc_type=KeyboardInterrupt))
     assert again.wait(60)
 
 

@@ -1,4 +1,4 @@
-"""The main job: one table, four solvers, the derivatives that trained them proved."""
+"""The comparison of four solvers on one table, and the audit of the derivatives they used."""
 
 import time
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.inference.infer import infer
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.separation import diagnose_separation
+from jax_logreg.interfaces.model import Model
 from jax_logreg.interfaces.readers import Table
 from jax_logreg.objective.model import logits, predict_class
 from jax_logreg.objective.objective import Objective, make_objective
@@ -25,7 +26,7 @@ from jax_logreg.solvers.gradient_descent import GradientDescent
 from jax_logreg.solvers.newton import Newton
 from jax_logreg.solvers.optax_adapter import Optax
 
-# The audit's arrays grow as n · P², so a large table is audited on its first rows.
+# The audit's arrays grow as n · P², so only the first rows of a large table are audited.
 _AUDIT_ROWS = 600
 
 SOLVERS: dict[str, Solver] = {
@@ -35,13 +36,13 @@ SOLVERS: dict[str, Solver] = {
     "Newton": Newton(),
 }
 
-# (what is going on, steps, loss, gradient norm); no numbers while compiling
-Report = Callable[..., None]
+# Called with (activity, steps, loss, gradient norm); without the numbers while compiling.
+OnProgress = Callable[..., None]
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What the command line decides.
+class ComparisonSettings:
+    """What to compute on the table.
 
     Attributes:
         l2: strength of the penalty on the mean loss.
@@ -67,8 +68,8 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Training:
-    """One solver's row: its result in NumPy, its accuracy, its times in seconds."""
+class SolverRun:
+    """One solver's fit in NumPy, its accuracy on the table, and its times in seconds."""
 
     solver: str
     result: FitResult
@@ -78,30 +79,33 @@ class Training:
 
     @property
     def status(self) -> Status:
-        """How it ended."""
+        """How the fit ended."""
         return Status(int(self.result.status))
 
 
 @dataclass(frozen=True)
-class Job:
-    """All that the main job found; what it prints and draws is made from this.
+class SolverComparison:
+    """The fits of all solvers, the audit of their derivatives, and the inference.
 
     Attributes:
         table: the data.
         settings: as given.
-        trainings: one a solver.
-        best: index of the training whose coefficients are shown.
-        scale: deviation of every column that was divided out, (p,); ones if none.
+        runs: one per solver.
+        best: index of the run with the lowest loss, of the converged ones if there are any.
+        center: what was subtracted from the columns, (p,); zeros if nothing was.
+        scale: what the columns were divided by, (p,); ones if nothing was.
         audits: dtype name ↦ comparisons.
-        audit_rows: how many rows the audit used.
+        audit_rows: number of rows that the audit used.
         device: where it ran.
-        inference: of the best training; why there is none, in words; None if not asked for.
+        inference: of the best run; the reason in words if there can be none; None if not
+            asked for.
     """
 
     table: Table
-    settings: Settings
-    trainings: list[Training]
+    settings: ComparisonSettings
+    runs: list[SolverRun]
     best: int
+    center: np.ndarray
     scale: np.ndarray
     audits: dict[str, list[Comparison]]
     audit_rows: int
@@ -109,58 +113,89 @@ class Job:
     inference: Inference | str | None = None
 
     @property
+    def best_run(self) -> SolverRun:
+        """The run whose coefficients are shown and saved."""
+        return self.runs[self.best]
+
+    @property
     def sound(self) -> bool:
         """Whether some solver converged and every derivative agreed."""
-        solved = any(bool(training.result.converged) for training in self.trainings)
+        solved = any(bool(run.result.converged) for run in self.runs)
         return solved and all(c.agrees for audit in self.audits.values() for c in audit)
 
+    def to_model(self) -> Model:
+        """The best run's model, its coefficients per unit of the table's own columns."""
+        table, settings, run = self.table, self.settings, self.best_run
+        found = Model.from_result(run.result, classes=table.class_names, penalty=L2(settings.l2))
+        scale = self.scale.reshape((-1,) + (1,) * (found.coef.ndim - 1))
+        return Model(
+            found.coef / scale,
+            found.intercept,
+            classes=table.class_names,
+            encoding=table.encoding,
+            center=self.center,
+            training={
+                **found.training,
+                "solver": run.solver,
+                "data": table.name,
+                "rows": len(table.y),
+                "standardized": settings.standardize,
+                "derivatives": settings.derivatives,
+            },
+        )
 
-def run_main_job(table: Table, settings: Settings, report: Report) -> Job:
-    """Train with every solver, then audit the derivatives, in the dtype asked for.
+
+def compare_solvers(
+    table: Table, settings: ComparisonSettings, progress: OnProgress
+) -> SolverComparison:
+    """Fit with every solver in the dtype asked for, then audit the derivatives in both.
 
     Args:
         table: the data.
-        settings: see :class:`Settings`.
-        report: called with progress.
+        settings: see :class:`ComparisonSettings`.
+        progress: called with what is going on.
+
+    Returns:
+        The comparison.
     """
-    X, scale = table.X, np.ones(table.X.shape[1])
+    X, center, scale = table.X, np.zeros(table.X.shape[1]), np.ones(table.X.shape[1])
     if settings.standardize:
-        X, scale = standardize(table.X)
+        X, center, scale = standardize(table.X)
     with jax.enable_x64(settings.dtype == "float64"):
-        trainings = [
-            _train(name, solver, X, table, settings, report) for name, solver in SOLVERS.items()
-        ]
-    losses = [
-        (not bool(t.result.converged), float(np.nan_to_num(t.result.objective, nan=np.inf)))
-        for t in trainings
-    ]
-    best = losses.index(min(losses))
-    return Job(
+        runs = [_run(name, X, table, settings, progress) for name in SOLVERS]
+    best = min(range(len(runs)), key=lambda i: _rank(runs[i].result))
+    return SolverComparison(
         table=table,
         settings=settings,
-        trainings=trainings,
+        runs=runs,
         best=best,
+        center=center,
         scale=scale,
-        audits=audit_table(X, table, settings, report),
+        audits=audit_table(X, table, settings, progress),
         audit_rows=min(len(X), _AUDIT_ROWS),
         device=str(jax.devices()[0]),
-        inference=_inference(trainings[best], X, table, settings) if settings.inference else None,
+        inference=_inference(runs[best], X, table, settings) if settings.inference else None,
     )
 
 
+def _rank(result: FitResult) -> tuple[bool, float]:
+    """Converged fits first, then by loss; a loss that is not finite comes last."""
+    return not bool(result.converged), float(np.nan_to_num(result.objective, nan=np.inf))
+
+
 def _inference(
-    training: Training, X: np.ndarray, table: Table, settings: Settings
+    run: SolverRun, X: np.ndarray, table: Table, settings: ComparisonSettings
 ) -> Inference | str:
-    """Standard errors of a training, or why there can be none."""
+    """Standard errors of a run, or why there can be none."""
     shared: dict[str, Any] = {
         "penalty": L2(settings.l2), "fit_intercept": settings.fit_intercept
     }  # fmt: skip
-    if not training.result.converged:
+    if not run.result.converged:
         K = len(table.class_names)
         found = diagnose_separation(X, table.y, num_classes=K if K > 2 else None, **shared)
-        return found.message if found else training.status.message
+        return found.message if found else run.status.message
     return infer(
-        training.result,
+        run.result,
         X,
         table.y,
         feature_names=table.feature_names,
@@ -169,20 +204,30 @@ def _inference(
     )
 
 
-def standardize(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns of mean 0 and deviation 1; a constant column becomes zero."""
+def standardize(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Columns with mean 0 and deviation 1; a constant column becomes zero.
+
+    Args:
+        X: (n, p).
+
+    Returns:
+        (X − center) / scale, (n, p); center, (p,); scale, (p,), one for a constant column.
+
+    >>> standardize(np.array([[0.0, 5.0], [2.0, 5.0]]))[0].tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
+    """
     size = np.max(np.abs(X), axis=0)
     unit = X / np.where(size > 0, size, 1.0)  # no square of a huge number overflows
-    centred = unit - unit.mean(axis=0)
-    deviation = centred.std(axis=0)
+    mean = unit.mean(axis=0)
+    deviation = (unit - mean).std(axis=0)
     constant = deviation <= 100 * np.finfo(float).eps
-    scaled = np.where(constant, 0.0, centred / np.where(constant, 1.0, deviation))
-    return scaled, np.where(constant, 1.0, deviation * size)
+    scaled = np.where(constant, 0.0, (unit - mean) / np.where(constant, 1.0, deviation))
+    return scaled, mean * size, np.where(constant, 1.0, deviation * size)
 
 
-def _train(
-    name: str, solver: Solver, X: np.ndarray, table: Table, settings: Settings, report: Report
-) -> Training:
+def _run(
+    name: str, X: np.ndarray, table: Table, settings: ComparisonSettings, progress: OnProgress
+) -> SolverRun:
     data = jnp.asarray(X, settings.dtype), jnp.asarray(table.y)
     K = len(table.class_names)
 
@@ -190,24 +235,24 @@ def _train(
         result = fit(
             *data,
             penalty=L2(settings.l2),
-            solver=solver,
+            solver=SOLVERS[name],
             derivatives=settings.derivatives,
             fit_intercept=settings.fit_intercept,
             num_classes=K if K > 2 else None,
             tol=tol,
             max_steps=settings.max_steps,
-            progress=lambda *numbers: report(name, *numbers),
+            progress=lambda *numbers: progress(name, *numbers),
         )
         return jax.block_until_ready(result)
 
-    report(f"{name}: compiling")
+    progress(f"{name}: compiling")
     began = time.perf_counter()
     run(np.inf)  # any start is within this tol: everything compiles, no step is taken
     compiled = time.perf_counter()
     result = run(settings.tol)
     ended = time.perf_counter()
     predicted = predict_class(logits(data[0], result.coef, result.intercept))
-    return Training(
+    return SolverRun(
         solver=name,
         result=jax.tree.map(np.asarray, result),
         accuracy=float(np.mean(np.asarray(predicted) == table.y)),
@@ -217,7 +262,7 @@ def _train(
 
 
 def audit_table(
-    X: np.ndarray, table: Table, settings: Settings, report: Report
+    X: np.ndarray, table: Table, settings: ComparisonSettings, progress: OnProgress
 ) -> dict[str, list[Comparison]]:
     """Every derivative of the objective on a table against autodiff, in both dtypes.
 
@@ -225,21 +270,21 @@ def audit_table(
         X: the table's columns, scaled or not, (n, p); the first 600 rows are used.
         table: labels and classes.
         settings: penalty, intercept and seed.
-        report: called with progress.
+        progress: called with what is going on.
 
     Returns:
         Name of the dtype ↦ comparisons.
     """
     audits = {}
     for dtype in ("float64", "float32"):
-        report(f"derivative audit in {dtype}")
+        progress(f"derivative audit in {dtype}")
         with jax.enable_x64(dtype == "float64"):
             objective = audited_objective(X.astype(dtype), table, settings)
             audits[dtype] = audit_objective(objective, jax.random.key(settings.seed))
     return audits
 
 
-def audited_objective(X: np.ndarray, table: Table, settings: Settings) -> Objective:
+def audited_objective(X: np.ndarray, table: Table, settings: ComparisonSettings) -> Objective:
     """The objective on the first rows of a table, in the dtype of X."""
     X, y, K = X[:_AUDIT_ROWS], table.y[:_AUDIT_ROWS], len(table.class_names)
     labels: Any = jax.nn.one_hot(y, K) if K > 2 else jnp.asarray(y)

@@ -1,0 +1,393 @@
+"""The command line's reports, in 80 columns or as JSON. The one file that imports rich."""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from jax_logreg.audit.proof import Comparison
+from jax_logreg.audit.text_formulas import TextVerdict
+from jax_logreg.fitting.result import Status as FitStatus
+from jax_logreg.inference.inference import Inference
+from jax_logreg.interfaces.comparison import OnProgress, SolverComparison, SolverRun
+from jax_logreg.interfaces.files import as_json
+from jax_logreg.interfaces.model import Model
+from jax_logreg.interfaces.self_check import OwnCheck
+
+try:
+    from rich import box
+    from rich.console import Console
+    from rich.status import Status as Spinner
+    from rich.table import Table
+    from rich.text import Text
+
+    HAS_RICH = True
+except ImportError:
+    HAS_RICH = False
+
+_WIDTH = 80
+_BAR_WIDTH = 30
+# A table of coefficients shows the largest of this many features, and this many classes.
+_MOST_FEATURES, _MOST_CLASSES = 40, 5
+# Names of formulas have at most 48 characters; two more indent them below their heading.
+_FORMULA_WIDTH, _NUMBER_WIDTH = 50, 8
+
+# The command-line options that follow a status's advice.
+_OPTIONS = {
+    FitStatus.SEPARATED: "--l2 0.01",
+    FitStatus.MAX_STEPS: "--max-steps N",
+    FitStatus.STALLED: "--dtype float64, --tol T",
+    FitStatus.LOOSE: "--tol T, --l2 S",
+}
+
+
+def require_rich() -> None:
+    """Refuse to print tables without rich.
+
+    Raises:
+        ValueError: with the command that installs it, and the way without.
+    """
+    if not HAS_RICH:
+        raise ValueError("tables need rich: pip install 'jax-logreg[cli]', or use --json.")
+
+
+def _console() -> "Console":
+    return Console(width=_WIDTH, highlight=False, markup=False)
+
+
+def _empty_table(title: str | None = None, **options: Any) -> "Table":
+    options = {"box": box.SIMPLE_HEAD, "pad_edge": False, "padding": 0, **options}
+    return Table(title=title, title_justify="left", **options)
+
+
+class StatusLine:
+    """A line on the error stream that shows what is going on; silent in a pipe."""
+
+    def __init__(self) -> None:
+        self._spinner: Any = None
+        if HAS_RICH:
+            console = Console(stderr=True, markup=False)
+            if console.is_terminal:
+                self._spinner = Spinner("starting", console=console)
+
+    def shown(self) -> AbstractContextManager[Any]:
+        """A context in which the line is visible."""
+        return self._spinner or nullcontext()
+
+    def _update(self, text: str) -> None:
+        if self._spinner is not None:
+            self._spinner.update(Text(text))
+
+    def for_fits(self) -> OnProgress:
+        """The function to call with (activity, steps, loss, gradient norm)."""
+
+        def show(activity: str, steps: int = 0, loss: float = 0.0, norm: float = math.nan) -> None:
+            numbers = f": step {steps}, loss {loss:.6g}, gradient norm {norm:.1e}"
+            self._update(activity if math.isnan(norm) else activity + numbers)
+
+        return show
+
+    def for_file(self, activity: str) -> Callable[[float], None]:
+        """The function to call with the fraction that is done, from 0 to 1."""
+
+        def show(fraction: float) -> None:
+            done = round(_BAR_WIDTH * fraction)
+            self._update(f"{activity} {'━' * done}{'─' * (_BAR_WIDTH - done)} {fraction:4.0%}")
+
+        return show
+
+
+def print_comparison(comparison: SolverComparison) -> None:
+    """Print the comparison of solvers, the coefficients, the inference and the audit."""
+    console = _console()
+    _print_heading(console, comparison)
+    console.print(_runs_table(comparison.runs))
+    _print_messages(console, comparison.runs)
+    for table in _best_coefficients(comparison):
+        console.print(table)
+    if comparison.inference is not None:
+        _print_inference(console, comparison.inference, _unit(comparison))
+    num_rows = len(comparison.table.y)
+    _print_audits(console, comparison.audits, f"{comparison.audit_rows} of {num_rows} rows")
+
+
+def _unit(comparison: SolverComparison) -> str:
+    return "per standard deviation" if comparison.settings.standardize else "per unit"
+
+
+def _print_heading(console: "Console", comparison: SolverComparison) -> None:
+    table, settings = comparison.table, comparison.settings
+    n, p = table.X.shape
+    columns = "standardized" if settings.standardize else "as given"
+    model = "softmax" if len(table.class_names) > 2 else "sigmoid"
+    console.print(f"{table.name}: {n} rows, {p} features ({columns})", style="bold")
+    console.print(f"classes: {', '.join(table.class_names)} ({model} model)")
+    console.print(
+        f"L2 strength {settings.l2:g} on the mean loss, {settings.derivatives} derivatives, "
+        f"{settings.dtype}, {comparison.device}\n",
+        soft_wrap=False,
+    )
+
+
+def _runs_table(runs: list[SolverRun]) -> "Table":
+    table = _empty_table()
+    table.add_column("solver", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for heading in ("steps", "loss", "gradient", "accuracy", "compile", "run"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for run in runs:
+        table.add_row(
+            run.solver,
+            run.status.name.lower(),
+            str(int(run.result.num_steps)),
+            _loss(float(run.result.objective)),
+            f"{float(run.result.gradient_norm):.1e}",
+            f"{100 * run.accuracy:.1f} %",
+            f"{run.compile_seconds:.2f} s",
+            _seconds(run.run_seconds),
+        )
+    return table
+
+
+def _loss(loss: float) -> str:
+    return f"{loss:.6f}" if loss < 10 else f"{loss:.2e}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{1e3 * seconds:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _print_messages(console: "Console", runs: list[SolverRun]) -> None:
+    """Why fits did not converge, each reason once."""
+    reasons: dict[FitStatus, list[str]] = {}
+    for run in runs:
+        if run.status != FitStatus.CONVERGED:
+            reasons.setdefault(run.status, []).append(run.solver)
+    for status, solvers in reasons.items():
+        here = f" Here: {_OPTIONS[status]}." if status in _OPTIONS else ""
+        console.print(f"{', '.join(solvers)}: {status.message}{here}\n", style="yellow")
+
+
+def _best_coefficients(comparison: SolverComparison) -> list["Table"]:
+    run, table = comparison.best_run, comparison.table
+    note = "" if run.result.converged else f" ({run.status.name.lower()}: no answer)"
+    return _coefficient_tables(
+        f"Coefficients of {run.solver}, log-odds {_unit(comparison)}{note}",
+        table.feature_names,
+        table.class_names,
+        np.asarray(run.result.coef),
+        np.asarray(run.result.intercept) if comparison.settings.fit_intercept else None,
+    )
+
+
+def _coefficient_tables(
+    title: str,
+    feature_names: list[str],
+    class_names: list[str],
+    coef: np.ndarray,
+    intercept: np.ndarray | None,
+) -> list["Table"]:
+    """One table, or several if there are more classes than fit in 80 columns.
+
+    Args:
+        title: above each.
+        feature_names: p names.
+        class_names: K names.
+        coef: (p,) for two classes or (p, K).
+        intercept: () or (K,); None to leave it out.
+    """
+    headings = class_names if coef.ndim == 2 else [f"of {class_names[1]}"]
+    coef = coef.reshape(len(coef), len(headings))
+    size = np.abs(coef).max(axis=1, initial=0.0)
+    shown = np.sort(np.argsort(-size, kind="stable")[:_MOST_FEATURES])
+    tables = []
+    for start in range(0, len(headings), _MOST_CLASSES):
+        part = slice(start, start + _MOST_CLASSES)
+        table = _empty_table(title, min_width=60)
+        table.add_column("feature", overflow="fold")
+        for heading in headings[part]:
+            table.add_column(heading, justify="right", overflow="fold")
+        for j in shown:
+            table.add_row(feature_names[j], *map(_coefficient, coef[j, part]))
+        if len(shown) < len(coef):
+            table.add_row(f"… and {len(coef) - len(shown)} smaller ones (--json has all)")
+        if intercept is not None:
+            table.add_row("(intercept)", *map(_coefficient, np.atleast_1d(intercept)[part]))
+        tables.append(table)
+    return tables
+
+
+def _coefficient(number: float) -> str:
+    """Four decimals, or four digits where decimals would show zeros only.
+
+    >>> _coefficient(0.12345), _coefficient(0.0), _coefficient(1e-7), _coefficient(123456.7)
+    ('0.1235', '0.0000', '1.000e-07', '1.235e+05')
+    """
+    return f"{number:.4f}" if number == 0 or 1e-3 <= abs(number) < 1e5 else f"{number:.3e}"
+
+
+def _print_inference(console: "Console", inference: Inference | str, unit: str) -> None:
+    if isinstance(inference, Inference):
+        console.print(f"Inference, log-odds {unit}", style="italic")
+        console.print(inference.summary() + "\n")
+    else:
+        console.print(f"No standard errors: {inference}\n", style="yellow")
+
+
+def _print_audits(console: "Console", audits: dict[str, list[Comparison]], rows: str) -> None:
+    """Print the audit of derivatives and its verdict; ``rows`` says of which rows."""
+    table = _empty_table("Derivatives by hand against autodiff, largest difference")
+    table.add_column("derivative")
+    for dtype in audits:
+        table.add_column(f"{dtype} abs", justify="right")
+        table.add_column("relative", justify="right")
+    table.add_column("verdict")
+    for row in zip(*audits.values(), strict=True):
+        cells = [f"{x:.1e}" for c in row for x in (c.absolute, c.relative)]
+        table.add_row(row[0].name, *cells, "agree" if all(c.agrees for c in row) else "DIFFER")
+    console.print(table)
+    failed = [c.name for audit in audits.values() for c in audit if not c.agrees]
+    bounds = ", ".join(f"{audit[0].bound:.1e} in {d}" for d, audit in audits.items())
+    verdict = f"differ: {', '.join(failed)}" if failed else "all agree"
+    console.print(
+        f"{verdict} (at a random point, {rows}; relative to the largest entry, bound {bounds})",
+        style="red" if failed else "green",
+    )
+
+
+def comparison_as_json(comparison: SolverComparison) -> str:
+    """The whole comparison as one JSON object."""
+    table, inference = comparison.table, comparison.inference
+    document = {
+        "data": {
+            "name": table.name,
+            "rows": len(table.y),
+            "features": table.feature_names,
+            "classes": table.class_names,
+            "encoding": table.encoding.as_dict()["columns"],
+            "dropped_rows": table.num_dropped,
+            "scale": comparison.scale.tolist(),
+        },
+        "settings": vars(comparison.settings),
+        "device": comparison.device,
+        "trainings": [_run_as_dict(run) for run in comparison.runs],
+        "best": comparison.best_run.solver,
+        **({} if inference is None else {"inference": _inference_as_dict(inference)}),
+        "audit": {
+            "rows": comparison.audit_rows,
+            **{dtype: [c._asdict() for c in audit] for dtype, audit in comparison.audits.items()},
+        },
+        "sound": comparison.sound,
+    }
+    return as_json(document)
+
+
+def _inference_as_dict(inference: Inference | str) -> dict[str, Any]:
+    if isinstance(inference, str):
+        return {"message": inference}
+    return {"parameters": inference.as_dict(), "statistics": inference.statistics()}
+
+
+def _run_as_dict(run: SolverRun) -> dict[str, Any]:
+    result = run.result
+    points = int(result.num_steps) + 1
+    return {
+        "solver": run.solver,
+        "status": run.status.name,
+        "message": run.status.message,
+        "converged": bool(result.converged),
+        "num_steps": int(result.num_steps),
+        "objective": float(result.objective),
+        "gradient_norm": float(result.gradient_norm),
+        "newton_decrement": float(result.newton_decrement),
+        "rank": int(result.rank),
+        "accuracy": run.accuracy,
+        "compile_seconds": run.compile_seconds,
+        "run_seconds": run.run_seconds,
+        "coef": result.coef.tolist(),
+        "intercept": result.intercept.tolist(),
+        "history": {
+            "objective": result.history.objective[:points].tolist(),
+            "gradient_norm": result.history.gradient_norm[:points].tolist(),
+        },
+    }
+
+
+def print_model(name: str, model: Model) -> None:
+    """Print a model's classes, how its fit ended, and its coefficients per unit of the column."""
+    console = _console()
+    kind = "sigmoid" if model.coef.ndim == 1 else "softmax"
+    console.print(f"{name}: a {kind} model of {len(model.coef)} features", style="bold")
+    console.print(f"classes: {', '.join(model.class_names)}")
+    console.print(f"made with jax_logreg {model.version}, {model.coef.dtype.name}")
+    for fact, value in model.training.items():
+        text = value if isinstance(value, str) else as_json(value)
+        console.print(f"{fact.replace('_', ' ')}: {text}")
+    console.print()
+    for table in _coefficient_tables(
+        "Coefficients, log-odds per unit of the column",
+        list(model.feature_names),
+        model.class_names,
+        model.coef,
+        model.intercept_at_zero,
+    ):
+        console.print(table)
+
+
+def print_own_check(checks: list[OwnCheck]) -> None:
+    """Print the texts' formulas by heading and this project's derivatives, for each data set."""
+    console = _console()
+    for check in checks:
+        rows, features = check.shape
+        console.print(
+            f"{check.name}: {rows} rows, {features} features, {check.num_classes} classes",
+            style="bold",
+        )
+        console.print(_texts_table(check.texts))
+        _print_audits(console, check.audits, f"{rows} of {rows} rows")
+        console.print()
+    _print_summary(console, [verdict for check in checks for verdict in check.texts])
+
+
+def _texts_table(verdicts: list[TextVerdict]) -> "Table":
+    table = _empty_table()
+    table.add_column("formula, as the text has it", width=_FORMULA_WIDTH, no_wrap=True)
+    table.add_column("relative", justify="right", width=_NUMBER_WIDTH)
+    table.add_column("verdict", no_wrap=True)
+    for where, group in groupby(verdicts, key=lambda verdict: verdict.formula.where):
+        text, heading = where.split(": ", 1)
+        most = _FORMULA_WIDTH - len(text) - 2
+        heading = heading if len(heading) <= most else f"{heading[: most - 1]}…"
+        table.add_row(f"{text}: {heading}", style="bold")
+        for verdict in group:
+            table.add_row(*_cells(verdict), style=_style(verdict))
+    return table
+
+
+def _cells(verdict: TextVerdict) -> tuple[str, str, str]:
+    relative = verdict.comparison.relative
+    shown = "–" if math.isnan(relative) else "∞" if math.isinf(relative) else f"{relative:.1e}"
+    mark = "" if verdict.as_expected else " (!)"
+    return f"  {verdict.formula.name}", shown, f"{verdict.verdict}{mark}"
+
+
+def _style(verdict: TextVerdict) -> str:
+    if not verdict.as_expected:
+        return "red"
+    return "" if verdict.verdict == "right" else "yellow"
+
+
+def _print_summary(console: "Console", verdicts: list[TextVerdict]) -> None:
+    right = sum(v.as_expected and v.verdict == "right" for v in verdicts)
+    unexpected = [v for v in verdicts if not v.as_expected]
+    misprints = len(verdicts) - right - len(unexpected)
+    console.print(
+        f"{len(verdicts)} formulas of the texts: {right} right, {misprints} wrong as expected, "
+        f"{len(unexpected)} not as expected",
+        style="red" if unexpected else "green",
+    )
+    for v in unexpected:
+        console.print(f"  {v.formula.name}: {v.verdict}, expected {v.formula.expected}")
