@@ -134,7 +134,7 @@ def _hide_colons(app, what, name, obj, options, lines):
 _MARKUP = re.compile(
     r"^ *>>>.*?(?:\n *\n|\Z)"
     r"|^(?P<indent> *)\.\. .*?(?=^(?P=indent)\S|\Z)"
-    r"|``.*?``|`.*?`|\*\w[^*]*?\w\*"
+    r"|``.*?``|`.*?`|(?<![\\*\w])\*\w(?:(?!\n *\n)[^*])*?\w\*(?!\w)"
     r"|(?P<plain>(?<!\\)(?:\||\*+(?=\w)|(?<=\w)_(?!\w)))",
     re.MULTILINE | re.DOTALL,
 )
