@@ -8,7 +8,6 @@ from jax_logreg.fitting.result import FitError as FitError
 from jax_logreg.fitting.result import FitResult as FitResult
 from jax_logreg.fitting.result import Status as Status
 from jax_logreg.inference.calibration import calibration as calibration
-from jax_logreg.inference.calibration import roc as roc
 from jax_logreg.inference.delta import delta as delta
 from jax_logreg.inference.delta import marginal_effects as marginal_effects
 from jax_logreg.inference.delta import predict_interval as predict_interval
@@ -17,12 +16,13 @@ from jax_logreg.inference.hypothesis_tests import profile_interval as profile_in
 from jax_logreg.inference.infer import infer as infer
 from jax_logreg.inference.influence import influence as influence
 from jax_logreg.inference.separation import diagnose_separation as diagnose_separation
+from jax_logreg.interfaces.classifier_plots import plot_coefficients as plot_coefficients
+from jax_logreg.interfaces.classifier_plots import plot_confusion as plot_confusion
+from jax_logreg.interfaces.classifier_plots import plot_decision_regions as plot_decision_regions
+from jax_logreg.interfaces.classifier_plots import roc as roc
 from jax_logreg.interfaces.estimator import FitWarning as FitWarning
 from jax_logreg.interfaces.estimator import LogisticRegression as LogisticRegression
 from jax_logreg.interfaces.model import Model as Model
-from jax_logreg.interfaces.model_plots import plot_coefficients as plot_coefficients
-from jax_logreg.interfaces.model_plots import plot_confusion as plot_confusion
-from jax_logreg.interfaces.model_plots import plot_decision_regions as plot_decision_regions
 from jax_logreg.interfaces.plots import plot_inference as plot_inference
 from jax_logreg.interfaces.plots import plot_reports as plot_reports
 from jax_logreg.interfaces.plots import plot_training as plot_training

@@ -14,7 +14,11 @@ OPTIONAL = {
     "rich": {"interfaces/report.py"},
     "pyarrow": {"interfaces/parquet.py"},
     "matplotlib": {"interfaces/plot_style.py"},
-    "sklearn": {"interfaces/estimator.py", "interfaces/sklearn_checks.py"},
+    "sklearn": {
+        "interfaces/estimator.py",
+        "interfaces/sklearn_checks.py",
+        "interfaces/classifier_plots.py",
+    },
     "pandas": {"inference/inference.py"},  # the table of Inference.to_dataframe
     "onnx": {"interfaces/exports.py"},
 }

@@ -27,23 +27,6 @@ class Calibration:
     hosmer_lemeshow: ChiSquaredTest
 
 
-@dataclass(frozen=True)
-class Roc:
-    """The receiver operating characteristic.
-
-    Attributes:
-        false_positive: rate at every threshold, from 0 to 1.
-        true_positive: rate at every threshold, from 0 to 1.
-        threshold: class 1 is called from this probability on; the first is infinite.
-        area: under the curve: how often a row of class 1 gets more than one of class 0.
-    """
-
-    false_positive: np.ndarray
-    true_positive: np.ndarray
-    threshold: np.ndarray
-    area: float
-
-
 def calibration(
     probability: ArrayLike,
     y: ArrayLike,
@@ -87,32 +70,6 @@ def calibration(
         brier=float(weight @ (mu - labels) ** 2 / weight.sum()),
         hosmer_lemeshow=chi_squared(statistic, max(len(count) - 2, 1)),
     )
-
-
-def roc(probability: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Roc:
-    """The curve of true against false positives, and the area under it.
-
-    Args:
-        probability: of class 1, (n,), or any score that grows with it within [0, 1].
-        y: 0 or 1, (n,), with both occurring.
-        sample_weight: frequencies, (n,).
-
-    Raises:
-        ValueError: as for ``calibration``, and where one class is absent.
-
-    >>> roc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]).area
-    0.75
-    """
-    mu, labels, weight = _check(probability, y, sample_weight)
-    ones, zeros = weight * labels, weight * (1 - labels)
-    if not (ones.sum() > 0 and zeros.sum() > 0):
-        raise ValueError("y must hold both classes, with positive weight.")
-    thresholds, where = np.unique(-mu, return_inverse=True)
-    rate = [
-        np.append(0.0, np.cumsum(np.bincount(where, mass)) / mass.sum()) for mass in (zeros, ones)
-    ]
-    area = float(np.sum(np.diff(rate[0]) * (rate[1][1:] + rate[1][:-1]) / 2))
-    return Roc(rate[0], rate[1], np.append(np.inf, -thresholds), area)
 
 
 def _check(

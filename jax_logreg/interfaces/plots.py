@@ -1,4 +1,7 @@
-"""Pictures of a training, of an inference and of an audit."""
+"""Plots of trainings, inferences and audits.
+
+Each is a matplotlib figure: a notebook shows it, ``figure.savefig(path)`` writes it.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,15 +10,15 @@ import numpy as np
 
 from jax_logreg.audit.report import Check, DerivativeReport
 from jax_logreg.fitting.result import FitResult
-from jax_logreg.inference.calibration import Calibration, Roc, calibration, roc
+from jax_logreg.inference.calibration import calibration
 from jax_logreg.inference.inference import Inference
-from jax_logreg.inference.influence import Influence, influence
+from jax_logreg.inference.influence import influence
+from jax_logreg.interfaces.classifier_plots import roc
 from jax_logreg.interfaces.plot_style import new_figure, series, styled, whole_ticks
 
-# Where log₁₀ of an error is drawn that is zero, or smaller.
-_FLOOR = -17.0
-
-_MOST_IN_FOREST = 30
+# log₁₀ of an error is drawn as at least this, that of zero included.
+_MIN_LOG_ERROR = -17.0
+_MAX_INTERVALS = 30
 
 
 @styled
@@ -25,18 +28,18 @@ def plot_training(
     costs: Mapping[str, Mapping[str, Any]] | None = None,
     title: str = "",
 ) -> Any:
-    """Draw how solvers learn: loss above the lowest seen, and gradient norm, both
+    """Draw the progress of solvers: loss above the lowest seen, and gradient norm, both
     logarithmic, against steps and against what the steps cost.
 
     Args:
         results: name ↦ what ``fit`` returned, all for the same objective.
-        costs: label, such as "seconds" ↦ name ↦ the cost of that whole training, shared out
-            evenly among its start and its steps; or what it had cost after each of them,
+        costs: label, such as "seconds" ↦ name ↦ the cost of that whole training, divided
+            evenly among its start and its steps; or the cost up to each of them,
             (num_steps + 1,), positive.
-        title: a line above the picture.
+        title: a line above the plot.
 
     Returns:
-        The matplotlib figure: a notebook shows it, ``figure.savefig(path)`` writes it.
+        The matplotlib figure.
 
     Raises:
         ValueError: if there is nothing to draw, or a cost is missing or of another length.
@@ -66,8 +69,8 @@ def plot_training(
         _draw_curves(column, curves, after)
         for panel in column:
             panel.set_xlabel(label)
-    for panel, label in zip(columns[0], ("loss above the lowest", "gradient norm"), strict=True):
-        panel.set_ylabel(label)
+    columns[0][0].set_ylabel("loss above the lowest")
+    columns[0][1].set_ylabel("gradient norm")
     figure.legend(*columns[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.suptitle(title)
     return figure
@@ -80,13 +83,12 @@ def _curve(name: str, result: FitResult) -> tuple[np.ndarray, np.ndarray]:
             f"results[{name!r}] holds {np.size(result.status)} fits: take one of them, by "
             "jax.tree.map(lambda a: a[i], result)."
         )
-    taken = int(result.num_steps) + 1
-    loss, norm = (np.asarray(values)[:taken] for values in result.history)
+    loss, norm = (np.asarray(values)[: int(result.num_steps) + 1] for values in result.history)
     return loss, norm
 
 
 def _spread(label: str, name: str, cost: Mapping[str, Any], count: int) -> np.ndarray:
-    """What had been spent after every step."""
+    """The cost up to every step, the start included."""
     if name not in cost:
         raise ValueError(f"costs[{label!r}] has no entry for {name!r}.")
     spent = np.asarray(cost[name], float)
@@ -104,7 +106,7 @@ def _draw_curves(
 ) -> None:
     losses = np.concatenate([loss for loss, _ in curves.values()])
     best = float(np.min(losses[np.isfinite(losses)]))
-    # Neither axis has a zero: what is below the last digit is drawn there.
+    # A logarithmic axis has no zero: round-off is drawn in its place.
     floor = np.finfo(losses.dtype).eps * max(abs(best), 1e-3)
     for i, (name, (loss, norm)) in enumerate(curves.items()):
         heights = np.maximum(loss - best, floor), np.maximum(norm, 1e-3 * floor)
@@ -117,41 +119,37 @@ def _draw_curves(
 
 @styled
 def plot_inference(inference: Inference) -> Any:
-    """Draw an inference: intervals of the coefficients, and what each row weighs; for two
-    classes the ROC curve and the calibration besides.
+    """Draw an inference: intervals of the coefficients, and the influence of each row; for two
+    classes the ROC curve and the calibration as well.
 
     Args:
         inference: what ``infer`` returned.
 
     Returns:
-        The matplotlib figure: a notebook shows it, ``figure.savefig(path)`` writes it.
+        The matplotlib figure.
+
+    >>> import jax_logreg as lr
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]
+    >>> figure = plot_inference(lr.infer(lr.fit(X, y), X, y))
+    >>> [axes.get_xlabel() for axes in figure.axes[1:3]]
+    ['row', 'false positives']
     """
     labels = np.asarray(inference.fit.objective.y)
-    two = inference.fit.reference is None and bool(np.all((labels == 0) | (labels == 1)))
-    shown = _in_forest(inference)
-    height = max(3.2, 0.8 + 0.17 * len(shown))
-    figure = new_figure(7.5, height + 3.9 if two else height)
-    axes = figure.subplots(
-        2 if two else 1, 2, squeeze=False, height_ratios=[height, 3.9][: 1 + two]
-    )
-    axes = axes.reshape(-1)
-    _draw_forest(axes[0], inference, shown)
-    _draw_influence(axes[1], influence(inference))
-    if two:
-        mu = inference.fit.probability
-        _draw_roc(axes[2], roc(mu, labels, sample_weight=inference.fit.weight))
-        _draw_calibration(axes[3], calibration(mu, labels, sample_weight=inference.fit.weight))
+    binary = inference.fit.reference is None and bool(np.all((labels == 0) | (labels == 1)))
+    shown = [i for i, name in enumerate(inference.names) if not name.endswith("intercept")]
+    shown = sorted(shown, key=lambda i: -abs(inference.estimate[i]))[:_MAX_INTERVALS][::-1]
+    heights = [max(3.2, 0.8 + 0.17 * len(shown)), 3.9][: 1 + binary]
+    figure = new_figure(7.5, sum(heights))
+    axes = figure.subplots(len(heights), 2, squeeze=False, height_ratios=heights)
+    _draw_intervals(axes[0, 0], inference, shown)
+    _draw_influence(axes[0, 1], influence(inference).cooks_distance)
+    if binary:
+        _draw_roc(axes[1, 0], inference.fit.probability, labels, inference.fit.weight)
+        _draw_calibration(axes[1, 1], inference.fit.probability, labels, inference.fit.weight)
     return figure
 
 
-def _in_forest(inference: Inference) -> list[int]:
-    """The parameters drawn, the largest last; the intercept left out."""
-    shown = [i for i, name in enumerate(inference.names) if not name.endswith("intercept")]
-    shown.sort(key=lambda i: -abs(inference.estimate[i]))
-    return shown[:_MOST_IN_FOREST][::-1]
-
-
-def _draw_forest(axes: Any, inference: Inference, shown: list[int]) -> None:
+def _draw_intervals(axes: Any, inference: Inference, shown: list[int]) -> None:
     """Coefficients with their 95 % intervals."""
     half = inference.confidence_interval()[shown, 1] - inference.estimate[shown]
     places = np.arange(len(shown))
@@ -163,9 +161,8 @@ def _draw_forest(axes: Any, inference: Inference, shown: list[int]) -> None:
     axes.set_ylim(-0.6, len(shown) - 0.4)
 
 
-def _draw_influence(axes: Any, rows: Influence) -> None:
+def _draw_influence(axes: Any, distance: np.ndarray) -> None:
     """Cook's distance of every row; the three largest numbered."""
-    distance = rows.cooks_distance
     axes.vlines(np.arange(len(distance)), 0, distance, color=series(0)["color"], linewidth=1)
     for i in np.argsort(-distance)[:3]:
         axes.annotate(
@@ -177,7 +174,8 @@ def _draw_influence(axes: Any, rows: Influence) -> None:
     whole_ticks(axes.xaxis)
 
 
-def _draw_roc(axes: Any, curve: Roc) -> None:
+def _draw_roc(axes: Any, mu: np.ndarray, labels: np.ndarray, weight: Any) -> None:
+    curve = roc(mu, labels, sample_weight=weight)
     axes.plot(curve.false_positive, curve.true_positive, color=series(0)["color"])
     axes.plot([0, 1], [0, 1], "--", color="0.6")
     axes.set(
@@ -186,7 +184,8 @@ def _draw_roc(axes: Any, curve: Roc) -> None:
     )  # fmt: skip
 
 
-def _draw_calibration(axes: Any, found: Calibration) -> None:
+def _draw_calibration(axes: Any, mu: np.ndarray, labels: np.ndarray, weight: Any) -> None:
+    found = calibration(mu, labels, sample_weight=weight)
     axes.plot([0, 1], [0, 1], "--", color="0.6")
     axes.plot(found.predicted, found.observed, "o-", color=series(0)["color"])
     p = found.hosmer_lemeshow.p_value
@@ -198,13 +197,19 @@ def _draw_calibration(axes: Any, found: Calibration) -> None:
 
 @styled
 def plot_reports(reports: Mapping[str, DerivativeReport]) -> Any:
-    """Draw each audit in a row: differences of the value, and where the worst check is off.
+    """Draw each audit in a row: differences of the value, and the errors of the worst check.
 
     Args:
         reports: title ↦ report.
 
     Returns:
-        The matplotlib figure: a notebook shows it, ``figure.savefig(path)`` writes it.
+        The matplotlib figure.
+
+    >>> import jax_logreg as lr
+    >>> square, slope = lambda t: t @ t, lambda t: 2 * t
+    >>> report = lr.check_derivatives(square, gradient=slope, at=np.ones(2))
+    >>> plot_reports({"t @ t": report}).axes[0].get_title()
+    't @ t: all right'
     """
     figure = new_figure(7.5, 3.4 * len(reports))
     rows = figure.subplots(len(reports), 2, squeeze=False)
@@ -219,14 +224,13 @@ def _draw_sweep(axes: Any, report: DerivativeReport) -> None:
     """Relative error of central differences against the step, with a line of slope 2."""
     scan = report.sweep
     if scan is None:
-        _say(axes, "no differences to draw: the value\nis no number that JAX can trace")
+        _write(axes, "no differences to draw: JAX\ncannot trace the value")
         return
     drawn = np.isfinite(scan.errors) & (scan.errors > 0)
     axes.loglog(scan.steps[drawn], scan.errors[drawn], **series(0), label="differences")
     anchors = np.flatnonzero(drawn & (scan.errors < 0.1))
     if len(anchors):
-        before = scan.steps[scan.steps >= scan.best_step]
-        at = anchors[0]
+        before, at = scan.steps[scan.steps >= scan.best_step], anchors[0]
         guide = scan.errors[at] * (before / scan.steps[at]) ** 2
         axes.loglog(before, guide, "--", color="0.5", label="slope 2")
     axes.set(xlabel="step, relative to the point's scale", ylabel="relative error of the slope")
@@ -237,18 +241,16 @@ def _draw_sweep(axes: Any, report: DerivativeReport) -> None:
 def _draw_errors(figure: Any, axes: Any, report: DerivativeReport) -> None:
     """The error matrix of the worst check, as powers of ten."""
     if not report.checks:
-        _say(axes, "nothing could be compared")
+        _write(axes, "nothing could be compared")
         return
-    check = max(report.checks, key=_badness)
+    check = max(report.checks, key=_severity)
     errors = np.atleast_2d(check.error_matrix)
     with np.errstate(all="ignore"):
-        powers = np.where(np.isfinite(errors), np.maximum(np.log10(errors), _FLOOR), np.nan)
+        powers = np.where(np.isfinite(errors), np.maximum(np.log10(errors), _MIN_LOG_ERROR), np.nan)
     known = powers[np.isfinite(powers)]
-    smallest = float(np.min(known, initial=0.0))
-    largest = float(np.max(known, initial=_FLOOR + 1))
-    image = axes.imshow(
-        powers, aspect="auto", vmin=min(smallest, largest - 1), vmax=largest, interpolation="none"
-    )
+    largest = float(np.max(known, initial=_MIN_LOG_ERROR + 1))
+    smallest = min(float(np.min(known, initial=0.0)), largest - 1)
+    image = axes.imshow(powers, aspect="auto", vmin=smallest, vmax=largest, interpolation="none")
     figure.colorbar(image, ax=axes, label="log₁₀ |by hand − reference|")
     verdict = "right" if check.agrees else f"{check.num_wrong} of {check.num_entries} differ"
     axes.set(title=f"{check.name}: {verdict}", xlabel="entry of θ")
@@ -259,10 +261,10 @@ def _draw_errors(figure: Any, axes: Any, report: DerivativeReport) -> None:
         axes.set(yticks=[], ylabel="")
 
 
-def _badness(check: Check) -> tuple[bool, float]:
+def _severity(check: Check) -> tuple[bool, float]:
     return not check.agrees, float(np.nan_to_num(check.relative, nan=np.inf))
 
 
-def _say(axes: Any, text: str) -> None:
+def _write(axes: Any, text: str) -> None:
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
     axes.set_axis_off()

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.contour import QuadContourSet
 from matplotlib.text import Text
+from sklearn.metrics import roc_auc_score
 
 import jax_logreg as lr
 from jax_logreg.fitting.result import FitResult, History
@@ -229,6 +230,16 @@ def test_a_confusion_counts_by_true_class():
     np.testing.assert_allclose(shades.sum(axis=1), 1)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_roc_curve_has_every_threshold_and_scikit_learns_area(weighted):
+    mu, y = np.round(RNG.uniform(size=200), 2), RNG.integers(0, 2, 200)  # with ties
+    weight = RNG.integers(0, 3, size=200) if weighted else None
+    curve = lr.roc(mu, y, sample_weight=weight)
+    np.testing.assert_allclose(curve.area, roc_auc_score(y, mu, sample_weight=weight))
+    counted = mu if weight is None else mu[weight > 0]
+    np.testing.assert_array_equal(curve.threshold, [np.inf, *np.unique(counted)[::-1]])
+
+
 def lightness(colours):
     """CIE L*, between 0 and 100."""
     rgb = np.asarray(colours)[..., :3]
@@ -278,10 +289,10 @@ BAD = {
         lambda: lr.plot_decision_regions(TWO, X, WHO, features=("age", 0)), "two different",
     ),
     "a label unknown": (lambda: lr.plot_decision_regions(TWO, X, SPECIES), r"y\[0\] is .* classes"),
-    "lengths": (lambda: lr.plot_decision_regions(TWO, X, WHO[1:]), r"\(90, 3\) and \(89,\)"),
+    "lengths": (lambda: lr.plot_decision_regions(TWO, X, WHO[1:]), "inconsistent numbers"),
     "a scale too short": (lambda: lr.plot_coefficients(TWO, scale=[1.0]), r"scale must be \(3,\)"),
     "a gap": (
-        lambda: lr.plot_decision_regions(TWO, np.where(X > 4.5, np.nan, X), WHO), "row .* a gap",
+        lambda: lr.plot_decision_regions(TWO, np.where(X > 4.5, np.nan, X), WHO), "X contains NaN",
     ),
     "many fits": (
         lambda: lr.plot_training({"all": dataclasses.replace(a_fit(3), status=np.zeros(7))}),
@@ -295,7 +306,9 @@ BAD = {
         lambda: lr.plot_training(FITS, costs={"products": dict.fromkeys(FITS, (1.0, 2.0))}),
         r"a number or \(3401,\)",
     ),
-    "an answer too few": (lambda: lr.plot_confusion(["a", "b"], ["a"]), "must both be"),
+    "one class": (lambda: lr.roc([0.5, 0.6], [1, 1]), "both classes"),
+    "labels that are no classes": (lambda: lr.roc([0.5, 0.6], [0, 2]), r"\{0, 1\}"),
+    "an answer too few": (lambda: lr.plot_confusion(["a", "b"], ["a"]), "inconsistent numbers"),
     "a class left out": (
         lambda: lr.plot_confusion(["a", "b"], ["a", "b"], classes=["a"]), r"\[1\] is .*'b'",
     ),
@@ -317,6 +330,17 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(plot_style, "HAS_MATPLOTLIB", False)
     with pytest.raises(ValueError, match=r"pip install 'jax-logreg\[plot\]'"):
         lr.plot_confusion(["a"], ["a"])
+
+
+def test_without_scikit_learn_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
+    with pytest.raises(ValueError, match=r"scikit-learn 1.9.*pip install 'jax-logreg\[plot\]'"):
+        lr.plot_confusion(["a"], ["a"])
+
+
+def test_the_command_line_does_not_load_scikit_learn():
+    code = "import sys, jax_logreg.interfaces.cli; sys.exit('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_package_does_not_load_matplotlib_by_itself():
