@@ -138,7 +138,7 @@ class FitResult:
     >>> bool(result.converged), int(result.rank), result.solver
     (True, 2, 'Newton()')
     >>> print(result.message)
-    CONVERGED after 4 steps, gradient norm ... The gradient is within tol.
+    CONVERGED after ... steps, gradient norm ... The gradient is within tol.
     """
 
     coef: jax.Array
