@@ -1,4 +1,4 @@
-"""Many fits of one shape at once: resamples, folds, strengths, label sets."""
+"""Batches of fits of one shape: resamples, folds, strengths, label sets."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -23,12 +23,12 @@ from jax_logreg.objective.penalties import L2
 from jax_logreg.solvers.base import steeper_than
 from jax_logreg.solvers.newton import Newton
 
-# Fits that share a loop; one that is done waits for the slowest of these.
+# Fits that share a loop; a fit that is done waits for the slowest of its block.
 BLOCK_SIZE = 32
-# Whole Newton steps from a near start first. Where they leave many open, with a line search.
+# Full Newton steps from a near start first. If they leave many fits open, with a line search.
 _METHODS = Newton(singular=False, search=False), Newton(singular=False)
 _MANY = 1 / 8
-# Steps towards the answer of the average problem, and how near to it is near enough.
+# Steps towards the answer of the average problem, and a gradient that is near enough.
 _POOLED_STEPS = 8
 _POOLED_TOL = 1e-3
 _NO_NEWTON = (
@@ -38,7 +38,10 @@ _NO_NEWTON = (
 
 
 class BatchArgs(NamedTuple):
-    """What may differ from fit to fit; in ``axes``, 0 where it does and None elsewhere."""
+    """The arguments that may differ from fit to fit.
+
+    Beside them goes the same tree of booleans, ``varies``: True for what has an axis of fits.
+    """
 
     X: Any
     y: Any
@@ -63,7 +66,7 @@ class _LaneOracle(AnalyticOracle):
 
 
 def fit_many(
-    X: Any,
+    X: ArrayLike,
     y: ArrayLike,
     *,
     penalty: L2 | None = None,
@@ -74,12 +77,12 @@ def fit_many(
     tol: ArrayLike | None = None,
     max_steps: int = 100,
 ) -> FitResult:
-    """Fit B problems of one shape, each with its own verdict.
+    """Fit B problems of one shape, each with its own status.
 
-    Each argument is either shared by all fits or has a leading axis of length B. The
-    answers are those of ``fit``: Newton runs over blocks of fits, from the answer of their
-    average where they share X, and the few that a block leaves open (separated, singular,
-    not converged) are looked at one by one.
+    Each argument is either shared by all fits or has a leading axis of length B. The answers
+    are those of ``fit``: Newton's method runs over blocks of fits, from the answer of their
+    average problem if they share X, and the few fits that it leaves open (separated, singular,
+    not converged) are done one by one.
 
     Args:
         X: (n, p), or (B, n, p).
@@ -93,7 +96,7 @@ def fit_many(
         max_steps: for each fit.
 
     Returns:
-        One result whose arrays have a leading axis of length B; ``status`` is one a fit.
+        One result whose arrays have a leading axis of length B, ``status`` too.
 
     Raises:
         ValueError: for bad input, before anything is computed.
@@ -105,51 +108,52 @@ def fit_many(
     """
     fit_intercept = validation.check_flag("fit_intercept", fit_intercept)
     max_steps = validation.check_count("max_steps", max_steps)
-    batch, axes, size = _check(X, y, penalty, sample_weight, offset, num_classes)
-    tol = validation.check_tol(tol, batch.X.dtype)
+    args, varies, size = _check(X, y, penalty, sample_weight, offset, num_classes)
+    tol = validation.check_tol(tol, args.X.dtype)
     options: dict[str, Any] = {"fit_intercept": fit_intercept, "max_steps": max_steps}
     for method in _METHODS:
-        many = _fit_regular(method, batch, tol, axes=axes, size=size, **options)
+        many = _fit_regular(method, args, tol, varies=varies, size=size, **options)
         left = np.flatnonzero(np.asarray(many.status) != Status.CONVERGED)
         if len(left) <= _MANY * size:
             break
     for i in left:
-        one = _fit_carefully(_get_fit(batch, axes, int(i)), tol, **options)
+        one = _fit_single(_get_fit(args, varies, int(i)), tol, **options)
         many = _set_fit(many, int(i), one)
     return many
 
 
 def _set_fit(many: FitResult, i: int, one: FitResult) -> FitResult:
+    """The results with that of fit i replaced."""
     leaves = zip(jax.tree.leaves(many), jax.tree.leaves(one), strict=True)
     return jax.tree.unflatten(jax.tree.structure(many), [a.at[i].set(b) for a, b in leaves])
 
 
-@partial(Compiled, static_argnames=("axes", "size", "fit_intercept", "max_steps"))
+@partial(Compiled, static_argnames=("varies", "size", "fit_intercept", "max_steps"))
 def _fit_regular(
     method: Newton,
-    batch: BatchArgs,
+    args: BatchArgs,
     tol: jax.Array,
     *,
-    axes: BatchArgs,
+    varies: BatchArgs,
     size: int,
     fit_intercept: bool,
     max_steps: int,
 ) -> FitResult:
-    """All fits, in blocks; what is singular or separated stays open."""
+    """All fits, in blocks; singular and separated ones are left open."""
 
-    def oracle_of(parts: BatchArgs) -> _LaneOracle:
-        X, y, penalty, weight, offset = parts
+    def make_oracle(single: BatchArgs) -> _LaneOracle:
+        X, y, penalty, weight, offset = single
         return _LaneOracle(
             make_objective(
                 X, y, penalty, sample_weight=weight, offset=offset, fit_intercept=fit_intercept
             )
         )
 
-    begin = None if axes.X == 0 else _near_optimum(oracle_of(_average(batch, axes)))
+    begin = None if varies.X else _near_optimum(make_oracle(_average(args, varies)))
 
     def one(i: jax.Array) -> FitResult:
-        oracle = oracle_of(_get_fit(batch, axes, i))
-        theta = jnp.zeros(oracle.num_parameters(), batch.X.dtype) if begin is None else begin
+        oracle = make_oracle(_get_fit(args, varies, i))
+        theta = jnp.zeros(oracle.num_parameters(), args.X.dtype) if begin is None else begin
         run = driver.start(oracle, method, theta, tol, max_steps)
         run = driver.advance(oracle, method, run, tol, jnp.asarray(max_steps))
         return assemble(oracle, method, run, tol, Way.FIRST)
@@ -157,21 +161,24 @@ def _fit_regular(
     return jax.lax.map(one, jnp.arange(size), batch_size=min(BLOCK_SIZE, size))
 
 
-def _average(batch: BatchArgs, axes: BatchArgs) -> BatchArgs:
-    """One problem in the middle of all."""
-    parts = []
-    for part, axis in zip(batch, axes, strict=True):
-        if axis is None:
-            parts.append(part)
-        elif isinstance(part, L2):
-            parts.append(L2(jnp.median(jnp.asarray(part.strength)), part.factor))
-        else:
-            parts.append(jnp.mean(part, axis=0))
-    return BatchArgs(*parts)
+def _get_fit(args: BatchArgs, varies: BatchArgs, i: Any) -> BatchArgs:
+    """The arguments of fit i."""
+    return jax.tree.map(lambda x, varies: x[i] if varies else x, args, varies)
+
+
+def _average(args: BatchArgs, varies: BatchArgs) -> BatchArgs:
+    """One problem in the middle of all: means over the fits, and the median strength."""
+
+    def middle(x: jax.Array, varies: bool) -> jax.Array:
+        if not varies:
+            return x
+        return jnp.median(x) if x.ndim == 1 else jnp.mean(x, axis=0)
+
+    return jax.tree.map(middle, args, varies)
 
 
 def _near_optimum(oracle: AnalyticOracle) -> jax.Array:
-    """Where some Newton steps lead; zero where that is nowhere."""
+    """The point after some Newton steps; zero if they diverge."""
     method = Newton(singular=False)
     zero = jnp.zeros(oracle.num_parameters(), oracle.objective.X.dtype)
     begin = method.init(oracle, zero)
@@ -180,11 +187,11 @@ def _near_optimum(oracle: AnalyticOracle) -> jax.Array:
 
 
 @partial(Compiled, static_argnames=("fit_intercept", "max_steps"))
-def _fit_carefully(
-    batch: BatchArgs, tol: jax.Array, *, fit_intercept: bool, max_steps: int
+def _fit_single(
+    single: BatchArgs, tol: jax.Array, *, fit_intercept: bool, max_steps: int
 ) -> FitResult:
-    """One fit, as ``fit`` does it where it may not raise."""
-    X, y, penalty, weight, offset = batch
+    """One ``fit`` under jit, where an illegal value is a status and no exception."""
+    X, y, penalty, weight, offset = single
     return fit(
         X, y, penalty=penalty, sample_weight=weight, offset=offset, tol=tol,
         solver=Newton(), fit_intercept=fit_intercept, max_steps=max_steps,
@@ -194,75 +201,61 @@ def _fit_carefully(
 def _check(
     X: Any, y: Any, penalty: Any, weight: Any, offset: Any, num_classes: Any
 ) -> tuple[BatchArgs, BatchArgs, int]:
-    """Everything in the dtype of X, which of it has an axis of fits, and their number."""
+    """The arguments in the dtype of X, which of them vary, and the number of fits."""
     X = validation.as_floats("X", X)
     if X.ndim not in (2, 3) or 0 in X.shape:
         raise ValueError(f"X must have shape (n, p) or (B, n, p), but its shape is {X.shape}.")
     n = X.shape[-2]
-    y, y_axis = _check_labels(y, n, num_classes, X.dtype)
-    logits_shape = y.shape if y_axis is None else y.shape[1:]
-    penalty, penalty_axis = _check_penalty(penalty, X if X.ndim == 2 else X[0])
-    weight, weight_axis = _check_rows("sample_weight", weight, (n,), X.dtype, NONNEGATIVE)
-    offset, offset_axis = _check_rows("offset", offset, logits_shape, X.dtype)
+    y, y_varies = _check_labels(y, n, num_classes, X.dtype)
+    penalty, penalty_varies = _check_penalty(penalty, X if X.ndim == 2 else X[0])
+    weight, weight_varies = _check_rows("sample_weight", weight, (n,), X.dtype, NONNEGATIVE)
+    logits_shape = y.shape[1:] if y_varies else y.shape
+    offset, offset_varies = _check_rows("offset", offset, logits_shape, X.dtype)
     args = BatchArgs(X, y, penalty, weight, offset)
-    axes = BatchArgs(0 if X.ndim == 3 else None, y_axis, penalty_axis, weight_axis, offset_axis)
+    varies = BatchArgs(X.ndim == 3, y_varies, penalty_varies, weight_varies, offset_varies)
     sizes = {
-        name: len(jax.tree.leaves(part)[0])
-        for name, part, axis in zip(BatchArgs._fields, args, axes, strict=True)
-        if axis == 0
+        name: jax.tree.leaves(x)[0].shape[0]
+        for name, x, flags in zip(BatchArgs._fields, args, varies, strict=True)
+        if any(jax.tree.leaves(flags))
     }
     if len(set(sizes.values())) != 1:
         raise ValueError(
             "some argument must have a leading axis, one entry a fit, and all such axes one "
             f"length; here they are {sizes or 'absent'}."
         )
-    return args, axes, sizes.popitem()[1]
+    return args, varies, sizes.popitem()[1]
 
 
-def _check_labels(
-    y: Any, n: int, num_classes: int | None, dtype: Any
-) -> tuple[jax.Array, int | None]:
-    """Labels (n,), (n, K), (B, n) or (B, n, K), and whether they have an axis of fits."""
+def _check_labels(y: Any, n: int, num_classes: int | None, dtype: Any) -> tuple[jax.Array, bool]:
+    """Labels (n,), (n, K), (B, n) or (B, n, K), and whether they vary."""
     y = validation.as_floats("y", y)
     if y.ndim in (1, 2) and y.shape[0] == n:
-        return validation.check_labels(y, n, num_classes, dtype), None
+        return validation.check_labels(y, n, num_classes, dtype), False
     if y.ndim in (2, 3) and y.shape[1] == n:
         flat = y.reshape(-1, *y.shape[2:])
         flat = validation.check_labels(flat, len(flat), num_classes, dtype)
-        return flat.reshape(-1, n, *flat.shape[1:]), 0
+        return flat.reshape(-1, n, *flat.shape[1:]), True
     raise ValueError(f"y must have {n} labels to match X, but its shape is {y.shape}.")
+
+
+def _check_penalty(penalty: Any, X: jax.Array) -> tuple[Any, Any]:
+    """L2 with a strength () or (B,), and which of its numbers vary."""
+    if not isinstance(penalty, L2) or np.ndim(penalty.strength) != 1:
+        shared = validation.check_smooth_penalty(penalty, X, _NO_NEWTON)
+        return shared, jax.tree.map(lambda leaf: False, shared)
+    strength = validation.check_array(
+        "penalty strength", penalty.strength, np.shape(penalty.strength), X.dtype, NONNEGATIVE
+    )
+    one: Any = validation.check_smooth_penalty(L2(0.0, penalty.factor), X, _NO_NEWTON)
+    return L2(strength, one.factor), L2(True, None if one.factor is None else False)
 
 
 def _check_rows(
     name: str, x: Any, shape: tuple[int, ...], dtype: Any, rule: Rule | None = None
-) -> tuple[jax.Array | None, int | None]:
-    """What has one entry a row, of a shape or (B, *shape)."""
+) -> tuple[jax.Array | None, bool | None]:
+    """An array with one entry a row, of a shape or (B, *shape), and whether it varies."""
     if x is None:
         return None, None
-    axis = 0 if np.ndim(x) == len(shape) + 1 else None
-    shape = shape if axis is None else (len(x), *shape)
-    return validation.check_array(name, x, shape, dtype, rule), axis
-
-
-def _check_penalty(penalty: L2 | None, X: jax.Array) -> tuple[L2, int | None]:
-    """L2 with a strength () or (B,)."""
-    if not isinstance(penalty, L2) or np.ndim(penalty.strength) != 1:
-        return validation.check_smooth_penalty(penalty, X, _NO_NEWTON), None
-    strength = validation.check_array(
-        "penalty strength", penalty.strength, np.shape(penalty.strength), X.dtype, NONNEGATIVE
-    )
-    one = validation.check_smooth_penalty(L2(0.0, penalty.factor), X, _NO_NEWTON)
-    return L2(strength, one.factor), 0
-
-
-def _get_fit(batch: BatchArgs, axes: BatchArgs, i: Any) -> BatchArgs:
-    """The arguments of fit i."""
-    parts = []
-    for part, axis in zip(batch, axes, strict=True):
-        if axis is None:
-            parts.append(part)
-        elif isinstance(part, L2):
-            parts.append(L2(jnp.asarray(part.strength)[i], part.factor))
-        else:
-            parts.append(part[i])
-    return BatchArgs(*parts)
+    varies = np.ndim(x) == len(shape) + 1
+    shape = (len(x), *shape) if varies else shape
+    return validation.check_array(name, x, shape, dtype, rule), varies
