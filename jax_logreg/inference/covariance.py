@@ -1,7 +1,7 @@
-r"""Covariance of the estimates, in the ways that people ask for.
+r"""Covariance estimators: model-based, robust (sandwich) and clustered.
 
 With A the observed information (the penalty's curvature included), J that of the data alone
-and :math:`s_i` the score of a row:
+and :math:`s_i` the score of a row, the covariance is
 
 =============  =============================================================  ===========
 name           covariance                                                     also called
@@ -10,7 +10,7 @@ name           covariance                                                     al
 "frequentist"  :math:`A^{-1} J A^{-1}`; "observed" without a penalty
 "HC0"          :math:`A^{-1} (\sum_i w_i s_i s_i^\top) A^{-1}`                sandwich
 "HC1"          "HC0" times n/(n − P), n = Σw
-"clustered"    the same with the scores of a group summed first, times
+"clustered"    "HC0" with the scores summed within groups first, times
                G/(G − 1) · (n − 1)/(n − P), n at least the rows of positive weight
 =============  =============================================================  ===========
 
@@ -19,8 +19,8 @@ Programs differ in the factor. For a logistic fit Stata's ``vce(robust)`` takes 
 either name. For clusters R's ``vcovCL`` and statsmodels take the factor above, Stata's ``logit``
 G/(G − 1) alone. Divide one factor by the other, and multiply the covariance.
 
-Weights are frequencies: a row of weight 2 is two rows. Where they are the reciprocals of
-sampling probabilities, each row is a group of its own: ``groups=range(n)``.
+Weights are frequencies: a row of weight 2 counts as two rows. If they are reciprocals of
+sampling probabilities, make each row a group of its own: ``groups=range(n)``.
 
 Sources: Huber (1967); White (1980), Econometrica 48; Liang & Zeger (1986), Biometrika 73.
 """
@@ -36,12 +36,12 @@ from jax_logreg.inference.information import Information, information
 def covariance_root(
     kind: str, fit: FitContext, full: Information, groups: np.ndarray | None
 ) -> np.ndarray:
-    """C with CCᵀ the covariance, (P, m): no covariance is ever formed to take its diagonal."""
+    """C with CCᵀ the covariance, (P, m): standard errors need no more than its row norms."""
     return _KINDS[kind](fit, full, groups)
 
 
 def check_kind(kind: str, groups: object) -> None:
-    """Refuse an unknown covariance, and groups where there is no use for them."""
+    """Refuse an unknown kind of covariance, and groups without "clustered"."""
     if kind not in _KINDS:
         names = ", ".join(map(repr, _KINDS))
         raise ValueError(f"covariance must be one of {names}, but it is {kind!r}.")
@@ -59,7 +59,7 @@ def _frequentist(fit: FitContext, full: Information, groups: np.ndarray | None) 
 
 
 def influence_rows(fit: FitContext, full: Information) -> np.ndarray:
-    """How far each observation moves the estimates, to first order: A⁻¹sᵢ, (n, P)."""
+    """The first-order influence of each observation on the estimates, A⁻¹sᵢ, (n, P)."""
     residual = fit.residuals if fit.reference is None else fit.residuals[:, fit.non_reference]
     scores = -np.einsum("nj,nc->njc", fit.design, residual.reshape(len(residual), -1))
     return scores.reshape(len(scores), -1) @ full.root @ full.root.T
@@ -81,17 +81,17 @@ def _hc1(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.nd
 
 def _clustered(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.ndarray:
     counted = fit.weight > 0
-    names, of_row = np.unique(np.asarray(groups)[counted], return_inverse=True)
-    sums = np.zeros((len(names), len(full.scale)))
-    np.add.at(sums, of_row, (fit.weight[:, None] * influence_rows(fit, full))[counted])
-    # Frequencies count observations; weights of another size say nothing of their number.
-    n, count = max(fit.num_observations, float(counted.sum())), len(names)
+    labels, group_of = np.unique(np.asarray(groups)[counted], return_inverse=True)
+    sums = np.zeros((len(labels), len(full.scale)))
+    np.add.at(sums, group_of, (fit.weight[:, None] * influence_rows(fit, full))[counted])
+    # The sum of frequency weights counts observations; that of small weights does not.
+    n, G = max(fit.num_observations, float(counted.sum())), len(labels)
     if not n > full.rank:
         raise ValueError(
             "covariance='clustered' needs more observations than parameters, but there are "
             f"{n:g} for {full.rank}."
         )
-    return np.sqrt(count / (count - 1) * (n - 1) / (n - full.rank)) * sums.T
+    return np.sqrt(G / (G - 1) * (n - 1) / (n - full.rank)) * sums.T
 
 
 _KINDS: dict[str, Callable[[FitContext, Information, np.ndarray | None], np.ndarray]] = {

@@ -1,10 +1,10 @@
-r"""The uncertainty of anything that is computed from the parameters: the delta method.
+r"""The delta method: standard errors of functions of the parameters.
 
 .. math::
     \operatorname{cov}\,g(\hat\gamma) \approx J \operatorname{cov}(\hat\gamma)\, J^\top,
     \qquad J = \partial g/\partial\gamma,
 
-with J by autodiff, so that g is any JAX function. Source: Cramér (1946), *Mathematical
+with J by autodiff, so that g may be any JAX function. Source: Cramér (1946), *Mathematical
 Methods of Statistics*, section 28.4.
 """
 
@@ -20,18 +20,21 @@ from scipy.special import ndtr, ndtri
 
 from jax_logreg.fitting.validation import as_floats
 from jax_logreg.inference.inference import Inference, check_level
-from jax_logreg.objective.model import probability
+from jax_logreg.objective.model import probability, sigmoid
 from jax_logreg.objective.sparse_features import dense
 
 
 @dataclass(frozen=True)
 class Derived:
-    """Quantities computed from the parameters, with their uncertainty.
+    """Functions of the parameters with their standard errors, as :func:`delta` returns them.
 
     Attributes:
         estimate: of any shape.
-        standard_error: of the same shape; NaN where the data do not tell the quantity.
+        standard_error: of the same shape; NaN for quantities that are not estimable.
         covariance_root: C with CCᵀ the covariance of the flattened quantities.
+
+    >>> Derived(np.array(1.0), np.array(0.5), np.array([[0.5]])).confidence_interval().round(2)
+    array([0.02, 1.98])
     """
 
     estimate: np.ndarray
@@ -40,24 +43,30 @@ class Derived:
 
     @property
     def p_value(self) -> np.ndarray:
-        """Two-sided, of the hypothesis that the quantity is zero."""
+        """Two-sided p-values of the hypotheses that a quantity is zero."""
         return 2 * ndtr(-np.abs(self.estimate / self.standard_error))
 
     def confidence_interval(self, level: float = 0.95) -> np.ndarray:
-        """estimate ∓ quantile · standard error, with a last axis (low, high)."""
+        """Wald's intervals, estimate ∓ quantile · standard error, with a last axis (low, high)."""
         check_level(level)
         half = -ndtri((1 - level) / 2) * self.standard_error
         return np.stack([self.estimate - half, self.estimate + half], axis=-1)
 
 
 def delta(inference: Inference, g: Callable[..., Any]) -> Derived:
-    """The uncertainty of a function of the coefficients.
+    """The standard errors of a function of the coefficients.
 
     Args:
         inference: what ``infer`` returned.
         g: (coef, intercept) ↦ an array, in JAX: coef (p,) and intercept (); for softmax the
             contrasts, (p, K − 1) and (K − 1,), in the order of the classes without the
-            reference. The intercept is zero where none was fitted.
+            reference. The intercept is zero if none was fitted.
+
+    Returns:
+        The estimates and standard errors, of the shape that g returns.
+
+    Raises:
+        TypeError: where JAX cannot differentiate g.
 
     >>> import jax_logreg as lr
     >>> X, y = np.arange(4.0).reshape(-1, 1), np.array([0.0, 1.0, 0.0, 1.0])
@@ -74,17 +83,18 @@ def delta(inference: Inference, g: Callable[..., Any]) -> Derived:
         estimate = np.asarray(of_parameters(gamma))
         J = np.asarray(jax.jacfwd(of_parameters)(gamma)).reshape(estimate.size, -1)
     root = J @ inference.covariance_root
-    told = inference.information.estimable(J)
-    error = np.where(told, np.sqrt(np.sum(root**2, axis=1)), np.nan)
+    estimable = inference.information.estimable(J)
+    error = np.where(estimable, np.linalg.norm(root, axis=1), np.nan)
     return Derived(estimate, error.reshape(estimate.shape), root)
 
 
 def predict_interval(
     inference: Inference, X: ArrayLike, *, offset: ArrayLike | None = None, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted probabilities and their confidence intervals, all within [0, 1].
+    """Predicted probabilities and their confidence intervals.
 
-    The interval is Wald's in the log-odds of each class against all others.
+    The intervals are Wald's for the log-odds of each class against all others, so that their
+    ends lie within [0, 1].
 
     Args:
         inference: what ``infer`` returned.
@@ -93,13 +103,25 @@ def predict_interval(
         level: of confidence.
 
     Returns:
-        Probabilities (m,) of class 1, or (m, K), and intervals with a last axis (low, high).
+        Probabilities, (m,) of class 1, or (m, K), and intervals with a last axis (low, high).
+
+    Raises:
+        ValueError: for bad input.
+
+    >>> import jax_logreg as lr
+    >>> X, y = np.arange(6.0).reshape(-1, 1), np.array([0.0, 1, 0, 0, 1, 1])
+    >>> mean, ends = predict_interval(lr.infer(lr.fit(X, y), X, y), [[2.5]])
+    >>> mean.round(2).tolist(), ends.round(2).tolist()
+    ([0.5], [[0.14, 0.86]])
     """
     check_level(level)
     classes = () if inference.fit.reference is None else (inference.fit.num_contrasts + 1,)
+    p = inference.fit.objective.X.shape[1]
     with jax.enable_x64(True):
-        rows = _check_rows(inference, X)
+        rows = as_floats("X", X)
         known = None if offset is None else as_floats("offset", offset)
+    if rows.ndim != 2 or rows.shape[1] != p:
+        raise ValueError(f"X must have shape (m, {p}), but its shape is {rows.shape}.")
     if known is not None and known.shape != (len(rows), *classes):
         raise ValueError(
             f"offset must have shape {(len(rows), *classes)}, but its shape is {known.shape}."
@@ -109,40 +131,46 @@ def predict_interval(
         eta = _logits(inference, rows, coef, intercept, known)
         if eta.ndim == 1:
             return eta
-        # log μ_k − log(1 − μ_k), from the logits of the other classes
-        others = jnp.where(jnp.eye(eta.shape[1], dtype=bool), -jnp.inf, eta[:, None, :])
-        return eta - jax.nn.logsumexp(others, axis=2)
+        # log μ_k − log(1 − μ_k): the second term is the log-sum-exp of the other classes' logits.
+        other_classes = jnp.where(jnp.eye(eta.shape[1], dtype=bool), -jnp.inf, eta[:, None, :])
+        return eta - jax.nn.logsumexp(other_classes, axis=2)
 
     odds = delta(inference, log_odds)
     ends = odds.confidence_interval(level)
     with jax.enable_x64(True):
-        return np.asarray(jax.nn.sigmoid(odds.estimate)), np.asarray(jax.nn.sigmoid(ends))
+        return np.asarray(sigmoid(odds.estimate)), np.asarray(sigmoid(ends))
 
 
 def marginal_effects(inference: Inference, *, at_mean: bool = False) -> Derived:
-    r"""How much a unit more of a feature changes the probabilities.
+    r"""The change of the probabilities for one more unit of each feature.
 
     .. math:: \frac{1}{\sum_i w_i} \sum_i w_i\, \frac{\partial \mu_{ik}}{\partial x_{ij}}
 
     Args:
         inference: what ``infer`` returned.
-        at_mean: at the mean row, in place of the mean over the rows.
+        at_mean: evaluate at the mean row, instead of averaging over the rows.
 
     Returns:
-        (p,) for class 1 of the sigmoid model, (p, K) for softmax.
+        Probability per unit of the feature, (p,) for class 1 of the sigmoid model, (p, K) for
+        softmax.
+
+    >>> import jax_logreg as lr
+    >>> X, y = np.arange(6.0).reshape(-1, 1), np.array([0.0, 1, 0, 0, 1, 1])
+    >>> marginal_effects(lr.infer(lr.fit(X, y), X, y)).estimate.round(3).tolist()
+    [0.128]
     """
     F, weight = inference.fit.objective, inference.fit.weight / inference.fit.num_observations
 
     def effects(coef: jax.Array, intercept: jax.Array) -> jax.Array:
-        X, offset, share = dense(F.X), F.offset, jnp.asarray(weight)
+        X, offset, w = dense(F.X), F.offset, jnp.asarray(weight)
         if at_mean:
-            X, share = share[None] @ X, jnp.ones(1)
+            X, w = w[None] @ X, jnp.ones(1)
             offset = None if offset is None else jnp.tensordot(weight, offset, 1)[None]
         mu = probability(_logits(inference, X, coef, intercept, offset))
         if mu.ndim == 1:
-            return share @ (mu * (1 - mu)) * coef
-        full = _with_reference(inference, coef)
-        return full * (share @ mu) - jnp.einsum("n,nk,nm,jm->jk", share, mu, mu, full)
+            return w @ (mu * (1 - mu)) * coef
+        beta = _with_reference(inference, coef)
+        return beta * (w @ mu) - jnp.einsum("n,nk,nm,jm->jk", w, mu, mu, beta)
 
     return delta(inference, effects)
 
@@ -158,9 +186,9 @@ def _split(inference: Inference, gamma: jax.Array) -> tuple[jax.Array, jax.Array
 
 
 def _with_reference(inference: Inference, contrasts: jax.Array) -> jax.Array:
-    """Coefficients or intercepts of all classes, the reference's zero."""
-    at = inference.fit.reference
-    return jnp.insert(contrasts, at, 0.0, axis=-1)  # type: ignore[arg-type]
+    """Contrasts with a zero inserted for the reference class; unchanged for the sigmoid model."""
+    reference = inference.fit.reference
+    return contrasts if reference is None else jnp.insert(contrasts, reference, 0.0, axis=-1)
 
 
 def _logits(
@@ -170,14 +198,5 @@ def _logits(
     intercept: jax.Array,
     offset: jax.Array | None,
 ) -> jax.Array:
-    eta = X @ coef + intercept
-    eta = eta if inference.fit.reference is None else _with_reference(inference, eta)
+    eta = _with_reference(inference, X @ coef + intercept)
     return eta if offset is None else eta + offset
-
-
-def _check_rows(inference: Inference, X: ArrayLike) -> jax.Array:
-    rows = as_floats("X", X)
-    p = inference.fit.objective.X.shape[1]
-    if rows.ndim != 2 or rows.shape[1] != p:
-        raise ValueError(f"X must have shape (m, {p}), but its shape is {rows.shape}.")
-    return rows

@@ -37,13 +37,13 @@ from scipy.special import ndtri
 from jax_logreg.fitting import validation
 from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.inference import ChiSquaredTest, Inference, check_level, chi_squared
-from jax_logreg.inference.information import Information, information
+from jax_logreg.inference.information import Information, information, triangle
 from jax_logreg.inference.restricted_fit import restricted_fit
 from jax_logreg.objective.sparse_features import dense
 
-Method = Literal["wald", "score", "likelihood_ratio"]
-
 _METHODS = ("wald", "score", "likelihood_ratio")
+# Singular values below this fraction of the largest count as zero in the rank of a covariance.
+_RANK_TOLERANCE = 1e-8
 # The ends of a profile interval: the relative error of r, and the most secant steps.
 _CLOSE = 1e-9
 _MAX_SECANT_STEPS = 60
@@ -56,25 +56,26 @@ def hypothesis_test(
     restrictions: ArrayLike | str | Sequence[str] | None = None,
     value: ArrayLike = 0.0,
     *,
-    method: Method = "likelihood_ratio",
+    method: Literal["wald", "score", "likelihood_ratio"] = "likelihood_ratio",
     added_columns: ArrayLike | None = None,
 ) -> ChiSquaredTest:
     r"""Test of linear restrictions on the parameters, :math:`R\gamma = r`.
 
-    Wald's test needs no other fit, and is the one that heeds the kind of covariance. The other
-    two refit under the restrictions. Under Firth's penalty ℓ is the penalised likelihood of the
-    full model on both sides, as in Heinze & Schemper (2002): the information keeps the columns
-    that are tested.
+    Wald's test needs no other fit, and is the only one that depends on the kind of covariance.
+    The other two fit anew under the restrictions. Under Firth's penalty ℓ is the penalised
+    likelihood of the full model on both sides, as in Heinze & Schemper (2002): its information
+    keeps the columns that are tested.
 
     Args:
         inference: what ``infer`` returned.
-        restrictions: R, (m, P) or (P,), or the names of the parameters that have the ``value``.
+        restrictions: R, (m, P) or (P,), or the names of the parameters that have the ``value``;
+            by default all but the intercept.
         value: r, a number or (m,).
         method: "wald", "score" or "likelihood_ratio". The score needs a fit without a penalty,
             the likelihood ratio one without a penalty or under ``Firth()``.
-        added_columns: (n, m), in place of restrictions and with ``method="score"``: whether
-            features that were left out have coefficients of zero. The model that holds them
-            is not fitted.
+        added_columns: (n, m), in place of restrictions and with ``method="score"``: the
+            hypothesis that features that were left out have coefficients of zero. The model
+            that holds them is not fitted.
 
     Returns:
         The χ² test.
@@ -98,29 +99,23 @@ def hypothesis_test(
     """
     if method not in _METHODS:
         raise ValueError(f"method must be one of {_METHODS}, but it is {method!r}.")
-    if (restrictions is None) == (added_columns is None):
-        raise ValueError("give either restrictions or added_columns.")
-    if added_columns is not None and method != "score":
+    if added_columns is not None and (restrictions is not None or method != "score"):
         raise ValueError(
-            f"added_columns go with method='score', but it is {method!r}: for the others fit the "
-            "model that holds the columns, and test its parameters by name."
+            "added_columns are tested without restrictions and with method='score': for another "
+            "test fit the model that holds them, and name its parameters."
         )
-    penalised = inference.fit.is_penalised
-    if penalised and (
-        method == "score" or (method == "likelihood_ratio" and not inference.fit.firth)
-    ):
+    score = method == "score"
+    if inference.fit.is_penalised and (score or (method != "wald" and not inference.fit.firth)):
         raise ValueError(
             f"a {method.replace('_', ' ')} test needs a fit without a penalty: use method='wald'."
         )
-    if restrictions is None:
-        assert added_columns is not None
+    if added_columns is not None:
         return _test_added_columns(inference, added_columns)
-    R = _restriction_matrix(inference, restrictions)
+    R, excess = _check_restrictions(inference, restrictions, value)
     if method == "wald":
-        return inference.wald_test(R, value)
-    R, excess = inference.check_restrictions(R, value)
+        return _wald_test(inference, R, excess)
     fit = _fit_under_restrictions(inference, R, excess)
-    if method == "score":
+    if score:
         return chi_squared(_score_statistic(fit, information(fit)), len(R))
     return chi_squared(max(2 * (fit.value() - inference.fit.value()), 0.0), len(R))
 
@@ -156,23 +151,70 @@ def profile_interval(
     )
 
 
+def _check_restrictions(
+    inference: Inference, restrictions: ArrayLike | str | Sequence[str] | None, value: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    """R, (m, P), and the excess of the estimates over its values, Rγ − r, (m,).
+
+    Raises:
+        ValueError: for another shape, a row of zeros, or one that is not estimable.
+    """
+    R = np.atleast_2d(_restriction_matrix(inference, restrictions)).astype(float)
+    P = len(inference.names)
+    if R.ndim != 2 or R.shape[1] != P:
+        raise ValueError(
+            f"restrictions must have {P} columns, one for each parameter, but its shape is "
+            f"{R.shape}."
+        )
+    if not np.all(np.any(R != 0, axis=1)):
+        raise ValueError("restrictions holds a row of zeros: leave it out.")
+    value = np.asarray(value, float)
+    if value.shape not in ((), (len(R),)):
+        raise ValueError(
+            f"value must be a number or one for each of the {len(R)} restrictions, but its shape "
+            f"is {value.shape}."
+        )
+    estimable = inference.information.estimable(R)
+    if not np.all(estimable):
+        raise ValueError(
+            f"restriction {int(np.argmin(estimable))} cannot be estimated: columns of X depend "
+            "on one another."
+        )
+    return R, R @ inference.estimate - value
+
+
 def _restriction_matrix(
-    inference: Inference, restrictions: ArrayLike | str | Sequence[str]
+    inference: Inference, restrictions: ArrayLike | str | Sequence[str] | None
 ) -> np.ndarray:
     """R as it was given, or the rows of the identity for parameters given by name."""
+    fit, axes = inference.fit, np.eye(len(inference.names))
+    if restrictions is None:
+        return axes[: fit.objective.X.shape[1] * fit.num_contrasts]
     given = np.asarray(restrictions)
     if not given.size:
         raise ValueError("restrictions is empty: give at least one.")
     names = np.atleast_1d(given).tolist()
     if not all(isinstance(name, str) for name in names):
         return given
-    return np.eye(len(inference.names))[list(dict.fromkeys(_positions(inference, names)))]
+    return axes[list(dict.fromkeys(_positions(inference, names)))]
 
 
 def _positions(inference: Inference, names: Sequence[str]) -> list[int]:
     if unknown := [name for name in names if name not in inference.names]:
         raise ValueError(f"no parameter is named {unknown}: the names are {inference.names}.")
     return [inference.names.index(name) for name in names]
+
+
+def _wald_test(inference: Inference, R: np.ndarray, excess: np.ndarray) -> ChiSquaredTest:
+    root = R @ inference.covariance_root
+    unit = root / np.linalg.norm(root, axis=1, keepdims=True)
+    if np.linalg.matrix_rank(unit, tol=_RANK_TOLERANCE) < len(R):
+        raise ValueError(
+            "the covariance of the restrictions is singular: leave out those that follow from "
+            "others; there must be more clusters than restrictions."
+        )
+    whitened = np.linalg.solve(triangle(root.T).T, excess)
+    return chi_squared(float(whitened @ whitened), len(R))
 
 
 def _fit_under_restrictions(inference: Inference, R: np.ndarray, excess: np.ndarray) -> FitContext:

@@ -1,4 +1,4 @@
-r"""Estimates with their standard errors, confidence intervals, Wald tests and fit statistics.
+r"""Estimates with their standard errors and confidence intervals, and statistics of the fit.
 
 The log-likelihood is :math:`\sum_i w_i \log p(y_i)`, without the penalty; the deviance is
 twice its distance from that of the labels themselves, which is zero for labels 0 and 1.
@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import gammaincc, ndtr, ndtri, xlogy
 
 from jax_logreg.fitting.fit import fit as run_fit
 from jax_logreg.inference.fit_context import FitContext
-from jax_logreg.inference.information import Information, triangle
+from jax_logreg.inference.information import Information
 from jax_logreg.objective.losses import cross_entropy
 
 if TYPE_CHECKING:
@@ -52,8 +51,6 @@ def chi_squared(statistic: float, degrees_of_freedom: int) -> ChiSquaredTest:
     return ChiSquaredTest(float(statistic), degrees_of_freedom, p)
 
 
-# Singular values below this fraction of the largest count as zero in the rank of a covariance.
-_RANK_TOLERANCE = 1e-8
 # The printed table: columns in all and of a parameter's name, and notes on collinear columns.
 _TABLE_WIDTH = 80
 _NAME_WIDTH = 22
@@ -185,67 +182,6 @@ class Inference:
     def mcfadden_r2(self) -> float:
         """1 − log L / log L of an intercept alone."""
         return 1 - self.log_likelihood / self.null_log_likelihood
-
-    def wald_test(
-        self, restrictions: ArrayLike | None = None, value: ArrayLike = 0.0
-    ) -> ChiSquaredTest:
-        r"""Wald's test that linear combinations of the parameters have given values.
-
-        .. math:: (R\hat\gamma - r)^\top (R\,\mathrm{cov}\,R^\top)^{-1} (R\hat\gamma - r)
-
-        Args:
-            restrictions: R, (m, P) or (P,); by default every parameter but the intercept.
-            value: r, a number or (m,).
-
-        Returns:
-            The χ² test, with m degrees of freedom.
-
-        Raises:
-            ValueError: for restrictions that are not estimable or depend on one another.
-        """
-        if restrictions is None:
-            num_slopes = self.fit.objective.X.shape[1] * self.fit.num_contrasts
-            restrictions = np.eye(num_slopes, len(self.estimate))
-        R, excess = self.check_restrictions(restrictions, value)
-        root = R @ self.covariance_root
-        unit = root / np.linalg.norm(root, axis=1, keepdims=True)
-        if np.linalg.matrix_rank(unit, tol=_RANK_TOLERANCE) < len(R):
-            raise ValueError(
-                "the covariance of the restrictions is singular: leave out those that follow "
-                "from others; there must be more clusters than restrictions."
-            )
-        whitened = np.linalg.solve(triangle(root.T).T, excess)
-        return chi_squared(float(whitened @ whitened), len(R))
-
-    def check_restrictions(
-        self, restrictions: ArrayLike, value: ArrayLike
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """R, (m, P), and the excess of the estimates over its values, Rγ − r, (m,).
-
-        Raises:
-            ValueError: for another shape, a row of zeros, or one that is not estimable.
-        """
-        R = np.atleast_2d(np.asarray(restrictions, float))
-        if R.shape[1:] != self.estimate.shape:
-            raise ValueError(
-                f"restrictions must have {len(self.estimate)} columns, one for each parameter, "
-                f"but its shape is {R.shape}."
-            )
-        if not np.all(np.any(R != 0, axis=1)):
-            raise ValueError("restrictions holds a row of zeros: leave it out.")
-        value = np.asarray(value, float)
-        if value.shape not in ((), (len(R),)):
-            raise ValueError(
-                f"value must be a number or one for each of the {len(R)} restrictions, but its "
-                f"shape is {value.shape}."
-            )
-        estimable = self.information.estimable(R)
-        if not np.all(estimable):
-            raise ValueError(
-                f"restriction {int(np.argmin(estimable))} cannot be estimated: columns of X "
-                "depend on one another."
-            )
-        return R, R @ self.estimate - value
 
     def likelihood_ratio_test(self, smaller: "Inference | None" = None) -> ChiSquaredTest:
         """The likelihood-ratio test of a model that is nested in this one.

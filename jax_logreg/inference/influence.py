@@ -1,8 +1,8 @@
-r"""How much each row weighs in the answer: leverage, residuals, and the fit without it.
+r"""Influence of single rows: leverage, residuals, and the fit without the row.
 
 With A the information, :math:`J_i` the row's design (c × P, c = 1 or K − 1), :math:`W_i` its
 curvature, :math:`w_i` its weight and :math:`r_i = y_i - \mu_i`, one Newton step from the
-estimate takes a row out exactly:
+estimate on the data without the row is
 
 .. math::
     \hat\gamma_{(i)} - \hat\gamma \approx
@@ -18,23 +18,29 @@ import numpy as np
 
 from jax_logreg.inference.inference import Inference, saturated_rows
 
-# Leverages this near to one are one: the row alone decides some parameter.
+# A leverage this near to 1 is 1: some parameter is estimable from that row alone.
 _LEVERAGE_ONE = 1e-10
 
 
 @dataclass(frozen=True)
 class Influence:
-    """One entry a row, all NumPy.
+    """Diagnostics of every row, as NumPy arrays; :func:`influence` returns them.
 
     Attributes:
-        leverage: the trace of the hat matrix' block, (n,); they sum to the rank.
-        pearson: Pearson's residual, (n,); for softmax the root of its square, ≥ 0.
-        deviance: the deviance residual, (n,), with the sign of y − μ; for softmax ≥ 0.
-        studentised: Pearson's residual over √(1 − leverage), (n,); NaN for softmax.
-        one_step: how far leaving the row out moves the estimates, (n, P); NaN where the
-            others do not tell them all, as for a dummy that occurs in one row.
-        dfbetas: the same in standard errors, (n, P).
+        leverage: the trace of the row's block of the hat matrix, (n,); they sum to the rank.
+        pearson: Pearson residuals, (n,); for softmax the root of their squared sum, ≥ 0.
+        deviance: deviance residuals, (n,), with the sign of y − μ; for softmax ≥ 0.
+        studentised: Pearson residuals over √(1 − leverage), (n,); NaN for softmax.
+        one_step: the change of the estimates when the row is left out, (n, P); NaN where not
+            all are estimable from the other rows, as for a dummy that is 1 in one row only.
+        dfbetas: ``one_step`` in standard errors, (n, P).
         cooks_distance: (n,).
+
+    >>> import jax_logreg as lr
+    >>> X, y = np.arange(6.0).reshape(-1, 1), np.array([0.0, 1, 0, 0, 1, 1])
+    >>> rows = influence(lr.infer(lr.fit(X, y), X, y))
+    >>> int(rows.cooks_distance.argmax()), rows.one_step.shape
+    (1, (6, 2))
     """
 
     leverage: np.ndarray
@@ -47,7 +53,13 @@ class Influence:
 
 
 def influence(inference: Inference) -> Influence:
-    """Every row's part in a fit, from the one factor that the standard errors come from.
+    """The influence of every row on a fit, from the factor that gives the standard errors.
+
+    Args:
+        inference: what ``infer`` returned.
+
+    Returns:
+        Leverage, residuals, and the first-order change of the estimates without each row.
 
     >>> import jax_logreg as lr
     >>> X, y = np.arange(6.0).reshape(-1, 1), np.array([0.0, 1, 0, 0, 1, 1])
@@ -59,42 +71,42 @@ def influence(inference: Inference) -> Influence:
     classes = 1 if fit.reference is None else fit.num_contrasts
     n = len(fit.weight)
     whitened = full.root.reshape(-1, classes, full.root.shape[1])  # (q, c, m)
-    # J L, a block a row: the c logits that the row's design makes of L's columns.
+    # J L, (n, c, m): the c logits of each row under the columns of L.
     JL = np.einsum("nj,jcm->ncm", fit.design, whitened)
-    curved = _curvature(inference) * fit.weight[:, None, None]
-    spread = np.einsum("ncm,ndm->ncd", JL, JL)  # J A⁻¹ Jᵀ
-    hat = curved @ spread
+    weighted_curvature = _curvature(inference) * fit.weight[:, None, None]
+    hat = weighted_curvature @ np.einsum("ncm,ndm->ncd", JL, JL)  # w W J A⁻¹ Jᵀ
     residual = -fit.residuals if fit.reference is None else -fit.residuals[:, fit.non_reference]
     residual = residual.reshape(n, classes)
-    left = _without_row(hat, residual)
-    change = -fit.weight[:, None] * np.einsum("ncm,nc->nm", JL, left)  # in L's coordinates
+    deleted = _deleted_residuals(hat, residual)
+    # In the coordinates of L, where the covariance is the identity.
+    change = -fit.weight[:, None] * np.einsum("ncm,nc->nm", JL, deleted)
     one_step = change @ full.root.T
     leverage = np.trace(hat, axis1=1, axis2=2)
     pearson = _pearson(inference)
     with np.errstate(divide="ignore", invalid="ignore"):
-        student = pearson / np.sqrt(1 - leverage)
+        studentised = pearson / np.sqrt(1 - leverage)
     return Influence(
         leverage=leverage,
         pearson=pearson,
         deviance=_deviance(inference),
-        studentised=student if classes == 1 and fit.reference is None else np.full(n, np.nan),
+        studentised=studentised if fit.reference is None else np.full(n, np.nan),
         one_step=one_step,
         dfbetas=one_step / inference.standard_error,
         cooks_distance=np.sum(change**2, axis=1) / inference.rank,
     )
 
 
-def _without_row(hat: np.ndarray, residual: np.ndarray) -> np.ndarray:
-    """(I − hat)⁻¹ r of every row; NaN where the others do not tell all that the row tells."""
-    rest = np.eye(hat.shape[1]) - hat
-    told = np.linalg.svd(rest, compute_uv=False)[:, -1] > _LEVERAGE_ONE
-    safe = np.where(told[:, None, None], rest, np.eye(hat.shape[1]))
-    left = np.linalg.solve(safe, residual[:, :, None])[:, :, 0]
-    return np.where(told[:, None], left, np.nan)
+def _deleted_residuals(hat: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """(I − hat)⁻¹ r of every row; NaN where some parameter is estimable from that row alone."""
+    matrix = np.eye(hat.shape[1]) - hat
+    regular = np.linalg.svd(matrix, compute_uv=False)[:, -1] > _LEVERAGE_ONE
+    matrix = np.where(regular[:, None, None], matrix, np.eye(hat.shape[1]))
+    deleted = np.linalg.solve(matrix, residual[:, :, None])[:, :, 0]
+    return np.where(regular[:, None], deleted, np.nan)
 
 
 def _curvature(inference: Inference) -> np.ndarray:
-    """W of every row in its contrasts, (n, c, c)."""
+    """W, the curvature of every row in its contrasts, (n, c, c)."""
     fit = inference.fit
     if fit.reference is None:
         return fit.curvature[:, None, None]
@@ -111,6 +123,6 @@ def _pearson(inference: Inference) -> np.ndarray:
 
 def _deviance(inference: Inference) -> np.ndarray:
     fit = inference.fit
-    # A soft label that is met exactly leaves the round-off of its own entropy.
+    # For a soft label that equals μ the difference is round-off, which may be negative.
     size = np.sqrt(2 * fit.weight * np.maximum(fit.row_losses + saturated_rows(fit), 0))
     return -np.sign(fit.residuals) * size if fit.reference is None else size

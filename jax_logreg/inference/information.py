@@ -1,9 +1,9 @@
-r"""The information matrix by its triangular factor, never by its entries.
+r"""The observed information as a triangular factor, never as a matrix.
 
-The observed information of γ is a sum of squares, :math:`A^\top A`, with A the design whose
-rows are weighted by the root of their curvature, and a row for each penalised coefficient
-below. Its QR factor R gives :math:`R^\top R = A^\top A` with the condition of A; the matrix
-itself would square that, and lose twice the digits.
+The information of γ is a sum of squares, :math:`A^\top A`, with A the design whose rows are
+weighted by the root of their curvature, and below it a row for each penalised coefficient. The
+QR factor R of A gives :math:`R^\top R = A^\top A` at the condition of A; the matrix itself has
+the square of that condition, and loses twice as many digits.
 
 For softmax the curvature of a row is :math:`\mathrm{diag}(\mu) - \mu\mu^\top = B^\top B` with
 :math:`B = \mathrm{diag}(\sqrt\mu)\,(I - 1\mu^\top)`.
@@ -20,113 +20,121 @@ from scipy.linalg import solve_triangular
 
 from jax_logreg.inference.fit_context import FitContext
 
-# Entries of a block of weighted rows: 32 MB.
-_BLOCK = 2**22
+# Weighted rows are factored in blocks of so many entries: 32 MB.
+_BLOCK_ENTRIES = 2**22
+# A combination is estimable if no larger fraction of it lies in the null space.
+_NULL_SPACE_TOLERANCE = 1e-7
 
 
 @dataclass(frozen=True)
 class Information:
-    """The observed information of γ, (P, P), as RᵀR, and what can be estimated.
+    """The observed information of γ as RᵀR, and which parameters are estimable.
 
     Attributes:
         factor: R, (P, P), upper triangular, in the caller's units.
-        scale: the length of every column of A, (P,); 1 where a column is zero.
-        rows: how many rows A has.
+        scale: the norms of the columns of A, (P,); 1 where a column is zero.
+        num_rows: of A.
     """
 
     factor: np.ndarray
     scale: np.ndarray
-    rows: int
+    num_rows: int
 
     @cached_property
-    def _parts(self) -> tuple[np.ndarray, np.ndarray]:
-        """Singular values, and right vectors as columns, of R with columns of unit length."""
-        _, sizes, rows = np.linalg.svd(self.factor / self.scale)
-        return sizes, rows.T
+    def _scaled_svd(self) -> tuple[np.ndarray, np.ndarray]:
+        """Singular values, and right vectors as columns, of R with columns of unit norm."""
+        _, values, vectors = np.linalg.svd(self.factor / self.scale)
+        return values, vectors.T
 
     @cached_property
     def rank(self) -> int:
-        """How many combinations of the parameters the data tell."""
-        sizes, _ = self._parts
-        return int(np.sum(sizes > max(self.rows, len(sizes)) * np.finfo(float).eps * sizes[0]))
+        """The number of estimable combinations of the parameters."""
+        values, _ = self._scaled_svd
+        tolerance = max(self.num_rows, len(values)) * np.finfo(float).eps
+        return int(np.sum(values > tolerance * values[0]))
 
     @cached_property
     def is_estimable(self) -> np.ndarray:
-        """Which entries of γ the data tell, (P,)."""
+        """Which entries of γ are estimable, (P,)."""
         return self.estimable(np.eye(len(self.scale)))
 
     def estimable(self, combinations: np.ndarray) -> np.ndarray:
-        """Which rows c of a table (m, P) have a cᵀγ that the data tell, (m,)."""
-        _, vectors = self._parts
-        unseen = vectors[:, self.rank :]
+        """Which rows c of an array (m, P) have an estimable cᵀγ, (m,)."""
+        _, vectors = self._scaled_svd
         scaled = combinations / self.scale
-        length = np.linalg.norm(scaled, axis=1)
-        return np.linalg.norm(scaled @ unseen, axis=1) <= 1e-7 * np.where(length, length, 1)
+        norm = np.linalg.norm(scaled, axis=1)
+        in_null_space = np.linalg.norm(scaled @ vectors[:, self.rank :], axis=1)
+        return in_null_space <= _NULL_SPACE_TOLERANCE * np.where(norm, norm, 1)
 
     @cached_property
     def root(self) -> np.ndarray:
-        """L with LLᵀ the inverse of the information, (P, P); of minimum norm where that has
-        none."""
+        """L with LLᵀ the inverse of the information, (P, P), or its pseudo-inverse in the
+        scaled units."""
         if self.rank == len(self.scale):
             return solve_triangular(self.factor, np.eye(len(self.scale)))
-        sizes, vectors = self._parts
-        seen = np.arange(len(sizes)) < self.rank
-        return vectors * np.where(seen, 1 / np.where(seen, sizes, 1), 0) / self.scale[:, None]
+        values, vectors = self._scaled_svd
+        inverse = np.zeros(len(values))
+        inverse[: self.rank] = 1 / values[: self.rank]
+        return vectors * inverse / self.scale[:, None]
 
     def solve(self, gradient: np.ndarray) -> np.ndarray:
-        """The information's inverse times a vector (P,)."""
+        """The inverse of the information, times a vector (P,)."""
         return self.root @ (self.root.T @ gradient)
 
 
 def triangle(A: np.ndarray) -> np.ndarray:
-    """R of the QR factors of A."""
+    """The triangular factor R of A = QR."""
     return np.asarray(np.linalg.qr(A, mode="r"))
 
 
 def information(fit: FitContext, *, penalised: bool = True) -> Information:
     """The observed information of a fit's γ, with the penalty's curvature or without."""
-    P = fit.design.shape[1] * fit.num_contrasts
-    R, rows, squares = np.zeros((0, P)), 0, np.zeros(P)
+    P = fit.num_parameters
+    R, num_rows, squares = np.zeros((0, P)), 0, np.zeros(P)
     for block in _weighted_rows(fit, penalised):
-        rows += len(block)
+        num_rows += len(block)
         squares += np.sum(block**2, axis=0)
         R = triangle(np.vstack([R, block]))
-    R = np.vstack([R, np.zeros((P - len(R), P))])  # fewer rows than columns
-    return Information(R, np.where(squares > 0, np.sqrt(squares), 1), rows)
+    R = np.vstack([R, np.zeros((P - len(R), P))])  # A may have fewer rows than columns
+    return Information(R, np.where(squares > 0, np.sqrt(squares), 1), num_rows)
 
 
 def _weighted_rows(fit: FitContext, penalised: bool) -> Iterator[np.ndarray]:
-    """A, some rows at a time."""
+    """A in blocks of rows."""
     n, q = fit.design.shape
     classes = 1 if fit.reference is None else fit.num_contrasts + 1
-    count = max(1, _BLOCK // (q * classes**2))
+    count = max(1, _BLOCK_ENTRIES // (q * classes**2))
     for start in range(0, n, count):
-        some = slice(start, start + count)
-        yield _block(fit, fit.design[some], fit.curvature[some], np.sqrt(fit.weight[some]))
+        rows = slice(start, start + count)
+        yield _block(fit, fit.design[rows], fit.curvature[rows], np.sqrt(fit.weight[rows]))
     if penalised:
         yield _penalty_rows(fit)
 
 
-def _block(fit: FitContext, Z: np.ndarray, curved: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _block(
+    fit: FitContext, Z: np.ndarray, curvature: np.ndarray, root_weight: np.ndarray
+) -> np.ndarray:
     if fit.reference is None:
-        return (weight * np.sqrt(curved))[:, None] * Z
-    K = curved.shape[1]
-    # 1 − μ_k as the sum of the others: the difference would lose the small ones.
-    complement = curved @ (1 - np.eye(K))
-    spread = np.where(np.eye(K, dtype=bool), complement[:, :, None], -curved[:, None, :])
-    root = weight[:, None, None] * np.sqrt(curved)[:, :, None] * spread[:, :, fit.non_reference]
+        return (root_weight * np.sqrt(curvature))[:, None] * Z
+    mu, K = curvature, curvature.shape[1]
+    # 1 − μ_k as the sum of the other probabilities: the difference would lose small ones.
+    complement = mu @ (1 - np.eye(K))
+    centred = np.where(np.eye(K, dtype=bool), complement[:, :, None], -mu[:, None, :])
+    root = root_weight[:, None, None] * np.sqrt(mu)[:, :, None] * centred[:, :, fit.non_reference]
     return np.einsum("nj,nkc->nkjc", Z, root).reshape(len(Z) * K, -1)
 
 
 def _penalty_rows(fit: FitContext) -> np.ndarray:
-    """The penalty of γ, the least that any β with these contrasts pays: a row for each
-    coefficient, and for softmax for each class."""
+    """The penalty's rows of A: one for each coefficient, and for softmax for each class.
+
+    The penalty of γ is the least one of all β that have these contrasts.
+    """
     F = fit.objective
     p, q = F.X.shape[1], fit.design.shape[1]
     with jax.enable_x64(True):
-        curved = np.asarray(F.penalty.curvature(jnp.ones(p)))
+        curvature = np.asarray(F.penalty.curvature(jnp.ones(p)))
     root = np.zeros((p, q))
-    root[:, :p] = np.diag(np.sqrt(curved * fit.num_observations))
+    root[:, :p] = np.diag(np.sqrt(curvature * fit.num_observations))
     if fit.reference is None:
         return root
     K = fit.num_contrasts + 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from jax_logreg import fit, infer, marginal_effects, predict_interval
+from jax_logreg import fit, hypothesis_test, infer, marginal_effects, predict_interval
 
 
 def inferred(X, y, **options):
@@ -60,8 +60,9 @@ def test_every_covariance_is_that_of_statsmodels(kind, x64):
     np.testing.assert_allclose(ours.confidence_interval(0.9), theirs.conf_int(0.1), rtol=1e-7)
     R = np.array([[1, 0, 0, 0], [0, 1, 0.5, 0]])
     wald = theirs.wald_test(R, use_f=False, scalar=True)
-    np.testing.assert_allclose(ours.wald_test(R).statistic, wald.statistic, rtol=1e-7)
-    np.testing.assert_allclose(ours.wald_test(R).p_value, wald.pvalue, rtol=1e-6)
+    test = hypothesis_test(ours, R, method="wald")
+    np.testing.assert_allclose(test.statistic, wald.statistic, rtol=1e-7)
+    np.testing.assert_allclose(test.p_value, wald.pvalue, rtol=1e-6)
 
 
 def test_statistics_weights_and_offsets_are_those_of_statsmodels(x64):
