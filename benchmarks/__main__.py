@@ -16,8 +16,9 @@ from benchmarks import report, results
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.machine import machine, on_gpu
 from benchmarks.problems import EXTRAS, ROWS
+from benchmarks.race import Rules
 from benchmarks.results import Outcome
-from benchmarks.run import Plan, run_row
+from benchmarks.run import run_row
 
 _EXAMPLES = """\
 examples:
@@ -39,11 +40,11 @@ def main() -> int:
     if unknown:
         print(f"--only {unknown}: no contestant of that name", file=sys.stderr)
         return 2
-    plan = Plan(
-        dtype=options.dtype,
-        target=options.target,
+    rules = Rules(
+        target=options.target or 0.0,
         repeats=options.repeats or (2 if options.quick else 5),
         patience=options.patience or (1.0 if options.quick else 15.0),
+        dtype=options.dtype,
         quick=options.quick,
         scale=options.scale,
         only=options.only,
@@ -54,7 +55,7 @@ def main() -> int:
     print(textwrap.fill(machine(), report.WIDTH))
     finished = []
     for name in names:
-        if outcome := _run(name, plan):
+        if outcome := _run(name, rules):
             print(f"\n{report.details(outcome)}", flush=True)
             finished.append(outcome)
             if name in ROWS and (complete or options.write):
@@ -67,7 +68,7 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _run(name: str, plan: Plan) -> Outcome | None:
+def _run(name: str, rules: Rules) -> Outcome | None:
     """The outcome; None, with the traceback, if the row raised: the others go on."""
     began = time.perf_counter()
 
@@ -77,7 +78,7 @@ def _run(name: str, plan: Plan) -> Outcome | None:
 
     try:
         with jax.enable_x64(True):
-            return run_row(name, plan, log)
+            return run_row(name, rules, log)
     except Exception:
         traceback.print_exc()
         return None

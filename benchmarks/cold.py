@@ -28,21 +28,13 @@ _METHODS = {
 
 @dataclass
 class Command:
-    """One kind of fresh process, and the results of its runs.
+    """One kind of fresh process, and the results of its runs."""
 
-    Attributes:
-        timing: what is kept, with the loosest tolerance that is accurate enough.
-        method: which fit of ``cold_child``.
-        environment: variables on top of ours.
-        seconds: from start to answer, one a run.
-        stages: where they went.
-    """
-
-    timing: Timing
-    method: str
-    environment: dict[str, str] = field(default_factory=dict)
-    seconds: list[float] = field(default_factory=list)
-    stages: list[dict[str, float]] = field(default_factory=list)
+    timing: Timing  # with the loosest tolerance that is accurate enough
+    method: str  # which fit of ``cold_child``
+    environment: dict[str, str] = field(default_factory=dict)  # on top of ours
+    seconds: list[float] = field(default_factory=list)  # from start to answer
+    stages: list[dict[str, float]] = field(default_factory=list)  # of these seconds
 
 
 def race_cold(
@@ -50,8 +42,8 @@ def race_cold(
 ) -> tuple[list[Timing], dict[str, dict[str, float]]]:
     """Timings of fresh processes in turn, and the median stages of each, by contestant."""
     contestants = contestants_for(problem, list(_METHODS))
-    timings, _, references = calibrate_all(problem, contestants, rules, log)
-    reference = references[False]
+    timings, entrants = calibrate_all(problem, contestants, rules, log)
+    reference = entrants[0].reference
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "table.npz"
         np.savez(table, X=problem.X, y=problem.y)
@@ -69,8 +61,14 @@ def race_cold(
                 command.timing.suboptimality, command.timing.reached = gap, gap <= rules.target
     for command in commands:
         command.timing.set_pairs(command.seconds, commands[0].seconds)
-    stages = {command.timing.contestant: _medians(command.stages) for command in commands}
-    return [command.timing for command in commands], stages
+    medians = {
+        command.timing.contestant: {
+            stage: statistics.median(run.get(stage, 0.0) for run in command.stages)
+            for stage in command.stages[0]
+        }
+        for command in commands
+    }
+    return [command.timing for command in commands], medians
 
 
 def _commands(tolerances: dict[str, float | None], cache: str) -> list[Command]:
@@ -102,8 +100,3 @@ def _run(command: Command, table: Path, problem: Problem) -> tuple[float, dict[s
     )
     report = json.loads(child.stdout)
     return report["answered"] - began, report
-
-
-def _medians(stages: list[dict[str, float]]) -> dict[str, float]:
-    """The median of each stage over the runs."""
-    return {stage: statistics.median(run.get(stage, 0.0) for run in stages) for stage in stages[0]}

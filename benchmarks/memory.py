@@ -51,12 +51,10 @@ def measure_in_child(row: str, options: list[str]) -> Memory:
 
 def measure(problem: Problem, tol: float) -> Memory:
     """Of our fit, on data that are where it wants them."""
-    fit = jax_logreg(problem)
+    fit, data = jax_logreg(problem), problem.nbytes
     jax_logreg(_tiny(problem))(tol, 0)
-    data = problem.nbytes
-    first = _peak(fit, tol)
-    warm = _peak(fit, tol) if _reset_peak() else None
-    return Memory(first / data, None if warm is None else warm / data, data)
+    first = _peak(fit, tol) / data
+    return Memory(first, _peak(fit, tol) / data if _reset_peak() else None, data)
 
 
 def _tiny(problem: Problem) -> Problem:
@@ -72,19 +70,15 @@ def _tiny(problem: Problem) -> Problem:
 def _peak(fit: Fit, tol: float) -> float:
     """Bytes at the highest beyond those in use before."""
     _reset_peak()
-    before = _gpu_bytes("bytes_in_use") if on_gpu() else _highest()
+    before = jax.devices()[0].memory_stats()["bytes_in_use"] if on_gpu() else _highest()
     fit(tol, 0)
-    return _highest() - before
-
-
-def _gpu_bytes(statistic: str) -> float:
-    return float(jax.devices()[0].memory_stats()[statistic])
+    return float(_highest() - before)
 
 
 def _highest() -> float:
     """Bytes of the process, or of the GPU, at the highest so far."""
     if on_gpu():
-        return _gpu_bytes("peak_bytes_in_use")
+        return float(jax.devices()[0].memory_stats()["peak_bytes_in_use"])
     if _STATUS.exists():
         return 1024.0 * int(re.findall(r"VmHWM:\s*(\d+) kB", _STATUS.read_text())[0])
     unit = 1 if sys.platform == "darwin" else 1024

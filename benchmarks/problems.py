@@ -60,11 +60,11 @@ class Problem:
         return self.X if self.kind == "sparse" else jnp.asarray(self.X)
 
 
-def embedded(name: str, strength: float, dtype: str = "float64") -> Problem:
-    """One of the package's own tables, standardised."""
+def embedded(name: str, dtype: str = "float64") -> Problem:
+    """One of the package's own tables, standardised; it does not shrink."""
     table = load_embedded(name)
     X = (table.X - table.X.mean(axis=0)) / table.X.std(axis=0)
-    return Problem(X.astype(dtype), table.y, strength)
+    return Problem(X.astype(dtype), table.y, 1e-3)
 
 
 def random(
@@ -155,11 +155,6 @@ class Row:
         return self.build(max(int(n * scale), min(n, 50)), p, self.dtype or dtype)
 
 
-def _breast_cancer(n: int, p: int, dtype: str) -> Problem:
-    """The table as it is: it does not shrink."""
-    return embedded("breast-cancer", 1e-3, dtype)
-
-
 # bootstrap makes as many fits as it has rows.
 ROWS: dict[str, Row] = {
     "tall": Row(
@@ -202,7 +197,7 @@ ROWS: dict[str, Row] = {
         (100_000, 50), (5_000, 20),
     ),
     "small": Row(
-        _breast_cancer, (569, 30), (569, 30),
+        lambda n, p, dtype: embedded("breast-cancer", dtype), (569, 30), (569, 30),
         limit="a third of it is checks of the input, the rest nine Newton steps of a fourteenth "
         "of a millisecond",
     ),
@@ -220,7 +215,7 @@ ROWS: dict[str, Row] = {
         "rival has the same two cores in two processes",
     ),
     "cold": Row(
-        _breast_cancer, (569, 30), (569, 30),
+        lambda n, p, dtype: embedded("breast-cancer", dtype), (569, 30), (569, 30),
         limit="importing JAX alone takes longer than half of scikit-learn's whole; then tracing "
         "and compiling, of which only the last can be kept on disk",
     ),
@@ -233,6 +228,8 @@ ROWS: dict[str, Row] = {
 
 # Problems outside the table, for a quick look; nothing is kept of them.
 EXTRAS: dict[str, Row] = {
-    "iris": Row(lambda n, p, dtype: embedded("iris", 1e-3, dtype), (150, 4), (150, 4)),
-    "breast-cancer": Row(_breast_cancer, (569, 30), (569, 30)),
+    "iris": Row(lambda n, p, dtype: embedded("iris", dtype), (150, 4), (150, 4)),
+    "breast-cancer": Row(
+        lambda n, p, dtype: embedded("breast-cancer", dtype), (569, 30), (569, 30)
+    ),
 }

@@ -10,12 +10,12 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 import numpy as np
 
-from benchmarks.contestants import Contestant, Fit
+from benchmarks.contestants import Answer, Contestant, Fit
 from benchmarks.problems import Problem
 from benchmarks.reference import Reference
 
@@ -40,18 +40,26 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Rules:
-    """What all contestants must keep to.
+    """How a row is run, the same for all contestants.
 
     Attributes:
-        target: the relative suboptimality that all must reach.
+        target: the relative suboptimality that all must reach; zero for that of the dtype.
         repeats: interleaved pairs a contestant.
         patience: seconds to spend on finding a tolerance, and again on timing. A fit that
             has begun is finished, unless it takes some times as long by itself.
+        dtype: of the data, unless the row has its own.
+        quick: smaller, fewer contestants.
+        scale: n times this.
+        only: words of the contestants wanted; nothing but the race is run then.
     """
 
     target: float
     repeats: int
     patience: float
+    dtype: str = "float64"
+    quick: bool = False
+    scale: float = 1.0
+    only: list[str] | None = None
 
 
 @dataclass
@@ -103,7 +111,8 @@ class Entrant:
     fit: Fit
     max_steps: int  # what the patience allows for; ours take what they need
     timing: Timing
-    values: np.ndarray | None = None  # F at the best answer so far, () or (B,)
+    reference: Reference  # the minimum of the problem that it solves
+    values: np.ndarray = field(default_factory=lambda: np.asarray(inf))  # F so far, () or (B,)
 
 
 def race(problem: Problem, contestants: list[Contestant], rules: Rules, log: Log) -> list[Timing]:
@@ -120,7 +129,7 @@ def race(problem: Problem, contestants: list[Contestant], rules: Rules, log: Log
     """
     if not contestants:
         return []
-    timings, entrants, _ = calibrate_all(problem, contestants, rules, log)
+    timings, entrants = calibrate_all(problem, contestants, rules, log)
     ours = entrants[0] if entrants and entrants[0].contestant.ours else None
     if ours and not (ours.contestant is contestants[0] and ours.timing.reached):
         ours = None
@@ -136,29 +145,29 @@ def race(problem: Problem, contestants: list[Contestant], rules: Rules, log: Log
 
 def calibrate_all(
     problem: Problem, contestants: list[Contestant], rules: Rules, log: Log
-) -> tuple[list[Timing], list[Entrant], dict[bool, Reference]]:
-    """Find every contestant's tolerance.
-
-    Returns:
-        A timing for every contestant, those that take part, and the minimum of the problem
-        (of the one whose intercept is penalised too, under True, if some contestant needs it).
-    """
+) -> tuple[list[Timing], list[Entrant]]:
+    """Find every contestant's tolerance: a timing for each, and those that take part."""
     timings = [Timing(c.name, c.short, c.ours) for c in contestants]
+    references = {flag: Reference(problem, penalise_intercept=flag) for flag in (False, True)}
     entrants = []
     for contestant, timing in zip(contestants, timings, strict=True):
         log(f"warming up {contestant.name}")
         with _errors_noted(timing):
-            entrants.append(_warm_up(problem, contestant, timing, rules.patience))
+            fit, max_steps = _warm_up(problem, contestant, timing, rules.patience)
+            reference = references[contestant.penalises_intercept]
+            entrants.append(Entrant(contestant, fit, max_steps, timing, reference))
     log("finding the optimum")
-    references = _references(problem, entrants, rules.target)
+    start = _tight_answer(problem, entrants)
+    for flag in {entrant.contestant.penalises_intercept for entrant in entrants}:
+        references[flag].minimise(start, rules.target / 100)
     for entrant in entrants:
         log(f"calibrating {entrant.contestant.name}")
         with _errors_noted(entrant.timing):
-            _calibrate(entrant, references[entrant.contestant.penalises_intercept], rules)
+            _calibrate(entrant, rules)
     entrants = [entrant for entrant in entrants if entrant.timing.tol is not None]
     for entrant in entrants:
-        _judge(entrant, references[entrant.contestant.penalises_intercept], rules.target)
-    return timings, entrants, references
+        _judge(entrant, rules.target)
+    return timings, entrants
 
 
 @contextmanager
@@ -171,15 +180,17 @@ def _errors_noted(timing: Timing) -> Iterator[None]:
         timing.note = f"{type(error).__name__}: {error}"
 
 
-def _warm_up(problem: Problem, contestant: Contestant, timing: Timing, patience: float) -> Entrant:
-    """The first call, and how many steps the patience allows for."""
+def _warm_up(
+    problem: Problem, contestant: Contestant, timing: Timing, patience: float
+) -> tuple[Fit, int]:
+    """The fit after its first call, and how many steps the patience allows for."""
     fit, max_steps = contestant.prepare(problem), _MAX_STEPS
     if contestant.ours:
         timing.first_seconds = _clock(fit, TOLERANCES[0], max_steps)
     else:
         timing.first_seconds = _clock(fit, TOLERANCES[-1], 1)
         max_steps = _affordable_steps(fit, timing.first_seconds, patience)
-    return Entrant(contestant, fit, max_steps, timing)
+    return fit, max_steps
 
 
 def _affordable_steps(fit: Fit, first: float, patience: float) -> int:
@@ -196,19 +207,14 @@ def _affordable_steps(fit: Fit, first: float, patience: float) -> int:
     return int(np.clip(_PATIENCE_FACTOR * patience / step, 8, _MAX_STEPS))
 
 
-def _references(problem: Problem, entrants: list[Entrant], target: float) -> dict[bool, Reference]:
-    """The minimum, by Newton's method from a tight answer of ours if we take part."""
+def _tight_answer(problem: Problem, entrants: list[Entrant]) -> Answer | None:
+    """Our own, if one of ours takes part."""
     tol = _TIGHTEST[np.dtype(problem.X.dtype)]
     ours = (entrant for entrant in entrants if entrant.contestant.ours)
-    start = next((entrant.fit(tol, entrant.max_steps) for entrant in ours), None)
-    references = {}
-    for penalised in {False, *(e.contestant.penalises_intercept for e in entrants)}:
-        references[penalised] = Reference(problem, penalise_intercept=penalised)
-        references[penalised].minimise(start, target / 100)
-    return references
+    return next((entrant.fit(tol, entrant.max_steps) for entrant in ours), None)
 
 
-def _calibrate(entrant: Entrant, reference: Reference, rules: Rules) -> None:
+def _calibrate(entrant: Entrant, rules: Rules) -> None:
     """Halve the range of tolerances until the loosest that does is known, or patience ends."""
     low, high = 0, len(TOLERANCES)
     best = (False, -inf)
@@ -219,8 +225,8 @@ def _calibrate(entrant: Entrant, reference: Reference, rules: Rules) -> None:
         start = time.perf_counter()
         answer = entrant.fit(tol, entrant.max_steps)
         seconds = time.perf_counter() - start
-        values = reference.evaluate(answer)
-        gap = reference.suboptimality(values)
+        values = entrant.reference.evaluate(answer)
+        gap = entrant.reference.suboptimality(values)
         reached = gap <= rules.target
         # The loosest of those that reach the target, else the nearest to it.
         rank = (True, tol) if reached else (False, -gap)
@@ -233,10 +239,9 @@ def _calibrate(entrant: Entrant, reference: Reference, rules: Rules) -> None:
     timing.settled = low == high
 
 
-def _judge(entrant: Entrant, reference: Reference, target: float) -> None:
+def _judge(entrant: Entrant, target: float) -> None:
     """By the minimum as it is in the end: a later answer may have lowered it."""
-    assert entrant.values is not None
-    timing, gap = entrant.timing, reference.suboptimality(entrant.values)
+    timing, gap = entrant.timing, entrant.reference.suboptimality(entrant.values)
     timing.penalises_intercept = entrant.contestant.penalises_intercept
     timing.reached = gap <= target
     if gap < inf:

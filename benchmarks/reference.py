@@ -4,7 +4,7 @@ It shares no code with the package, and takes dense arrays and CSR alike. θ is 
 (p + 1,) or (p + 1, K), the intercept last.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ class Derivatives:
     def __init__(
         self, problem: Problem, theta: np.ndarray, *, penalise_intercept: bool = False
     ) -> None:
-        self._X, self._n, self._theta = problem.X, len(problem.y), theta
+        self._X, self._n, self.theta = problem.X, len(problem.y), theta
         self._penalty = np.full(theta.shape, problem.strength)
         if not penalise_intercept:
             self._penalty[-1] = 0
@@ -44,12 +44,12 @@ class Derivatives:
         self._residual = self._probability - (problem.y if K == 2 else np.eye(K)[problem.y])
 
     def gradient(self) -> np.ndarray:
-        return self._mean(_rmatvec, self._residual) + self._penalty * self._theta
+        return self._mean(self._residual) + self._penalty * self.theta
 
     def diagonal(self) -> np.ndarray:
         """The diagonal of the Hessian."""
         variance = self._probability * (1 - self._probability)
-        return self._mean(_squared_rmatvec, variance) + self._penalty
+        return self._mean(variance, squared=True) + self._penalty
 
     def hvp(self, direction: np.ndarray) -> np.ndarray:
         """The Hessian times a direction."""
@@ -57,11 +57,13 @@ class Derivatives:
         curved = self._probability * change
         total = curved if change.ndim == 1 else curved.sum(axis=1, keepdims=True)
         curved = curved - self._probability * total
-        return self._mean(_rmatvec, curved) + self._penalty * direction
+        return self._mean(curved) + self._penalty * direction
 
-    def _mean(self, rmatvec: Callable[..., np.ndarray], rows: np.ndarray) -> np.ndarray:
-        """The mean over the rows, the intercept's entry appended."""
-        return np.concatenate([rmatvec(self._X, rows), rows.sum(axis=0)[None]]) / self._n
+    def _mean(self, rows: np.ndarray, *, squared: bool = False) -> np.ndarray:
+        """Xᵀ rows / n, the intercept's entry appended; with the entries of X squared."""
+        blocks = ((w, _squares(block) if squared else block) for w, block in _blocks(self._X))
+        total = sum(block.T @ rows[where] for where, block in blocks)
+        return np.concatenate([total, rows.sum(axis=0)[None]]) / self._n
 
 
 def _row_losses(eta: np.ndarray, y: np.ndarray, num_classes: int) -> np.ndarray:
@@ -77,17 +79,8 @@ def _matvec(X: Any, coef: np.ndarray) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _rmatvec(X: Any, rows: np.ndarray) -> np.ndarray:
-    return sum(block.T @ rows[where] for where, block in _blocks(X))
-
-
-def _squared_rmatvec(X: Any, rows: np.ndarray) -> np.ndarray:
-    """The same with the entries of X squared."""
-
-    def squares(block: Any) -> Any:
-        return block.multiply(block) if sparse.issparse(block) else block * block
-
-    return sum(squares(block).T @ rows[where] for where, block in _blocks(X))
+def _squares(block: Any) -> Any:
+    return block.power(2) if sparse.issparse(block) else block**2
 
 
 def _blocks(X: Any) -> Iterator[tuple[slice, Any]]:
@@ -155,8 +148,7 @@ def polish(
 
     K, p = problem.num_classes, problem.X.shape[1]
     zeros = np.zeros((p + 1, K) if K > 2 else p + 1)
-    theta = zeros if start is None else _as_theta(start)
-    here = at(theta)
+    here = at(zeros if start is None else _as_theta(start))
     for _ in range(_NEWTON_STEPS):
         gradient = here.gradient()
         diagonal = np.maximum(here.diagonal(), np.finfo(float).tiny)
@@ -165,17 +157,14 @@ def polish(
             break
         step = _newton_step(here, gradient, diagonal)
         expected = -np.sum(gradient * step) / 2
-        for halving in range(_HALVINGS):
-            trial = theta + step / 2**halving
-            there = at(trial)
-            if there.value < here.value:
-                break
-        else:
-            break  # no lower point along the step
-        theta, here = trial, there
+        trials = (at(here.theta + step / 2**halving) for halving in range(_HALVINGS))
+        lower = next((there for there in trials if there.value < here.value), None)
+        if lower is None:
+            break
+        here = lower
         if expected <= 1e-2 * accuracy * here.value:
             break
-    return Answer(theta[:-1], theta[-1])
+    return Answer(here.theta[:-1], here.theta[-1])
 
 
 def _newton_step(here: Derivatives, gradient: np.ndarray, diagonal: np.ndarray) -> np.ndarray:

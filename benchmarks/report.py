@@ -51,10 +51,11 @@ def _summary_line(outcome: Outcome) -> str:
     shape = "×".join(map(_compact, outcome.shape))
     met = "no" if outcome.misses() else "yes" if outcome.ratio and outcome.row in ROWS else "-"
     peak = outcome.memory.first if outcome.memory else None
+    gap = _power(ours.suboptimality if ours else None)
     return (
         f"{outcome.row:13} {shape:10} {_milliseconds(ours):>7} {best.short if best else '-':12} "
         f"{_milliseconds(best):>7} {_digits(outcome.ratio):>5} {met:>3} "
-        f"{_digits(outcome.floors):>5} {_gap(ours):>5} {_digits(peak):>4}"
+        f"{_digits(outcome.floors):>5} {gap:>5} {_digits(peak):>4}"
     )
 
 
@@ -73,17 +74,17 @@ def details(outcome: Outcome) -> str:
 
 def _contestant_line(timing: Timing, ours: Timing | None) -> str:
     name = timing.contestant + (" †" if timing.penalises_intercept else "")
-    if timing.tol is None and timing.suboptimality is None:
+    if timing.note and timing.tol is None:
         return textwrap.shorten(f"{name:30} {timing.note}", WIDTH, placeholder=" …")
     ratio = timing.ratio
     if ratio is None and ours and ours.seconds and timing.seconds:
         ratio = timing.seconds / ours.seconds
     spread = "-".join(map(_digits, timing.spread)) if timing.spread else "-"
-    tol = "-" if timing.tol is None else f"{timing.tol:.0e}"
+    tol = _power(timing.tol) + ("" if timing.settled else "~")
     return (
-        f"{name:30} {_milliseconds(timing):>8} {_digits(ratio):>6} {spread:>11} "
-        f"{tol + ('' if timing.settled else '~'):>6} {_gap(timing):>6}"
-        f"{' ' if timing.reached else '!'} {_digits(timing.first_seconds):>5}"
+        f"{name:30} {_milliseconds(timing):>8} {_digits(ratio):>6} {spread:>11} {tol:>6} "
+        f"{_power(timing.suboptimality):>6}{' ' if timing.reached else '!'} "
+        f"{_digits(timing.first_seconds):>5}"
     )
 
 
@@ -135,11 +136,9 @@ def _milliseconds(timing: Timing | None) -> str:
     return f"{milliseconds:.1f}" if milliseconds < 1e5 else f"{milliseconds:.0f}"
 
 
-def _gap(timing: Timing | None) -> str:
-    """The relative suboptimality to one digit."""
-    if timing is None or timing.suboptimality is None:
-        return "-"
-    return f"{timing.suboptimality:.0e}"
+def _power(x: float | None) -> str:
+    """One digit and a power of ten."""
+    return "-" if x is None else f"{x:.0e}"
 
 
 def _digits(x: float | None) -> str:
@@ -150,7 +149,7 @@ def _digits(x: float | None) -> str:
 
 
 def _compact(count: int) -> str:
-    """1000000 as 1e6, 784 as it is."""
+    """1000000 as 1e6, 784 unchanged."""
     exponent = len(str(count)) - len(str(count).rstrip("0"))
     return f"{count // 10**exponent}e{exponent}" if exponent > 2 else str(count)
 
@@ -178,7 +177,7 @@ def draw(outcomes: list[Outcome], path: Path = PICTURE) -> None:
     figure = Figure(figsize=(9, 4), layout="constrained")
     ratios, growth = figure.subplots(1, 2)
     _draw_ratios(ratios, [outcome for outcome in outcomes if outcome.ratio])
-    _draw_growth(growth, [outcome for outcome in outcomes if outcome.growth])
+    _draw_growth(growth, outcomes)
     figure.savefig(path, dpi=120)
 
 
@@ -186,9 +185,9 @@ def _draw_ratios(axes: Axes, outcomes: list[Outcome]) -> None:
     """A bar a row, and a mark at its goal."""
     names = [_label(outcome) for outcome in outcomes]
     goals = [ROWS[outcome.row].ratio_goal for outcome in outcomes]
-    values = [outcome.ratio or 0.0 for outcome in outcomes]
-    colours = ["C0" if v <= g else "C1" for v, g in zip(values, goals, strict=True)]
-    axes.barh(names, values, color=colours)
+    ratios = [outcome.ratio or 0.0 for outcome in outcomes]
+    colours = ["C0" if r <= g else "C1" for r, g in zip(ratios, goals, strict=True)]
+    axes.barh(names, ratios, color=colours)
     axes.plot(goals, names, "k|", markersize=12, label="goal")
     axes.axvline(1, color="grey", linewidth=0.8)
     axes.set(xscale="log", xlabel="our time / best rival's time")
@@ -206,12 +205,11 @@ def _draw_growth(axes: Axes, outcomes: list[Outcome]) -> None:
     axes.set(xscale="log", yscale="log", xlabel="fraction of n or p", ylabel="seconds")
     axes.set_xticks([0.25, 0.5, 1], labels=["¼", "½", "1"], minor=False)
     axes.set_xticks([], minor=True)
-    if outcomes:
+    if axes.lines:
         axes.legend(loc="best")
 
 
 def _label(outcome: Outcome) -> str:
     """The row, with its precision and platform unless they are float64 and cpu."""
-    unusual = [outcome.dtype] * (outcome.dtype != "float64")
-    unusual += [outcome.platform] * (outcome.platform != "cpu")
-    return " ".join([outcome.row, *unusual])
+    parts = (outcome.row, outcome.dtype, outcome.platform)
+    return " ".join(part for part in parts if part not in ("float64", "cpu"))

@@ -113,18 +113,14 @@ def save(outcome: Outcome, path: Path = PATH) -> None:
 
 def load(path: Path = PATH) -> list[Outcome]:
     """All that was kept, in the order of the table."""
-    order = list(ROWS)
-    outcomes = [_outcome(entry) for entry in _read(path).values()]
+    parts: dict[str, Any] = {"floor": Floor, "memory": Memory, "growth": Growth}
+    outcomes, order = [], list(ROWS)
+    for entry in _read(path).values():
+        entry |= {name: make(**entry[name]) for name, make in parts.items() if entry[name]}
+        timings = [Timing(**timing) for timing in entry["timings"]]
+        outcomes.append(Outcome(**entry | {"timings": timings}))
     return sorted(outcomes, key=lambda o: (o.platform, o.dtype != "float64", order.index(o.row)))
 
 
 def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def _outcome(entry: dict[str, Any]) -> Outcome:
-    """The inverse of ``asdict``."""
-    parts: dict[str, Any] = {"floor": Floor, "memory": Memory, "growth": Growth}
-    rebuilt = {name: make(**entry[name]) if entry[name] else None for name, make in parts.items()}
-    timings = [Timing(**timing) for timing in entry["timings"]]
-    return Outcome(**{**entry, **rebuilt, "timings": timings})
