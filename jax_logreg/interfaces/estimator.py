@@ -35,10 +35,10 @@ _MAX_LOGIT = float(np.finfo(np.float64).max) / 4
 
 
 class FitWarning(ConvergenceWarning):
-    """A fit of the estimator that is not the unique minimum.
+    """The answer of an estimator's fit is not the unique minimum.
 
-    The message opens with what it is: no convergence, dependent columns (NOT_UNIQUE), or
-    separated data, and closes with what to do.
+    The message says which of three it is, and what to do: no convergence, linearly dependent
+    columns (NOT_UNIQUE), or separated data.
 
     >>> import warnings
     >>> X, y = [[0.0], [1.0], [2.0], [3.0]], ["no", "no", "yes", "yes"]
@@ -57,22 +57,22 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         + \frac{1}{C \sum_i w_i}\Big(\text{l1\_ratio}\,\|\beta\|_1
         + \tfrac12 (1 - \text{l1\_ratio})\,\|\beta\|_2^2\Big),
 
-    the minimum that scikit-learn's estimator of this name seeks. Here every answer is
-    verified: ``status_`` says whether it is the minimum, and a warning what to do where it is
-    not. It is computed in float64, whatever JAX's own setting, and comes back in NumPy.
+    the objective of scikit-learn's estimator of this name. Here every answer is verified:
+    ``status_`` says whether it is the minimum, and a :class:`FitWarning` what to do if it is
+    not. It is computed in float64, whatever JAX's own setting, and returned in NumPy arrays.
 
     Args:
-        penalty: scikit-learn's old word for ``l1_ratio`` and ``C``; leave it out.
+        penalty: deprecated, as in scikit-learn, in favour of ``l1_ratio`` and ``C``.
         C: inverse strength of the penalty, in units of one row; ``np.inf`` for none.
         l1_ratio: share of L1 in the penalty, from 0 to 1.
         dual: accepted where scikit-learn does; the answer is the same.
         tol: bound on the largest absolute entry of the gradient of the above, in nats per unit
-            of coefficient (of a column's own unit where that lies beyond 1e-3 … 1e3). If
+            of coefficient (in units of the column, if its entries are beyond 1e-3 … 1e3). If
             absent, 2e-10 times the share of the rarest class; in float32 1e-5.
         fit_intercept: whether to fit b, which is never penalised.
         intercept_scaling: accepted and without effect, since b is not penalised.
         class_weight: a dict from label to weight, or "balanced" for Σw/(K · Σw of the class).
-        random_state: accepted; no solver here draws at random but ``Minibatch``, by its seed.
+        random_state: accepted; the only random solver is ``Minibatch``, with its own key.
         solver: as in ``jax_logreg.fit``: "auto", "newton", "newton_cg", "lbfgs",
             "gradient_descent", a solver object, an Optax transformation; also scikit-learn's
             names: "newton-cholesky" is Newton's method, "newton-cg" and "liblinear" are
@@ -80,10 +80,10 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             reach the same minimum.
         max_iter: limit of steps; the solver's own if absent.
         verbose: 1 prints progress.
-        warm_start: whether ``fit`` starts from the last answer, if its shape is that of the new.
+        warm_start: whether ``fit`` starts from the previous answer, if that has the same shape.
         n_jobs: accepted and without effect.
         derivatives: "analytic" (by hand) or "autodiff".
-        dtype: "float64" or "float32", what to compute in.
+        dtype: "float64" or "float32", of the computation.
         device: a ``jax.Device``, or a platform such as "cpu" or "gpu:1"; JAX's default if absent.
 
     Attributes:
@@ -156,7 +156,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             sample_weight: w, (n,), ≥ 0.
 
         Returns:
-            This estimator. A :class:`FitWarning` tells if the answer is not a unique minimum.
+            This estimator, after a :class:`FitWarning` if the answer is no unique minimum.
 
         Raises:
             ValueError: for an illegal parameter or bad data, before anything is computed.
@@ -204,29 +204,41 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             warnings.warn(text, FitWarning, stacklevel=3)
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """The logits η: (n,), positive for ``classes_[1]``, or (n, K).
+        """The logits η.
 
         Args:
             X: (n, p), as in ``fit``.
+
+        Returns:
+            (n,), positive for ``classes_[1]``, or (n, K).
+
+        Raises:
+            ValueError: for a table of other columns, or with an entry that is no number.
         """
         check_is_fitted(self)
         eta = _logits(check_table(self, X, reset=False), self.coef_, self.intercept_)
         return eta.ravel() if len(self.classes_) == 2 else eta
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of every class, (n, K), in the order of ``classes_``.
+        """The probability of every class.
 
         Args:
             X: (n, p), as in ``fit``.
+
+        Returns:
+            (n, K), in the order of ``classes_``.
         """
         eta = self.decision_function(X)
         return softmax(eta, axis=1) if eta.ndim == 2 else expit(np.column_stack([-eta, eta]))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """The logarithm of every probability, (n, K), finite even if that is round-off.
+        """The logarithm of every probability, finite even where that rounds to zero.
 
         Args:
             X: (n, p), as in ``fit``.
+
+        Returns:
+            (n, K), in the order of ``classes_``.
         """
         eta = self.decision_function(X)
         if eta.ndim == 2:
@@ -290,6 +302,9 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             sample_weight: likewise.
             level: of the intervals.
             how: as in :meth:`infer`.
+
+        Returns:
+            The table as text.
         """
         return self.infer(X, y, sample_weight, **how).summary(level=level)
 

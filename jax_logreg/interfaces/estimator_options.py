@@ -36,13 +36,6 @@ _TERMS = FIT_TERMS | {
     "ridge": "give a finite C",
     "finite": "give a finite C or leave columns out",
 }
-# scikit-learn's users filter its warnings by these openings.
-_OPENINGS = {
-    "newton-cholesky": "Newton solver did not converge after {} iterations",
-    "liblinear": "Liblinear failed to converge, increase the number of iterations. It took {}",
-    "sag": "The max_iter was reached which means the coef_ did not converge, after {} steps",
-    "saga": "The max_iter was reached which means the coef_ did not converge, after {} steps",
-}
 
 
 @dataclass(frozen=True)
@@ -129,7 +122,7 @@ def _penalty(given: Mapping[str, Any]) -> tuple[float, float, str]:
     penalty, ratio = given["penalty"], given["l1_ratio"]
     C = _number("C", given["C"], positive=True)
     if ratio is None:
-        _deprecated("'l1_ratio=None' was deprecated by scikit-learn 1.8: use l1_ratio=0.")
+        _warn("'l1_ratio=None' was deprecated by scikit-learn 1.8: use l1_ratio=0.")
     l1_ratio = 0.0 if ratio is None else _number("l1_ratio", ratio)
     if l1_ratio > 1:
         raise ValueError(f"l1_ratio must lie between 0 (L2) and 1 (L1), but it is {ratio!r}.")
@@ -141,7 +134,7 @@ def _penalty(given: Mapping[str, Any]) -> tuple[float, float, str]:
             f"penalty must be 'l1', 'l2', 'elasticnet' or None, but it is {penalty!r}. Better "
             "leave it out, and use C and l1_ratio."
         )
-    _deprecated(
+    _warn(
         "'penalty' was deprecated by scikit-learn 1.8: leave it out. For 'l2' that is all, for "
         "'l1' give l1_ratio=1, for 'elasticnet' l1_ratio, and for None C=np.inf."
     )
@@ -149,19 +142,13 @@ def _penalty(given: Mapping[str, Any]) -> tuple[float, float, str]:
         if ratio is None:
             raise ValueError("penalty='elasticnet' needs an l1_ratio between 0 and 1.")
         return C, l1_ratio, penalty
-    if 0 < l1_ratio < 1:
-        _warn(
-            "l1_ratio parameter is only used when penalty is 'elasticnet'. Got "
-            f"(penalty={penalty}): leave penalty out."
-        )
-    if penalty is None:
-        if C != 1:
-            _warn("Setting penalty=None will ignore the C that was given: use C=np.inf.")
-        return math.inf, 0.0, "none"
     implied = float(penalty == "l1")
-    if ratio != implied:
-        _warn(f"Inconsistent values: penalty={penalty} with l1_ratio={ratio}: give l1_ratio alone.")
-    return C, implied, penalty
+    if C != 1 if penalty is None else ratio != implied:
+        _warn(
+            f"penalty={penalty!r} overrides C={C:g} and l1_ratio={ratio}: leave penalty out.",
+            UserWarning,
+        )
+    return (math.inf, 0.0, "none") if penalty is None else (C, implied, penalty)
 
 
 def _solver(solver: Any, penalty: str, dual: bool) -> Any:
@@ -200,7 +187,7 @@ def _check_ignored(given: Mapping[str, Any]) -> None:
         "random_state", seed, "None, a whole number or a RandomState",
     )  # fmt: skip
     if n_jobs is not None:
-        _deprecated(
+        _warn(
             f"'n_jobs' has no effect, here and since scikit-learn 1.8 (it is {n_jobs}): leave it "
             "out."
         )
@@ -230,12 +217,8 @@ def _device(device: Any) -> Any:
         ) from None
 
 
-def _deprecated(message: str) -> None:
-    warnings.warn(message, FutureWarning, stacklevel=5)
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=5)
+def _warn(message: str, category: type[Warning] = FutureWarning) -> None:
+    warnings.warn(message, category, stacklevel=5)
 
 
 @dataclass(frozen=True)
@@ -271,10 +254,8 @@ class Diagnostics:
         if self.status in (Status.NOT_UNIQUE, Status.SEPARATED):
             return self.message
         name = solver if isinstance(solver, str) else type(solver).__name__
-        opening = name + " failed to converge after {} iteration(s)"
-        if self.status == Status.MAX_STEPS:
-            opening = _OPENINGS.get(name, opening)
-        return f"{opening.format(self.num_steps)}: {self.message}"
+        # The opening by which scikit-learn's users filter its warnings.
+        return f"{name} failed to converge after {self.num_steps} iteration(s): {self.message}"
 
 
 def diagnostics_of(result: FitResult) -> Diagnostics:

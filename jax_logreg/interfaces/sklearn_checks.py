@@ -223,10 +223,9 @@ def _class_weights(
 
 def check_mass(codes: np.ndarray, weight: np.ndarray, classes: np.ndarray) -> None:
     """Refuse a class whose rows all have weight zero: its intercept would diverge."""
-    heaviest = np.zeros(len(classes))
-    np.maximum.at(heaviest, codes, weight)
-    if not np.all(heaviest > 0):
-        label = classes.tolist()[int(np.argmin(heaviest))]
+    absent = np.setdiff1d(np.arange(len(classes)), codes[weight > 0])
+    if len(absent):
+        label = classes.tolist()[absent[0]]
         raise ValueError(
             f"sample_weight and class_weight leave no row of class {label!r}, so that its "
             "intercept has no finite value. Leave its rows out, or give some of them weight."
