@@ -418,7 +418,7 @@ def as_floats(name: str, x: Any) -> jax.Array:
         array = as_dtype(array, wanted)
         if is_concrete(array) and _sum_is_finite(array):
             return array  # a sum takes a third of the time of a look at each entry
-    if is_concrete(array) and np.all(np.isfinite(floats)):
+    if isinstance(floats, np.ndarray) and np.all(np.isfinite(floats)):
         rule = FINITE._replace(words="fit into JAX's default float32")
         hint = " Rescale it, or fit inside `with jax.enable_x64(True):`."
     else:

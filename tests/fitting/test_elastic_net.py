@@ -152,7 +152,7 @@ def test_an_answer_is_a_start_that_needs_no_step(x64):
     np.testing.assert_array_equal(again.coef, first.coef)
 
 
-def test_columns_that_repeat_are_told(x64):
+def test_repeated_columns_are_reported(x64):
     X, y, options = make("sigmoid")
     X[:, 3] = X[:, 0]
     even = np.ones(P)
@@ -163,7 +163,7 @@ def test_columns_that_repeat_are_told(x64):
     np.testing.assert_allclose(mixed.coef[3], mixed.coef[0], atol=1e-6)
 
 
-def test_a_column_without_penalty_that_separates_is_told(x64):
+def test_a_column_without_penalty_that_separates_is_reported(x64):
     X, y, options = make("sigmoid")
     X[:, 0] = np.where(y > 0, 1, -1) * (1 + np.abs(X[:, 0]))
     free, held = np.array([0.0, 1, 1, 1, 1, 1]), np.ones(P)

@@ -99,20 +99,20 @@ def test_the_newton_decrement_estimates_the_suboptimality(problem):
 def test_progress_reports_and_changes_nothing(problem):
     seen = []
     quiet = fit(problem.X, problem.y, solver="gradient_descent", **problem.options())
-    told = fit(
+    reported = fit(
         problem.X,
         problem.y,
         solver="gradient_descent",
         progress=lambda *numbers: seen.append(numbers),
         **problem.options(),
     )
-    np.testing.assert_allclose(told.coef, quiet.coef, rtol=1e-12)
-    assert told.num_steps == quiet.num_steps
+    np.testing.assert_allclose(reported.coef, quiet.coef, rtol=1e-12)
+    assert reported.num_steps == quiet.num_steps
     assert [steps for steps, _, _ in seen] == sorted({steps for steps, _, _ in seen})
-    assert seen[-1][0] == told.num_steps
+    assert seen[-1][0] == reported.num_steps
 
 
-def test_failure_is_told_in_words_and_raised_on_demand(problem):
+def test_a_failure_is_explained_and_raised_on_demand(problem):
     result = fit(problem.X, problem.y, solver="gradient_descent", max_steps=2)
     assert not result.converged
     with pytest.raises(FitError, match=r"MAX_STEPS after 2 steps.*raise max_steps"):

@@ -1,4 +1,4 @@
-"""A sparse X is fitted as the dense one is, and never spelt out."""
+"""A sparse X is fitted as the dense one is, and never made dense."""
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +52,7 @@ def test_derivatives_agree_with_autodiff(pair, model, x64):
     np.testing.assert_allclose(hand.hessian(a), auto.hessian(b), atol=1e-12)
 
 
-def test_it_is_never_spelt_out(x64):
+def test_it_is_never_made_dense(x64):
     """A table of 10¹⁰ entries, of which 10⁵ are kept."""
     rng = np.random.default_rng(0)
     X = scipy.sparse.random(100_000, 100_000, 1e-5, random_state=rng, format="csr")
@@ -60,7 +60,7 @@ def test_it_is_never_spelt_out(x64):
     assert result.status == Status.CONVERGED
 
 
-def test_separation_is_told(x64):
+def test_separation_is_reported(x64):
     X = scipy.sparse.csr_array(np.array([[1.0], [2.0], [0.0], [-1.0]]))
     assert fit(X, [1, 1, 0, 0]).status == Status.SEPARATED
 

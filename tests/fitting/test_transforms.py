@@ -59,7 +59,7 @@ def test_over_weights_data_and_starts(model, x64):
     close(together, [train(*part) for part in zip(weights, tables, starts, strict=True)])
 
 
-def test_each_lane_has_its_own_status(x64):
+def test_each_fit_of_a_batch_has_its_own_status(x64):
     """One table overlaps, one is separated, one holds NaN: none disturbs another."""
     X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
     y = np.array([0.0, 1, 0, 1])

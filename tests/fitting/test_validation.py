@@ -119,7 +119,7 @@ class Sparse:
         raise AssertionError("it is not ours to fill the memory")
 
 
-def test_sparse_input_is_told_from_text():
+def test_sparse_input_of_an_unknown_kind_is_refused_unread():
     with pytest.raises(ValueError, match=r"X is sparse.*toarray"):
         fit(Sparse(), Y)
 
