@@ -1,15 +1,15 @@
 """Logistic (sigmoid) and softmax regression in JAX, every derivative written by hand
 and proved against autodiff.
 
-The package is a staircase; a room imports only itself and the rooms above it:
+The package is layered: a folder imports only itself and the folders above it.
 
     objective/    what is minimised        model, losses, penalties, layout of theta
-    derivatives/  its slopes, two ways     by hand, by autodiff, and what a solver may ask
-    audit/        proof for anyone's slope check_derivatives, its report and diagnosis
+    derivatives/  its derivatives, twice   by hand, by autodiff, and what a solver may ask
+    audit/        any function's, proved   check_derivatives, its report and diagnosis
     solvers/      one step                 Newton, L-BFGS, Newton-CG, gradient descent, Optax
     fitting/      many steps, one answer   fit, fit_many, the certificate of convergence
     inference/    what the answer means    standard errors, tests, intervals, separation
-    interfaces/   doors outward            scikit-learn, the command line, files, plots
+    interfaces/   ways in and out          scikit-learn, the command line, files, plots
 
 To follow one fit, read in this order: objective/objective.py, derivatives/analytic_oracle.py,
 solvers/base.py, solvers/newton.py, fitting/driver.py, fitting/fit.py.

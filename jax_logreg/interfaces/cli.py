@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -124,6 +124,8 @@ examples:
 exit status: 0, or 2 for a file that cannot be used.
 """
 
+_MODEL, _JSON = "what fit --save wrote", "print one JSON object"
+
 
 def run_process() -> int:
     """Run the command line as a process of its own, with signals and a compilation cache.
@@ -213,25 +215,18 @@ def _parser() -> argparse.ArgumentParser:
 def _add_fit_options(fit: argparse.ArgumentParser) -> None:
     _add_table_options(fit)
     fit.add_argument(
-        "--l2",
-        type=_nonnegative,
-        default=0.01,
-        metavar="S",
+        "--l2", type=_nonnegative, default=0.01, metavar="S",
         help="strength of the L2 penalty on the mean loss (default %(default)s)",
-    )
+    )  # fmt: skip
     fit.add_argument(
-        "--derivatives",
-        choices=["analytic", "autodiff"],
-        default="analytic",
+        "--derivatives", choices=["analytic", "autodiff"], default="analytic",
         help="which kind trains (default analytic, that is by hand)",
-    )
+    )  # fmt: skip
     fit.add_argument("--dtype", choices=["float64", "float32"], default="float64")
     fit.add_argument(
-        "--tol",
-        type=_positive,
-        metavar="T",
+        "--tol", type=_positive, metavar="T",
         help="bound on the largest gradient entry (default 1e-8, 1e-5 in float32)",
-    )
+    )  # fmt: skip
     fit.add_argument(
         "--max-steps", type=_count, metavar="N", help="for every solver (default: its own)"
     )
@@ -245,12 +240,11 @@ def _add_fit_options(fit: argparse.ArgumentParser) -> None:
         "--inference", action="store_true", help="add standard errors, tests and intervals"
     )
     fit.add_argument(
-        "--inference-plot",
-        metavar="FILE.png",
+        "--inference-plot", metavar="FILE.png",
         help="draw intervals, ROC, calibration and influence as well",
-    )
+    )  # fmt: skip
     fit.add_argument("--save", metavar="MODEL", help="keep the best solver's model in a file")
-    _add_json(fit)
+    fit.add_argument("--json", action="store_true", help=_JSON)
 
 
 def _add_table_options(fit: argparse.ArgumentParser) -> None:
@@ -258,31 +252,23 @@ def _add_table_options(fit: argparse.ArgumentParser) -> None:
     fit.add_argument("--target", metavar="NAME", help="the file's column of classes")
     fit.add_argument("--data", choices=list(EMBEDDED), help="a data set that ships inside")
     fit.add_argument(
-        "--missing",
-        choices=MISSING_POLICIES,
-        default="refuse",
+        "--missing", choices=MISSING_POLICIES, default="refuse",
         help="rows with missing values: refuse the file (default), drop them, or fill "
         "numbers with the mean of their column",
-    )
+    )  # fmt: skip
     fit.add_argument(
-        "--categorical",
-        action="append",
-        default=[],
-        metavar="NAME",
+        "--categorical", action="append", default=[], metavar="NAME",
         help="one-hot encode this column, its first category being the reference; may be "
         'repeated; "auto" takes every column that is not numbers',
-    )
+    )  # fmt: skip
     fit.add_argument(
         "--drop", action="append", default=[], metavar="NAME", help="ignore this column; as often"
     )
     _add_delimiter(fit)
     fit.add_argument(
-        "--max-gib",
-        type=_positive,
-        default=MAX_BYTES / 2**30,
-        metavar="G",
+        "--max-gib", type=_positive, default=MAX_BYTES / 2**30, metavar="G",
         help="largest table in memory (default %(default)g GiB)",
-    )
+    )  # fmt: skip
 
 
 def _add_check_options(check: argparse.ArgumentParser) -> None:
@@ -291,11 +277,11 @@ def _add_check_options(check: argparse.ArgumentParser) -> None:
     check.add_argument(
         "--plot", metavar="FILE.png", help="draw differences and errors (png, pdf, svg)"
     )
-    _add_json(check)
+    check.add_argument("--json", action="store_true", help=_JSON)
 
 
 def _add_predict_options(predict: argparse.ArgumentParser) -> None:
-    _add_model(predict)
+    predict.add_argument("model", metavar="MODEL", help=_MODEL)
     predict.add_argument(
         "file", metavar="FILE", help="rows to predict, of any format that fit reads"
     )
@@ -306,51 +292,41 @@ def _add_predict_options(predict: argparse.ArgumentParser) -> None:
 
 
 def _add_info_options(info: argparse.ArgumentParser) -> None:
-    _add_model(info)
-    _add_json(info)
+    info.add_argument("model", metavar="MODEL", help=_MODEL)
+    info.add_argument("--json", action="store_true", help=_JSON)
 
 
 def _add_export_options(export: argparse.ArgumentParser) -> None:
-    _add_model(export)
+    export.add_argument("model", metavar="MODEL", help=_MODEL)
     export.add_argument(
         "--to", required=True, choices=["stablehlo", "onnx", "json"], help="the format"
     )
     export.add_argument("--out", required=True, metavar="OUT", help="a file, or - for the screen")
 
 
-def _add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", metavar="MODEL", help="what fit --save wrote")
-
-
-def _add_json(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="print one JSON object")
-
-
 def _add_delimiter(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--delimiter",
-        type=lambda text: "\t" if text == "tab" else text,
-        metavar="C",
+        "--delimiter", metavar="C", type=lambda text: "\t" if text == "tab" else text,
         help='of a CSV file (default: by its header); "tab" is one',
-    )
+    )  # fmt: skip
 
 
-def _number(text: str, least: float, allow_least: bool, kind: str) -> float:
+def _number(text: str, is_legal: Callable[[float], bool], kind: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if math.isfinite(value) and (value > least or (allow_least and value == least)):
+    if math.isfinite(value) and is_legal(value):
         return value
     raise argparse.ArgumentTypeError(f"must be a {kind}, but it is {text!r}")
 
 
 def _nonnegative(text: str) -> float:
-    return _number(text, 0, True, "number of at least 0")
+    return _number(text, lambda value: value >= 0, "number of at least 0")
 
 
 def _positive(text: str) -> float:
-    return _number(text, 0, False, "number above 0")
+    return _number(text, lambda value: value > 0, "number above 0")
 
 
 def _count(text: str) -> int:
@@ -361,34 +337,15 @@ def _count(text: str) -> int:
 
 # Summary, description, examples, and the function that adds the options.
 _COMMANDS = {
-    "fit": (
-        "train on a table by four solvers and audit their derivatives",
-        _FIT,
-        _FIT_EXAMPLES,
-        _add_fit_options,
-    ),
-    "check": (
-        "audit derivatives written by hand: this project's, or those of a file",
-        _CHECK,
-        _CHECK_EXAMPLES,
-        _add_check_options,
-    ),
-    "predict": (
-        "predict the rows of a file with a saved model",
-        _PREDICT,
-        _PREDICT_EXAMPLES,
-        _add_predict_options,
-    ),
-    "info": (
-        "show what is in a saved model",
-        "Show what is in a model file.",
-        _INFO_EXAMPLES,
-        _add_info_options,
-    ),
-    "export": (
-        "write a saved model as StableHLO, ONNX or JSON",
-        "Write a saved model in a format that other programs read.",
-        _EXPORT_EXAMPLES,
-        _add_export_options,
-    ),
-}
+    "fit": ("train on a table by four solvers and audit their derivatives",
+            _FIT, _FIT_EXAMPLES, _add_fit_options),
+    "check": ("audit derivatives written by hand: this project's, or those of a file",
+              _CHECK, _CHECK_EXAMPLES, _add_check_options),
+    "predict": ("predict the rows of a file with a saved model",
+                _PREDICT, _PREDICT_EXAMPLES, _add_predict_options),
+    "info": ("show what is in a saved model",
+             "Show what is in a model file.", _INFO_EXAMPLES, _add_info_options),
+    "export": ("write a saved model as StableHLO, ONNX or JSON",
+               "Write a saved model in a format that other programs read.",
+               _EXPORT_EXAMPLES, _add_export_options),
+}  # fmt: skip

@@ -36,6 +36,16 @@ SOLVERS: dict[str, Solver] = {
     "Newton": Newton(),
 }
 
+# What the messages of a status call the parameters of ``fit``.
+_TERMS = {
+    "tol": "--tol",
+    "max_steps": "--max-steps",
+    "float64": "--dtype float64",
+    "solver": "another solver",
+    "ridge": "add a penalty (--l2 0.01)",
+    "finite": "add a penalty (--l2 0.01)",
+}
+
 # Called with (activity, steps, loss, gradient norm); without the numbers while compiling.
 OnProgress = Callable[..., None]
 
@@ -81,6 +91,11 @@ class SolverRun:
     def status(self) -> Status:
         """How the fit ended."""
         return Status(int(self.result.status))
+
+    @property
+    def message(self) -> str:
+        """What that means and what to try, in the options of the command line."""
+        return self.status.explain(_TERMS)
 
 
 @dataclass(frozen=True)
@@ -193,7 +208,7 @@ def _inference(
     if not run.result.converged:
         K = len(table.class_names)
         found = diagnose_separation(X, table.y, num_classes=K if K > 2 else None, **shared)
-        return found.message if found else run.status.message
+        return found.message if found else run.message
     return infer(
         run.result,
         X,

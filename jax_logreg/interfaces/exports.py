@@ -59,7 +59,7 @@ def onnx_graph(
     version: str,
     properties: dict[str, str],
 ) -> bytes:
-    """Class probabilities as a serialized ONNX graph, for any number of rows.
+    """The same as a serialized ONNX graph: ``X`` (n, p) ↦ ``probability`` (n, K).
 
     Args:
         center: c, (p,).
@@ -68,9 +68,6 @@ def onnx_graph(
         dtype: of the graph's input and output, "float32" or "float64".
         version: of the package that made the model.
         properties: key ↦ text, kept in the graph.
-
-    Returns:
-        The graph: ``X`` (n, p) ↦ ``probability`` (n, K).
 
     Raises:
         ValueError: for another dtype, or if onnx is not installed.

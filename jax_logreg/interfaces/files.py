@@ -31,7 +31,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         ValueError: if ``path`` is a folder or a device.
     """
     target = Path(os.path.realpath(path))
-    mode = _permissions(target, path)
+    mode = _permissions(target)
     # A short name, because the target's may be as long as the system allows.
     temporary = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
@@ -64,23 +64,19 @@ def check_can_write(path: str | Path) -> None:
             folder or a device.
     """
     target = Path(os.path.realpath(path))
-    _permissions(target, path)
+    _permissions(target)
     if not target.parent.is_dir():
         raise ValueError(f"{path}: there is no folder {str(target.parent)!r}. Create it first.")
     if not os.access(target.parent, os.W_OK):
         raise ValueError(f"{path}: the folder {str(target.parent)!r} cannot be written to.")
 
 
-def _permissions(target: Path, path: str | Path) -> int | None:
+def _permissions(target: Path) -> int | None:
     """Permission bits of the file that will be replaced; None if there is none."""
     try:
-        found = target.stat()
+        return stat.S_IMODE(regular_file(target).stat().st_mode)
     except FileNotFoundError:
         return None
-    if not stat.S_ISREG(found.st_mode):
-        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no regular file"
-        raise ValueError(f"{path} is {kind}: name a file.")
-    return stat.S_IMODE(found.st_mode)
 
 
 def regular_file(path: str | Path) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jax_logreg.audit.proof import Comparison
 from jax_logreg.audit.text_formulas import TextVerdict
-from jax_logreg.fitting.result import Status as FitStatus
+from jax_logreg.fitting.result import Status
 from jax_logreg.inference.inference import Inference
 from jax_logreg.interfaces.comparison import OnProgress, SolverComparison, SolverRun
 from jax_logreg.interfaces.files import as_json
@@ -34,14 +34,6 @@ _BAR_WIDTH = 30
 _MOST_FEATURES, _MOST_CLASSES = 40, 5
 # Names of formulas have at most 48 characters; two more indent them below their heading.
 _FORMULA_WIDTH, _NUMBER_WIDTH = 50, 8
-
-# The command-line options that follow a status's advice.
-_OPTIONS = {
-    FitStatus.SEPARATED: "--l2 0.01",
-    FitStatus.MAX_STEPS: "--max-steps N",
-    FitStatus.STALLED: "--dtype float64, --tol T",
-    FitStatus.LOOSE: "--tol T, --l2 S",
-}
 
 
 def require_rich() -> None:
@@ -162,13 +154,12 @@ def _seconds(seconds: float) -> str:
 
 def _print_messages(console: "Console", runs: list[SolverRun]) -> None:
     """Why fits did not converge, each reason once."""
-    reasons: dict[FitStatus, list[str]] = {}
+    solvers: dict[str, list[str]] = {}
     for run in runs:
-        if run.status != FitStatus.CONVERGED:
-            reasons.setdefault(run.status, []).append(run.solver)
-    for status, solvers in reasons.items():
-        here = f" Here: {_OPTIONS[status]}." if status in _OPTIONS else ""
-        console.print(f"{', '.join(solvers)}: {status.message}{here}\n", style="yellow")
+        if run.status != Status.CONVERGED:
+            solvers.setdefault(run.message, []).append(run.solver)
+    for message, names in solvers.items():
+        console.print(f"{', '.join(names)}: {message}\n", style="yellow")
 
 
 def _best_coefficients(comparison: SolverComparison) -> list["Table"]:
@@ -269,7 +260,7 @@ def comparison_as_json(comparison: SolverComparison) -> str:
             "classes": table.class_names,
             "encoding": table.encoding.as_dict()["columns"],
             "dropped_rows": table.num_dropped,
-            "scale": comparison.scale.tolist(),
+            "scale": comparison.scale,
         },
         "settings": vars(comparison.settings),
         "device": comparison.device,
@@ -292,27 +283,20 @@ def _inference_as_dict(inference: Inference | str) -> dict[str, Any]:
 
 
 def _run_as_dict(run: SolverRun) -> dict[str, Any]:
-    result = run.result
-    points = int(result.num_steps) + 1
+    result, points = run.result, int(run.result.num_steps) + 1
+    numbers = ("num_steps", "objective", "gradient_norm", "newton_decrement", "rank")
     return {
         "solver": run.solver,
         "status": run.status.name,
-        "message": run.status.message,
+        "message": run.message,
         "converged": bool(result.converged),
-        "num_steps": int(result.num_steps),
-        "objective": float(result.objective),
-        "gradient_norm": float(result.gradient_norm),
-        "newton_decrement": float(result.newton_decrement),
-        "rank": int(result.rank),
+        **{name: getattr(result, name) for name in numbers},
         "accuracy": run.accuracy,
         "compile_seconds": run.compile_seconds,
         "run_seconds": run.run_seconds,
-        "coef": result.coef.tolist(),
-        "intercept": result.intercept.tolist(),
-        "history": {
-            "objective": result.history.objective[:points].tolist(),
-            "gradient_norm": result.history.gradient_norm[:points].tolist(),
-        },
+        "coef": result.coef,
+        "intercept": result.intercept,
+        "history": {name: x[:points] for name, x in result.history._asdict().items()},
     }
 
 
