@@ -27,9 +27,9 @@ class LogisticModel:
         split: the loss, split at its logits.
         softmax: whether μ is the softmax of the logits, not their sigmoid.
         class_axis: axis of the classes in the loss's own logits; −1 for the sigmoid.
-        weight: w̃ of every row, (n,).
-        y: labels, (n,) or (n, K).
-        offset: η where θ is zero, (n,) or (n, K).
+        weight: w̃ of every row, (n, 1).
+        y: labels, (n, K); K = 1 for the sigmoid.
+        offset: η where θ is zero, (n, K).
         has_offset: whether the offset is not zero.
         has_weights: whether the weights are not all equal.
     """
@@ -66,15 +66,15 @@ class LogisticModel:
         return self.split.size
 
     def mean(self, eta: jax.Array) -> jax.Array:
-        """μ of logits (n,) or (n, K)."""
+        """μ of logits (n, K)."""
         return _mean(eta, self.softmax)
 
     def logits(self, theta: jax.Array) -> jax.Array:
-        """η, (n,) or (n, K)."""
-        return rows_first(self.split.logits(theta), self.class_axis, self.softmax)
+        """η, (n, K)."""
+        return _rows_first(self.split.logits(theta), self.class_axis, self.softmax)
 
     def vjp_to_parameters(self, stack: np.ndarray) -> np.ndarray:
-        """Xᵀ r for a stack of r, (m, n) or (m, n, K): (m, P)."""
+        """Xᵀ r for a stack of r, (m, n, K): (m, P)."""
         if self.softmax:
             shape = self.split.shape
             moved = np.moveaxis(np.zeros(shape), self.class_axis, -1).shape
@@ -87,10 +87,10 @@ def _mean(eta: jax.Array, softmax: bool) -> jax.Array:
     return jax.nn.softmax(eta, axis=-1) if softmax else jax.nn.sigmoid(eta)
 
 
-def rows_first(eta: jax.Array, class_axis: int, softmax: bool) -> jax.Array:
-    """Logits as (n,), or as (n, K) where the classes lie along an axis."""
+def _rows_first(eta: jax.Array, class_axis: int, softmax: bool) -> jax.Array:
+    """The loss's own logits as (n, K)."""
     if not softmax:
-        return eta.reshape(-1)
+        return eta.reshape(-1, 1)
     eta = jnp.moveaxis(eta, class_axis, -1)
     return eta.reshape(-1, eta.shape[-1])
 
@@ -130,28 +130,24 @@ def _read_off(
             eta = jnp.moveaxis(eta.reshape(moved), -1, axis)
         return split.loss_of_logits(theta, eta.reshape(split.shape))
 
-    offset = rows_first(split.logits(jnp.zeros_like(theta)), axis, softmax)
+    offset = _rows_first(split.logits(jnp.zeros_like(theta)), axis, softmax)
     here, there, probe = jax.random.normal(jax.random.key(0), (3, *offset.shape), theta.dtype)
     slope = jax.grad(loss)(here)
     curved = directional_derivative(jax.grad(loss), here, probe)
     mu, mu_curved = jax.jvp(lambda eta: _mean(eta, softmax), (here,), (probe,))
-    if softmax:
-        weight = jnp.sum(curved * mu_curved, axis=1) / jnp.sum(mu_curved**2, axis=1)
-    else:
-        weight = curved / mu_curved
-    rows = weight[:, None] if softmax else weight
+    top, bottom = (jnp.sum(a * mu_curved, axis=1, keepdims=True) for a in (curved, mu_curved))
+    weight = top / bottom
     # The label of a row of weight zero cannot be read.
-    y = mu - jnp.where(rows == 0, mu, slope / jnp.where(rows == 0, 1, rows))
-    expected = rows * (_mean(there, softmax) - y)
-    gap = jnp.max(jnp.abs(jax.grad(loss)(there) - expected)) / jnp.max(jnp.abs(rows))
+    y = mu - jnp.where(weight == 0, mu, slope / jnp.where(weight == 0, 1, weight))
+    expected = weight * (_mean(there, softmax) - y)
+    gap = jnp.max(jnp.abs(jax.grad(loss)(there) - expected)) / jnp.max(jnp.abs(weight))
     return weight, y, offset, gap
 
 
 def weighted_column_norms(model: LogisticModel) -> np.ndarray:
     """√Σᵢ wᵢ xᵢⱼ² of every column behind the logits, (P,), by random projections."""
-    root = np.sqrt(np.abs(model.weight))
-    root = root[:, None] if model.softmax else root
-    return column_norms(model.vjp_to_parameters, model.offset.shape, np.random.default_rng(5), root)
+    root, rng = np.sqrt(np.abs(model.weight)), np.random.default_rng(5)
+    return column_norms(model.vjp_to_parameters, model.offset.shape, rng, root)
 
 
 def stable_derivative(model: LogisticModel, kind: str, *vectors: np.ndarray) -> np.ndarray:
@@ -174,10 +170,9 @@ def stable_derivative(model: LogisticModel, kind: str, *vectors: np.ndarray) -> 
 
 def _stable(model: LogisticModel, theta: jax.Array, *vector: jax.Array) -> jax.Array:
     eta, vjp_to_parameters = jax.vjp(model.logits, theta)
-    w = model.weight[:, None] if model.softmax else model.weight
 
     def residual(eta: jax.Array) -> jax.Array:
-        return w * (model.mean(eta) - model.y)
+        return model.weight * (model.mean(eta) - model.y)
 
     rows = residual(eta)
     if vector:
@@ -198,10 +193,8 @@ def penalty_slope(split: SplitLoss, theta: jax.Array, *vector: jax.Array) -> jax
 
 def class_of_parameters(model: LogisticModel) -> np.ndarray:
     """The class whose logit each coordinate of θ changes, (P,); −1 if there are several."""
-    classes = model.offset.shape[1] if model.softmax else 1
-    z = np.random.default_rng(3).normal(size=(classes, *model.offset.shape))
-    if model.softmax:
-        z *= np.eye(classes)[:, None, :]
+    n, classes = model.offset.shape
+    z = np.random.default_rng(3).normal(size=(classes, n, classes)) * np.eye(classes)[:, None]
     moves = np.abs(model.vjp_to_parameters(z)) > 0
     return np.where(moves.sum(axis=0) == 1, np.argmax(moves, axis=0), -1)
 

@@ -1,13 +1,17 @@
 r"""The catalogue of mistakes: each is a changed piece of the recipe of the right derivative.
 
-A logistic derivative is a recipe: logits, their mean, a residual (for a Hessian: a
+A logistic derivative is a recipe: logits, their mean, a residual (in a Hessian: a
 curvature), weights, an order of rows, a penalty. Whoever writes one by hand and errs has
 written another piece in one of these places. So a mistake is a sentence and the changed
-pieces, and gradient, Hessian and Hessian-vector product follow from the same ones.
+pieces; gradient, Hessian and Hessian-vector product follow from the same ones.
+
+Rows are (n, K) with one column per class, and (n, 1) for a sigmoid: then
+:math:`\operatorname{diag}(\mu)-\mu\mu^\top` is μ(1 − μ), and one formula serves both.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,19 +21,19 @@ import numpy as np
 from jax_logreg.audit.logistic import LogisticModel
 
 Array = jax.Array
-# Pieces that a gradient does not have, and pieces that a Hessian does not have: the labels
-# drop out of the observed information.
+# Pieces that a gradient does not have; and that a Hessian does not have, as the labels drop
+# out of the observed information.
 _SECOND_ORDER_ONLY = {"curvature"}
 _FIRST_ORDER_ONLY = {"residual", "labels"}
 
 
-def information(mu: Array, y: Array, z: Array) -> Array:
-    """(diag(μ) − μμᵀ) z row by row; μ(1 − μ) z for a sigmoid. y does not enter."""
-    return mu * (z - (_total(mu * z) if mu.ndim > 1 else mu * z))
-
-
 def _total(rows: Array) -> Array:
     return jnp.sum(rows, axis=1, keepdims=True)
+
+
+def _information(mu: Array, y: Array, z: Array) -> Array:
+    """(diag(μ) − μμᵀ) z of every row; y does not enter."""
+    return mu * (z - _total(mu * z))
 
 
 def _unchanged(rows: Array) -> Array:
@@ -38,24 +42,24 @@ def _unchanged(rows: Array) -> Array:
 
 @dataclass(frozen=True)
 class Recipe:
-    r"""A logistic derivative in pieces, with respect to the logits; rows (n,) or (n, K).
+    r"""A logistic derivative in pieces.
 
     With μ = mean(Xθ + offset), and weights w, labels y and μ taken in an order of rows,
 
     .. math:: g_i = w_i\,\mathrm{residual}(\mu_i, y_i), \qquad
               (Hv)_i = w_i\,\mathrm{curvature}(\mu_i, y_i, x_i^\top v),
 
-    and the derivative is Xᵀg + penalty(s, θ, θ), or XᵀHv + penalty(s, θ, v), with s the
+    the gradient is Xᵀg + penalty(s, θ, θ), the product XᵀHv + penalty(s, θ, v), with s the
     strength of the penalty on each parameter.
 
     Attributes:
-        weights: w, (n,) or (n, 1).
-        labels: y.
-        offset: of the logits.
+        weights: w, (n, 1).
+        labels: y, (n, K).
+        offset: of the logits, (n, K).
         mean: η ↦ μ.
         residual: (μ, y) ↦ μ − y.
         curvature: (μ, y, z) ↦ ∂μ/∂η z.
-        order: the rows of w, y and μ, in an order.
+        order: rows ↦ the rows in an order.
         penalty: (s, θ, x) ↦ s x.
     """
 
@@ -64,7 +68,7 @@ class Recipe:
     offset: Array
     mean: Callable[[Array], Array]
     residual: Callable[[Array, Array], Array] = jnp.subtract
-    curvature: Callable[[Array, Array, Array], Array] = information
+    curvature: Callable[[Array, Array, Array], Array] = _information
     order: Callable[[Array], Array] = _unchanged
     penalty: Callable[[Any, Any, Any], Any] = lambda strength, theta, x: strength * x
 
@@ -77,8 +81,7 @@ class Recipe:
 
 def right_recipe(model: LogisticModel) -> Recipe:
     """The recipe without a mistake."""
-    weights = model.weight[:, None] if model.softmax else model.weight
-    return Recipe(weights, model.y, model.offset, model.mean)
+    return Recipe(model.weight, model.y, model.offset, model.mean)
 
 
 class Mistake(NamedTuple):
@@ -86,12 +89,12 @@ class Mistake(NamedTuple):
 
     Attributes:
         kind: one of ``match.KINDS``.
-        text: a sentence.
+        text: a sentence, without its full stop.
         pieces: of the Recipe, by name.
         any_factor: whether the factor in front is part of the mistake.
 
-    >>> Mistake("labels", "The labels are left out", {"labels": 0.0}).num_pieces(order=1)
-    1
+    >>> Mistake("labels", "The labels are left out", {"labels": 0.0}).num_pieces(order=2)
+    0
     """
 
     kind: str
@@ -110,79 +113,35 @@ class Mistake(NamedTuple):
 
 
 def catalogue(model: LogisticModel, order: int) -> list[Mistake]:
-    """Every known mistake in a first or second derivative of a logistic loss.
+    """Every known mistake in a derivative of a logistic loss, but for its penalty.
 
     Args:
         model: the loss.
         order: 1 for a gradient, 2 for a Hessian or its product with a vector.
 
     Returns:
-        Mistakes that change a piece which that derivative has.
+        The mistakes that change a piece which that derivative has.
     """
     recipe = right_recipe(model)
-    found = [*_data_mistakes(model, recipe), *_mean_mistakes(recipe, model.softmax)]
-    found += _softmax_formulas() if model.softmax else _sigmoid_formulas()
-    found += _fisher(recipe.weights)
+    found = [*_data_mistakes(model, recipe), *_order_mistakes(recipe, model.softmax)]
+    found += [*_mean_mistakes(recipe.mean), *_formula_mistakes(model.softmax)]
+    found += _fisher_mistakes(recipe.weights)
     return [mistake for mistake in found if mistake.num_pieces(order)]
 
 
 def _data_mistakes(model: LogisticModel, recipe: Recipe) -> Iterator[Mistake]:
-    """Offset, weights, labels, and the order of the rows."""
-    w, y, offset, mean = recipe.weights, recipe.labels, recipe.offset, recipe.mean
-    if model.has_offset:
-        for text, times in (
-            ("The offset is left out", 0.0),
-            ("The offset has the wrong sign", -1.0),
-            ("The offset is added twice", 2.0),
-        ):
-            yield Mistake("offset", text, {"offset": times * offset})
-    if model.has_weights:
-        for text, other in _other_weights(w):
-            yield Mistake("weights", text, {"weights": other}, any_factor=True)
-    labels = [
-        ("labels", "Labels in {−1, 1} are used where {0, 1} is meant", 2 * y - 1),
-        ("labels", "Labels are halved as if they were in {−1, 1}", (y + 1) / 2),
-        ("labels", "The labels are left out: μ alone", jnp.zeros_like(y)),
-        ("complement", "y stands against 1 − y: labels are flipped", 1 - y),
+    """Offset, weights and labels."""
+    w, y, offset = recipe.weights, recipe.labels, recipe.offset
+    offsets = [
+        ("The offset is left out", 0.0),
+        ("The offset has the wrong sign", -1.0),
+        ("The offset is added twice", 2.0),
     ]
-    if model.softmax:
-        labels.append(("labels", "Class labels are in reverse order", y[:, ::-1]))
-    for kind, text, other in labels:
-        yield Mistake(kind, text, {"labels": other})
-    text = "The prediction is left out: y alone"
-    yield Mistake("labels", text, {"residual": lambda mu, y: -y}, any_factor=True)
-    for shift in (1, -1):
-
-        def shifted(rows: Array, by: int = shift) -> Array:
-            return jnp.roll(rows, by, axis=0)
-
-        def shifted_mean(eta: Array, by: int = shift) -> Array:
-            return jnp.roll(mean(eta), by, axis=0)
-
-        def shifted_class(rows: Array, by: int = shift) -> Array:
-            return jnp.roll(rows, by, axis=1)
-
-        text = "The rows of X are shifted by one against everything else"
-        yield Mistake("off-by-one", text, {"order": shifted})
-        text = "Predictions are shifted by one row"
-        yield Mistake("off-by-one", text, {"mean": shifted_mean})
-        text = "Labels and predictions are shifted by one row"
-        yield Mistake("off-by-one", text, {"labels": shifted(y)})
-        text = "Residuals are shifted by one row against X and the sample weights"
-        yield Mistake("off-by-one", text, {"mean": shifted_mean, "labels": shifted(y)})
-        if model.softmax:
-            text = "Class labels are shifted by one"
-            yield Mistake("labels", text, {"labels": shifted_class(y)})
-            text = "The classes of residuals or of μ are shifted by one"
-            yield Mistake("off-by-one", text, {"order": shifted_class})
-    yield Mistake("off-by-one", "The rows are in reverse order", {"order": lambda r: r[::-1]})
-
-
-def _other_weights(w: Array) -> list[tuple[str, Array]]:
-    """What may stand in for the sample weights: a sentence, and the weights."""
+    for text, times in offsets if model.has_offset else ():
+        yield Mistake("offset", text, {"offset": times * offset})
     size = jnp.mean(jnp.abs(w))
     inverse = jnp.where(w == 0, 0, size**2 / jnp.where(w == 0, 1, w))
-    return [
+    weights = [
         ("The sample weights are left out", jnp.full_like(w, size)),
         ("The sample weights are squared", w**2 / size),
         ("The square roots of the sample weights stand in for them", jnp.sqrt(jnp.abs(w) * size)),
@@ -191,174 +150,172 @@ def _other_weights(w: Array) -> list[tuple[str, Array]]:
         ("The sample weights are shifted by one row", jnp.roll(w, -1, axis=0)),
         ("The sample weights are in reverse order", w[::-1]),
     ]
+    for text, other in weights if model.has_weights else ():
+        yield Mistake("weights", text, {"weights": other}, any_factor=True)
+    labels = [
+        ("labels", "Labels in {−1, 1} are used where {0, 1} is meant", 2 * y - 1),
+        ("labels", "Labels are halved as if they were in {−1, 1}", (y + 1) / 2),
+        ("labels", "The labels are left out: μ alone", jnp.zeros_like(y)),
+        ("labels", "Class labels are in reverse order", y[:, ::-1]),
+        ("complement", "y stands against 1 − y: labels are flipped", 1 - y),
+    ]
+    for kind, text, other in labels:
+        yield Mistake(kind, text, {"labels": other})
+    text = "The prediction is left out: y alone"
+    yield Mistake("labels", text, {"residual": lambda mu, y: -y}, any_factor=True)
 
 
-def _mean_mistakes(recipe: Recipe, softmax: bool) -> Iterator[Mistake]:
+def _order_mistakes(recipe: Recipe, softmax: bool) -> Iterator[Mistake]:
+    """Rows, or classes, shifted by one or reversed."""
+    y, mean = recipe.labels, recipe.mean
+    for shift in (1, -1):
+        shifted = partial(jnp.roll, shift=shift, axis=0)
+        shifted_class = partial(jnp.roll, shift=shift, axis=1)
+
+        def shifted_mean(eta: Array, by: Callable[[Array], Array] = shifted) -> Array:
+            return by(mean(eta))
+
+        changes: list[tuple[str, str, dict[str, Any]]] = [
+            ("off-by-one", "The rows of X are shifted by one against all else", {"order": shifted}),
+            ("off-by-one", "Predictions are shifted by one row", {"mean": shifted_mean}),
+            ("off-by-one", "Labels and predictions are shifted by one row", {"labels": shifted(y)}),
+            ("off-by-one", "Residuals are shifted by one row against X and the sample weights",
+             {"mean": shifted_mean, "labels": shifted(y)}),
+        ]  # fmt: skip
+        if softmax:
+            text = "The classes of the residuals, or of μ, are shifted by one"
+            changes.append(("off-by-one", text, {"order": shifted_class}))
+            changes.append(
+                ("labels", "Class labels are shifted by one", {"labels": shifted_class(y)})
+            )
+        yield from (Mistake(*change) for change in changes)
+    yield Mistake("off-by-one", "The rows are in reverse order", {"order": lambda rows: rows[::-1]})
+
+
+def _mean_mistakes(mean: Callable[[Array], Array]) -> Iterator[Mistake]:
     """Another function of the logits in place of μ.
 
-    In a Hessian it enters the formula of the curvature; where that is not the derivative
-    of the function, a curvature says what is.
+    A Hessian has the formula of the curvature with that function; or, where a curvature is
+    given, the derivative of that function.
     """
-    mean, sigmoid = recipe.mean, jax.nn.sigmoid
-    yield Mistake("complement", "p stands against 1 − p", {"mean": lambda eta: 1 - mean(eta)})
-    text = "The logits stand in for the probabilities"
-    yield Mistake("chain-factor", text, {"mean": _unchanged})
-    for factor in (2.0, 0.5):
-        text = f"The logits have the factor {factor:g}"
-        yield Mistake("factor", text, {"mean": lambda eta, f=factor: mean(f * eta)})
+    kind, sigmoid, norm = "sigmoid-softmax", jax.nn.sigmoid, jax.scipy.stats.norm
 
-    def over_rows(eta: Array) -> Array:
-        return jax.nn.softmax(eta, axis=0)
+    def slope_of_sigmoid(mu: Array, y: Array, z: Array) -> Array:
+        return _spread(mu) * z
 
-    kind = "sigmoid-softmax"
-    if softmax:
-        text = "The sigmoid of each logit stands in for the softmax"
-        yield Mistake(kind, text, {"mean": sigmoid})
-        text = "The sigmoid and its σ(1 − σ) stand in for the softmax and its curvature"
-        own = {"mean": sigmoid, "curvature": lambda mu, y, z: mu * (1 - mu) * z}
-        yield Mistake(kind, text, own)
-        text = "The sigmoid of the distance to the last class stands in for the softmax"
-        yield Mistake(kind, text, {"mean": lambda eta: sigmoid(eta - eta[:, -1:])})
-        text = "The softmax is taken over the rows, not over the classes"
-        yield Mistake(kind, text, {"mean": over_rows})
-        text = "The softmax is not normalised: exp(η)"
-        yield Mistake("chain-factor", text, {"mean": jnp.exp})
-        return
-    text = "The softmax over the rows stands in for the sigmoid"
-    yield Mistake(kind, text, {"mean": over_rows})
-    text = "The sigmoid lacks its denominator: exp(η)"
-    yield Mistake("chain-factor", text, {"mean": jnp.exp})
-    text = "tanh stands in for the sigmoid"
-    tanh = {"mean": jnp.tanh, "curvature": lambda mu, y, z: (1 - mu**2) * z}
-    yield Mistake(kind, text, tanh)
-    text = "The normal distribution (probit) stands in for the sigmoid"
-    norm = jax.scipy.stats.norm
-    probit = {"mean": norm.cdf, "curvature": lambda mu, y, z: norm.pdf(norm.ppf(mu)) * z}
-    yield Mistake(kind, text, probit)
-    text = "The class, 0 or 1, stands in for its probability"
-    yield Mistake("chain-factor", text, {"mean": lambda eta: (eta > 0).astype(eta.dtype)})
-
-
-def _too_much(name: str, factor: Callable[[Array], Array]) -> Mistake:
-    """A factor too much in the residual and in the curvature."""
-    pieces = {
-        "residual": lambda mu, y: (mu - y) * factor(mu),
-        "curvature": lambda mu, y, z: factor(mu) * information(mu, y, z),
-    }
-    return Mistake("chain-factor", f"A factor {name} is too much", pieces)
-
-
-def _fisher(weights: Array) -> Iterator[Mistake]:
-    def outer_products(mu: Array, y: Array, z: Array) -> Array:
-        r = mu - y
-        return r * (_total(r * z) if r.ndim > 1 else r * z)
-
-    text = "Outer products of the scores (the empirical Fisher information) stand in for the observed information"  # noqa: E501
-    pieces = {"curvature": outer_products}
-    yield Mistake("fisher", text, pieces, any_factor=True)
-    pieces_squared = {**pieces, "weights": weights**2 / jnp.mean(jnp.abs(weights))}
-    yield Mistake("fisher", f"{text}, with w²", pieces_squared, any_factor=True)
+    changes: list[tuple[str, str, dict[str, Any]]] = [
+        ("complement", "p stands against 1 − p", {"mean": lambda eta: 1 - mean(eta)}),
+        ("factor", "The logits have the factor 2", {"mean": lambda eta: mean(2 * eta)}),
+        ("factor", "The logits have the factor ½", {"mean": lambda eta: mean(eta / 2)}),
+        (kind, "The sigmoid of each logit stands in for the softmax", {"mean": sigmoid}),
+        (kind, "The sigmoid of each logit and its σ(1 − σ) stand in for the softmax and its curvature",  # noqa: E501
+         {"mean": sigmoid, "curvature": slope_of_sigmoid}),
+        (kind, "The sigmoid of the distance to the last class stands in for the softmax",
+         {"mean": lambda eta: sigmoid(eta - eta[:, -1:])}),
+        (kind, "The softmax over the rows stands in for μ",
+         {"mean": partial(jax.nn.softmax, axis=0)}),
+        (kind, "tanh stands in for the sigmoid",
+         {"mean": jnp.tanh, "curvature": lambda mu, y, z: (1 - mu**2) * z}),
+        (kind, "The normal distribution (probit) stands in for the sigmoid",
+         {"mean": norm.cdf, "curvature": lambda mu, y, z: norm.pdf(norm.ppf(mu)) * z}),
+        ("chain-factor", "exp(η), without a denominator, stands in for μ", {"mean": jnp.exp}),
+        ("chain-factor", "The logits stand in for the probabilities", {"mean": _unchanged}),
+        ("chain-factor", "The class, 0 or 1, stands in for its probability",
+         {"mean": lambda eta: (eta > 0).astype(eta.dtype)}),
+    ]  # fmt: skip
+    yield from (Mistake(*change) for change in changes)
 
 
 def _spread(mu: Array) -> Array:
     return mu * (1 - mu)
 
 
-def _complement(mu: Array) -> Array:
-    return 1 - mu
-
-
-def _sigmoid_formulas() -> Iterator[Mistake]:
-    """Wrong residuals and curvatures of a sigmoid."""
-    yield _too_much("σ", _unchanged)
-    yield _too_much("1 − σ", _complement)
-    yield _too_much("σ(1 − σ)", _spread)
-    yield _too_much("1 − 2σ, that of the next derivative,", lambda mu: 1 - 2 * mu)
+def _formula_mistakes(softmax: bool) -> Iterator[Mistake]:
+    """A wrong residual, a wrong curvature, or both by the same confusion."""
+    factors: list[tuple[str, Callable[[Array], Array]]] = [
+        ("μ", _unchanged), ("1 − μ", lambda mu: 1 - mu), ("μ(1 − μ)", _spread),
+        ("1 − 2μ, that of the next derivative,", lambda mu: 1 - 2 * mu),
+    ]  # fmt: skip
+    for name, f in factors:
+        text = f"A factor {name} is too much"
+        pieces = {
+            "residual": lambda m, y, f=f: (m - y) * f(m),
+            "curvature": lambda m, y, z, f=f: f(m) * _information(m, y, z),
+        }
+        yield Mistake("chain-factor", text, pieces)
+        if softmax:
+            behind = {"curvature": lambda m, y, z, f=f: _information(m, y, f(m) * z)}
+            yield Mistake("chain-factor", text, behind)
 
     def seen(mu: Array, y: Array) -> Array:
         """The probability of the label that was seen."""
         return y * mu + (1 - y) * (1 - mu)
 
-    chain, labels = "chain-factor", "labels"
-    both: list[tuple[str, str, Callable[..., Array] | None, Callable[..., Array] | None]] = [
-        # kind, sentence, residual of (μ, y), factor of z in the curvature
-        (chain, "The factor σ(1 − σ) of the chain rule is missing",
-         lambda m, y: (m - y) / _spread(m), lambda m, y: jnp.ones_like(m)),
-        (chain, "A factor 1 − σ is missing", lambda m, y: (m - y) / (1 - m), lambda m, y: m),
-        (chain, "A factor σ is missing", lambda m, y: (m - y) / m, lambda m, y: 1 - m),
-        (chain, "σ² stands in for σ(1 − σ)", None, lambda m, y: m**2),
-        (chain, "(1 − σ)² stands in for σ(1 − σ)", None, lambda m, y: (1 - m) ** 2),
-        (chain, "σ(1 − σ) has a root over it", None, lambda m, y: jnp.sqrt(_spread(m))),
-        (chain, "It divides by σ(1 − σ)", None, lambda m, y: 1 / _spread(m)),
-        (chain, "σ(1 + σ) stands in for σ(1 − σ)", None, lambda m, y: m * (1 + m)),
-        ("fisher", "The bound ¼ stands in for σ(1 − σ)", None,
-         lambda m, y: jnp.full_like(m, 0.25)),
-        (labels, "The residual |μ − y| stands in for σ(1 − σ)", None, lambda m, y: jnp.abs(m - y)),
-        (labels, "The residual μ − y stands in for σ(1 − σ)", None, lambda m, y: m - y),
+    def bound(mu: Array, y: Array, z: Array) -> Array:
+        return (z - jnp.mean(z, axis=1, keepdims=True)) / 2 if softmax else z / 4
+
+    chain, cross, labels = "chain-factor", "cross-class", "labels"
+    # Kind, sentence, residual (μ, y) and curvature (μ, y, z).
+    changes: list[tuple[str, str, Callable[..., Array] | None, Callable[..., Array] | None]] = [
+        (chain, "The factor μ(1 − μ) of the chain rule is missing",
+         lambda m, y: (m - y) / _spread(m), lambda m, y, z: z),
+        (chain, "A factor μ is missing",
+         lambda m, y: (m - y) / m, lambda m, y, z: z - _total(m * z)),
+        (chain, "A factor μ is missing", None, lambda m, y, z: z - m * _total(z)),
+        (chain, "A factor 1 − μ (in a softmax, the outer product μμᵀ) is missing",
+         lambda m, y: (m - y) / (1 - m), lambda m, y, z: m * z),
+        (chain, "μ² stands in for μ(1 − μ)", None, lambda m, y, z: m**2 * z),
+        (chain, "(1 − μ)² stands in for μ(1 − μ)", None, lambda m, y, z: (1 - m) ** 2 * z),
+        (chain, "μ(1 − μ) is squared, class by class", None, lambda m, y, z: _spread(m) ** 2 * z),
+        (chain, "μ(1 − μ) has a root over it", None, lambda m, y, z: jnp.sqrt(_spread(m)) * z),
+        (chain, "It divides by μ(1 − μ)", None, lambda m, y, z: z / _spread(m)),
+        (chain, "The plus sign stands in for minus in diag(μ) − μμᵀ, or in μ(1 − μ)", None,
+         lambda m, y, z: m * (z + _total(m * z))),
+        ("complement", "diag(1 − μ) stands in for diag(μ)", None,
+         lambda m, y, z: (1 - m) * z - m * _total(m * z)),
+        (cross, "diag(μ) is missing: −μμᵀ alone", None, lambda m, y, z: -m * _total(m * z)),
+        (cross, "The blocks between classes are dropped: only μₖ(1 − μₖ) is there, as if each class were a sigmoid",  # noqa: E501
+         None, lambda m, y, z: _spread(m) * z),
+        (cross, "The blocks between classes have the wrong sign", None,
+         lambda m, y, z: m * (1 - 2 * m) * z + m * _total(m * z)),
+        ("fisher", "A bound, ¼ or Böhning's ½(I − 11ᵀ/K), stands in for the curvature",
+         None, bound),
+        (labels, "The residual |μ − y| stands in for μ(1 − μ)", None,
+         lambda m, y, z: jnp.abs(m - y) * z),
+        (labels, "The residual μ − y stands in for μ(1 − μ)", None, lambda m, y, z: (m - y) * z),
         (labels, "The label's sign, −1 or 1, is a factor too much", None,
-         lambda m, y: (2 * y - 1) * _spread(m)),
-        ("complement", "y(1 − y) stands in for σ(1 − σ)", None, lambda m, y: _spread(y)),
-        (labels, "Labels in {0, 1} stand in the formula for {−1, 1} (or one of the two terms of the cross-entropy is missing)",  # noqa: E501
-         lambda m, y: -y * (1 - m), None),
+         lambda m, y, z: (2 * y - 1) * _information(m, y, z)),
+        (labels, "Labels stand in for μ in the curvature", None,
+         lambda m, y, z: y * (z - _total(y * z))),
+        (labels, "μYᵀ stands in for μμᵀ", None, lambda m, y, z: m * (z - _total(y * z))),
         (labels, "The margin y·η is taken with labels in {−1, 1} but the residual with {0, 1}",
          lambda m, y: (1 - 2 * y) * seen(m, y), None),
         (labels, "The label's sign in front is forgotten in the formula for labels in {−1, 1}",
          lambda m, y: seen(m, y) - 1, None),
         (labels, "Only the (1 − y) term of the cross-entropy is there",
          lambda m, y: (1 - y) * m, None),
-    ]  # fmt: skip
-    for kind, text, residual, weight in both:
-        pieces: dict[str, Any] = {}
-        if residual is not None:
-            pieces["residual"] = residual
-        if weight is not None:
-            pieces["curvature"] = lambda mu, y, z, f=weight: f(mu, y) * z
-        yield Mistake(kind, text, pieces)
-
-
-def _softmax_formulas() -> Iterator[Mistake]:
-    """Wrong residuals and curvatures of a softmax."""
-    for name, factor in (("μ", _unchanged), ("1 − μ", _complement), ("μ(1 − μ)", _spread)):
-        yield _too_much(name, factor)
-        behind = {"curvature": lambda m, y, z, f=factor: information(m, y, f(m) * z)}
-        yield Mistake("chain-factor", f"A factor {name} is too much", behind)
-    chain, cross = "chain-factor", "cross-class"
-    residuals: list[tuple[str, str, Callable[[Array, Array], Array]]] = [
-        (chain, "The factor μ(1 − μ) of the chain rule is missing",
-         lambda m, y: (m - y) / _spread(m)),
-        (chain, "A factor μ is missing", lambda m, y: (m - y) / m),
-        (chain, "A factor 1 − μ is missing", lambda m, y: (m - y) / (1 - m)),
-        (chain, "The Jacobian of the softmax is missing: −Y/μ", lambda m, y: -y / m),
-        (cross, "Only the diagonal of the softmax Jacobian is used: the cross-class part is dropped",  # noqa: E501
-         lambda m, y: -y * (1 - m)),
+        (chain, "The Jacobian of the softmax is missing: −Y/μ", lambda m, y: -y / m, None),
         (cross, "The sign of the cross-class part of the softmax Jacobian is flipped",
-         lambda m, y: -y * (1 - 2 * m) - m),
+         lambda m, y: -y * (1 - 2 * m) - m, None),
+        (cross, "Only the diagonal of the softmax Jacobian is used: the cross-class part is dropped",  # noqa: E501
+         lambda m, y: -y * (1 - m), None) if softmax else
+        (labels, "Labels in {0, 1} stand in the formula for {−1, 1} (or one of the two terms of the cross-entropy is missing)",  # noqa: E501
+         lambda m, y: -y * (1 - m), None),
     ]  # fmt: skip
-    for kind, text, residual in residuals:
-        yield Mistake(kind, text, {"residual": residual})
-    curvatures: list[tuple[str, str, Callable[[Array, Array, Array], Array]]] = [
-        (cross, "The blocks between classes are dropped: only μₖ(1 − μₖ) is there, as if each class were a sigmoid",  # noqa: E501
-         lambda m, y, z: _spread(m) * z),
-        (cross, "The blocks between classes have the wrong sign",
-         lambda m, y, z: m * (1 - 2 * m) * z + m * _total(m * z)),
-        (cross, "The outer product μμᵀ is missing: diag(μ) alone", lambda m, y, z: m * z),
-        (cross, "diag(μ) is missing: −μμᵀ alone", lambda m, y, z: -m * _total(m * z)),
-        (cross, "diag(μ) + μμᵀ stands in for diag(μ) − μμᵀ",
-         lambda m, y, z: m * (z + _total(m * z))),
-        ("fisher", "Böhning's bound ½(I − 11ᵀ/K) stands in for diag(μ) − μμᵀ",
-         lambda m, y, z: 0.5 * (z - jnp.mean(z, axis=1, keepdims=True))),
-        (chain, "The softmax weights are missing altogether", lambda m, y, z: z),
-        (chain, "μ(1 − μ) is squared, class by class", lambda m, y, z: _spread(m) ** 2 * z),
-        (chain, "The factor μ in front is missing: δ − μ", lambda m, y, z: z - _total(m * z)),
-        (chain, "The factor μ behind is missing: δ − μ", lambda m, y, z: z - m * _total(z)),
-        ("complement", "diag(1 − μ) stands in for diag(μ)",
-         lambda m, y, z: (1 - m) * z - m * _total(m * z)),
-        ("labels", "Labels stand in for μ in diag(μ) − μμᵀ",
-         lambda m, y, z: y * (z - _total(y * z))),
-        ("labels", "μYᵀ stands in for μμᵀ", lambda m, y, z: m * (z - _total(y * z))),
-    ]  # fmt: skip
-    for kind, text, curvature in curvatures:
-        yield Mistake(kind, text, {"curvature": curvature})
+    for kind, text, residual, curvature in changes:
+        given = {"residual": residual, "curvature": curvature}
+        yield Mistake(kind, text, {name: f for name, f in given.items() if f is not None})
+
+
+def _fisher_mistakes(weights: Array) -> Iterator[Mistake]:
+    def outer_products(mu: Array, y: Array, z: Array) -> Array:
+        return (mu - y) * _total((mu - y) * z)
+
+    text = "Outer products of the scores (the empirical Fisher information) stand in for the observed information"  # noqa: E501
+    pieces = {"curvature": outer_products}
+    yield Mistake("fisher", text, pieces, any_factor=True)
+    squared = {"weights": weights**2 / jnp.mean(jnp.abs(weights))}
+    yield Mistake("fisher", f"{text}, with w²", {**pieces, **squared}, any_factor=True)
 
 
 # Changed penalties: (s, θ, x) ↦ what stands for s x, with x = θ in a gradient and v in an HVP.

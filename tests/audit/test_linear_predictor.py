@@ -81,15 +81,15 @@ def test_the_parts_give_the_gradient_back(name, x64):
     _, _, model, theta = taken_apart(loss, size)
     assert model is not None
     assert model.softmax is (name in SOFTMAX)
-    np.testing.assert_allclose(np.asarray(model.y), Y if model.softmax else y, atol=1e-9)
+    np.testing.assert_allclose(np.asarray(model.y), Y if model.softmax else y[:, None], atol=1e-9)
     found = stable_derivative(model, "gradient", np.asarray(theta))
     np.testing.assert_allclose(found, jax.grad(loss)(theta), rtol=1e-10, atol=1e-12)
 
 
 def test_weights_and_offset_are_read_off(x64):
     _, _, model, _ = taken_apart(weighted, P + 1)
-    np.testing.assert_allclose(model.weight, w / w.sum(), rtol=1e-10)
-    np.testing.assert_allclose(model.offset, o, rtol=1e-10)
+    np.testing.assert_allclose(model.weight[:, 0], w / w.sum(), rtol=1e-10)
+    np.testing.assert_allclose(model.offset[:, 0], o, rtol=1e-10)
     assert model.has_weights
     assert model.has_offset
 
