@@ -17,6 +17,7 @@ from tests.audit.planting.correct import CorrectCase, correct_cases
 from tests.audit.planting.large import lone_coordinates, measure
 from tests.audit.planting.planted import KINDS, RELATIVE, PlantedCase, candidates
 from tests.audit.planting.recipe import MODELS
+from tests.audit.planting.uncatalogued import PLACES, UNCATALOGUED
 
 _WIDTH = 80
 # The bars: shares, seconds, megabytes.
@@ -117,6 +118,33 @@ def _all_planted(seeds: int, only: str) -> Iterator[PlantedCase]:
             for dtype in RELATIVE:
                 _tell(f"planted errors: seed {seed}, {model}, {dtype}")
                 yield from candidates(model, dtype, seed, only)
+
+
+def _uncatalogued(options: Options) -> Verdict:
+    """What becomes of mistakes that the audit's catalogue does not contain."""
+    fates: dict[str, list[str]] = defaultdict(list)
+    for seed in range(options.seeds):
+        for model in MODELS:
+            _tell(f"uncatalogued errors: seed {seed}, {model}")
+            for case in candidates(model, "float64", seed, "", UNCATALOGUED):
+                if case.counts:
+                    fates[_fate(_outcome(case))].append(case.name)
+    count = sum(map(len, fates.values()))
+    shares = (f"{fate} {100 * len(names) / count:.1f}%" for fate, names in sorted(fates.items()))
+    lines = [f"{len(UNCATALOGUED)} kinds, {count} cases, float64: {', '.join(shares)}"]
+    for fate in ("not found", "misnamed"):
+        names = dict.fromkeys(fates[fate])
+        lines += _wrapped(f"{fate}: {'; '.join(names)}") if names else []
+    return Verdict("\n".join(lines), not fates["not found"])
+
+
+def _fate(outcome: Outcome) -> str:
+    if not outcome.found:
+        return "not found"
+    first = outcome.said.split(", ")[0]
+    if outcome.right:
+        return "named"
+    return "located" if first in PLACES else "unknown" if first == "unknown" else "misnamed"
 
 
 def _lone(options: Options) -> Verdict:
@@ -237,6 +265,7 @@ def _cost(options: Options) -> Verdict:
 
 BARS: dict[str, Callable[[Options], Verdict]] = {
     "planted errors": _planted,
+    "uncatalogued errors": _uncatalogued,
     "lone coordinate": _lone,
     "false alarms": _false_alarms,
     "10 000 parameters": _cost,

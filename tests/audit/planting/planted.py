@@ -1,6 +1,6 @@
 """Wrong derivatives, planted on purpose: what an audit must find and name."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -53,7 +53,9 @@ def planted_cases(model: str, dtype: str, seed: int) -> Iterator[PlantedCase]:
     return (case for case in candidates(model, dtype, seed) if case.counts)
 
 
-def candidates(model: str, dtype: str, seed: int, only: str = "") -> Iterator[PlantedCase]:
+def candidates(
+    model: str, dtype: str, seed: int, only: str = "", kinds: Sequence[Kind] = KINDS
+) -> Iterator[PlantedCase]:
     """The same, with those that make too little difference on these data.
 
     Args:
@@ -61,6 +63,7 @@ def candidates(model: str, dtype: str, seed: int, only: str = "") -> Iterator[Pl
         dtype: as there.
         seed: as there.
         only: a part of the name of those wanted.
+        kinds: of mistakes.
     """
     loss = MODELS[model]
     rng = np.random.default_rng([seed, *model.encode()])
@@ -73,7 +76,7 @@ def candidates(model: str, dtype: str, seed: int, only: str = "") -> Iterator[Pl
         float(np.sum(data[2])),
     )  # fmt: skip
     for derivative in ALL:
-        for kind in KINDS:
+        for kind in kinds:
             name = f"{model} {derivative} {dtype} {kind.name}"
             wrong = plant(kind, derivative, setting)
             if wrong is None or only not in name:
