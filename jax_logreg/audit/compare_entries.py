@@ -131,10 +131,7 @@ class EntryComparer:
     ) -> PointComparison | None:
         """The derivative at a point, or None where no entry of the reference is finite.
 
-        Args:
-            vectors: the arguments of the derivative.
-            reference: its reference there.
-            far: whether overflow there is a weakness and no mistake.
+        Far out, overflow is a weakness and no mistake.
 
         Raises:
             UnusableOutput: if the user's function returns nothing to compare.
@@ -145,17 +142,17 @@ class EntryComparer:
         if not known.any():
             return None
         low = raw.astype(np.float64)
-        hand = self._in_float64(low, *vectors)
+        high = None if self._dtype == "float64" else self._called_in("float64", *vectors)
+        hand = low if high is None else high
         sensitivity = np.maximum(
             np.maximum(reference.sensitivity, self._usual_sensitivity),
             self._target.unsaturated_size(self._function.name, *vectors),
         )
         eps = max(self._target.eps, _EPS[raw.dtype.name] if hand is low else 0.0)
         allowed = self._allowed(sensitivity, expected, eps) + reference.error
-        with np.errstate(all="ignore"):
-            error = np.abs(hand - expected)
-            differs = known & ~(error <= allowed)
-            wrong = differs & ~(error <= _APPROXIMATE * (sensitivity + np.abs(expected)))
+        differs = known & ~_is_within(hand, expected, allowed)
+        approximation = _APPROXIMATE * (sensitivity + np.abs(expected))
+        wrong = differs & ~_is_within(hand, expected, approximation)
         approximate, lossy = bool(differs.any() and not wrong.any()), False
         if wrong.any():
             wrong &= self._differs_from_stable_form(hand, allowed, *vectors)
@@ -163,8 +160,7 @@ class EntryComparer:
             lossy, wrong = True, np.zeros_like(wrong)
         if hand is not low:
             coarse = self._allowed(sensitivity, expected, _EPS[self._dtype]) + reference.error
-            with np.errstate(all="ignore"):
-                off = known & ~(np.abs(low - expected) <= coarse) & ~wrong
+            off = known & ~_is_within(low, expected, coarse) & ~wrong
             wrong |= off & ~np.isfinite(low)
             lossy |= bool(off.any())
         if far:
@@ -187,19 +183,14 @@ class EntryComparer:
     ) -> np.ndarray | bool:
         """False where it is autodiff of the value as written that lost digits, not the hand."""
         stable = self._target.stable_derivative(self._function.name, *vectors)
-        if stable is None:
-            return True
-        with np.errstate(all="ignore"):
-            return ~(np.abs(hand - stable) <= allowed)
+        return True if stable is None else ~_is_within(hand, stable, allowed)
 
-    def _in_float64(self, low: np.ndarray, *vectors: np.ndarray) -> np.ndarray:
-        if self._dtype == "float64":
-            return low
-        try:
-            high = self._function(*vectors, dtype="float64")
-        except UnusableOutput:
-            return low
-        return high if high.dtype == np.float64 else low
+    def _called_in(self, dtype: str, *vectors: np.ndarray) -> np.ndarray | None:
+        """The function in a precision, None if it fails or returns another one."""
+        with suppress(UnusableOutput):
+            found = self._function(*vectors, dtype=dtype)
+            return found if found.dtype == dtype else None
+        return None
 
     def _is_round_off(
         self,
@@ -214,11 +205,8 @@ class EntryComparer:
         large = error > _NEVER_ROUND_OFF * np.max(np.abs(expected[wrong]), initial=0.0)
         if not np.isfinite(error).all() or (large.any() and not far):
             return False
-        try:
-            single = self._function(*vectors, dtype="float32")
-        except UnusableOutput:
-            return False
-        if single.dtype != np.float32:
+        single = self._called_in("float32", *vectors)
+        if single is None:
             return False
         coarse = np.abs(single - expected)[wrong]
         if _scales_with_precision(error, coarse, far):
@@ -228,6 +216,11 @@ class EntryComparer:
             return False
         coarse = np.maximum(coarse, np.abs(autodiff - expected)[wrong])
         return _scales_with_precision(error, coarse, far)
+
+
+def _is_within(hand: np.ndarray, expected: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return np.abs(hand - expected) <= allowed
 
 
 def _scales_with_precision(error: np.ndarray, coarse: np.ndarray, far: bool) -> bool:
@@ -246,16 +239,13 @@ Places = list[tuple[Vectors, ReferenceValue]]
 def compare_at_points(
     function: UserFunction, target: Target, moderate: Places, extreme: Places
 ) -> DerivativeComparison:
-    """Compare a derivative at moderate points, then far out.
+    """Compare a derivative at moderate points, then far out, where it is right so far.
 
     Args:
         function: the hand-written derivative.
         target: the value.
         moderate: arguments and reference at each point; the last is the user's own.
         extreme: the same far out; at the last of them only gross errors count.
-
-    Returns:
-        The comparison at all points.
     """
     result = DerivativeComparison(function.name)
     sensitivities = [reference.sensitivity for _, reference in moderate[:-1]]
@@ -329,13 +319,7 @@ def check_purity(
     """Do the functions answer by their arguments alone? State, caches and random numbers.
 
     They are called with the same arguments again, with other calls between, and at a point
-    very near.
-
-    Args:
-        target: the value.
-        functions: its derivatives.
-        points: where they were audited.
-        comparisons: what they returned then.
+    very near; the comparisons tell what they returned before.
     """
     everyone = [target.user_function, *functions]
     first, other = points.moderate[0], points.moderate[1]

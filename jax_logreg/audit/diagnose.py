@@ -130,7 +130,6 @@ def _through_logits(target: Target, split: SplitLoss, mismatch: Mismatch) -> Ite
     of_penalty = list(match_recipe.by_penalty(parts, intercepts, constants))
     yield from of_penalty
     if model is not None:
-        yield from match_recipe.class_blocks(mismatch, model)
         yield from match_recipe.by_catalogue(parts, model, constants)
     elif mismatch.name != "gradient":
         yield from match_recipe.outer_products(parts, split)

@@ -110,16 +110,13 @@ def column_norms(
     rng: np.random.Generator,
     root_weights: np.ndarray | float = 1.0,
 ) -> np.ndarray:
-    """Norm of every column of X behind the logits, (P,), by random projections.
+    """Estimated norm of every column of X, (P,), by random projections.
 
     Args:
         vjp: Xᵀ r for a stack of r.
         shape: of one r.
         rng: of the projections.
         root_weights: square roots of the weights of the rows.
-
-    Returns:
-        An estimate of each norm.
     """
     signs = rng.integers(0, 2, (_VJP_BATCH, *shape)) * 2.0 - 1
     return np.sqrt(np.mean(vjp(signs * root_weights) ** 2, axis=0))
@@ -136,15 +133,7 @@ def weighted_sum(function: TracedFunction, weights: np.ndarray, theta: jax.Array
 
 
 def split_at_logits(function: TracedFunction, theta: jax.Array) -> SplitLoss | None:
-    """Find the linear predictor of a loss.
-
-    Args:
-        function: the loss.
-        theta: any point.
-
-    Returns:
-        The loss, split; None where no linear predictor is found.
-    """
+    """Find the linear predictor of a loss; None if it has none that can be seen."""
     equations = _ends_of_linear_chains(function.closed.jaxpr)
     if not equations:
         return None

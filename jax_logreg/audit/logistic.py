@@ -60,11 +60,6 @@ class LogisticModel:
         split = self.split.with_constants(data)
         return replace(self, split=split, weight=weight, y=y, offset=offset)
 
-    @property
-    def size(self) -> int:
-        """Length of θ."""
-        return self.split.size
-
     def mean(self, eta: jax.Array) -> jax.Array:
         """μ of logits (n, K)."""
         return _mean(eta, self.softmax)
@@ -96,15 +91,7 @@ def _rows_first(eta: jax.Array, class_axis: int, softmax: bool) -> jax.Array:
 
 
 def recognise(split: SplitLoss, theta: jax.Array) -> LogisticModel | None:
-    """Read weights and labels off the derivatives of a loss.
-
-    Args:
-        split: the loss, split at its logits.
-        theta: any point; the result does not depend on it.
-
-    Returns:
-        The model, or None if the loss is not logistic.
-    """
+    """Read weights and labels off the derivatives of a loss; None if it is not logistic."""
     axes = [axis for axis, size in enumerate(split.shape) if size > 1]
     attempts = [(True, axis) for axis in reversed(axes) if len(split.shape) > 1]
     for softmax, axis in [*attempts, (False, -1)]:
@@ -151,20 +138,10 @@ def weighted_column_norms(model: LogisticModel) -> np.ndarray:
 
 
 def stable_derivative(model: LogisticModel, kind: str, *vectors: np.ndarray) -> np.ndarray:
-    """A derivative from w̃(μ − y): accurate where autodiff of the loss as written is not.
-
-    Args:
-        model: the recognised loss.
-        kind: "gradient", "hvp" or "hessian".
-        *vectors: θ, and v for an hvp.
-
-    Returns:
-        (P,), or (P, P) for a Hessian.
-    """
+    """A derivative from w̃(μ − y): accurate where autodiff of the loss as written is not."""
     if kind == "hessian":
-        (theta,) = vectors
-        columns = np.eye(model.size)
-        return np.stack([stable_derivative(model, "hvp", theta, v) for v in columns])
+        columns = np.eye(model.split.size)
+        return np.stack([stable_derivative(model, "hvp", *vectors, v) for v in columns])
     return np.asarray(run_compiled(model, _stable, *vectors))
 
 
@@ -189,14 +166,6 @@ def penalty_slope(split: SplitLoss, theta: jax.Array, *vector: jax.Array) -> jax
         return jax.grad(split.loss_of_logits)(t, eta)
 
     return directional_derivative(slope, theta, *vector) if vector else slope(theta)
-
-
-def class_of_parameters(model: LogisticModel) -> np.ndarray:
-    """The class whose logit each coordinate of θ changes, (P,); −1 if there are several."""
-    n, classes = model.offset.shape
-    z = np.random.default_rng(3).normal(size=(classes, n, classes)) * np.eye(classes)[:, None]
-    moves = np.abs(model.vjp_to_parameters(z)) > 0
-    return np.where(moves.sum(axis=0) == 1, np.argmax(moves, axis=0), -1)
 
 
 def intercept_mask(model: LogisticModel) -> np.ndarray:

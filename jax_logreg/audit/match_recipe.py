@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_logreg.audit.linear_predictor import SplitLoss
-from jax_logreg.audit.logistic import LogisticModel, class_of_parameters, penalty_slope
+from jax_logreg.audit.logistic import LogisticModel, penalty_slope
 from jax_logreg.audit.match import (
     SLACK,
     Diagnosis,
@@ -124,7 +124,7 @@ def by_catalogue(
 
 def _wrong_data_terms(model: LogisticModel, *stacks: jax.Array) -> jax.Array:
     """The data term with every mistake at every point, (mistakes, m, P)."""
-    vjp = jax.vjp(model.logits, jnp.zeros(model.size))[1]
+    vjp = jax.vjp(model.logits, jnp.zeros(model.split.size))[1]
     recipe, mistakes = right_recipe(model), catalogue(model, len(stacks))
 
     def at_point(theta: jax.Array, *vector: jax.Array) -> jax.Array:
@@ -169,13 +169,7 @@ def _explain(
 def by_penalty(
     parts: Parts, intercepts: np.ndarray, constants: KnownConstants
 ) -> Iterator[Diagnosis]:
-    """The penalty left out, scaled, misshapen, or on the intercept; a factor of the data.
-
-    Args:
-        parts: of the derivative.
-        intercepts: which coordinates of θ are intercepts, (P,) of bool.
-        constants: that a factor may be.
-    """
+    """The penalty left out, scaled, misshapen, or on the intercepts (a mask, (P,))."""
     if parts.penalty.any():
         yield from _scaled_parts(parts, constants)
         theta, x = parts.mismatch.theta, parts.mismatch.call_arguments[-1]
@@ -243,13 +237,9 @@ def _data_term(
 ) -> np.ndarray:
     """The data term where each link of the chain rule uses data of its own.
 
-    Args:
-        mismatch: for the points, and the vectors of a Hessian.
-        logits: its data give the logits.
-        moves: its data say how a vector moves the logits.
-        loss: its data are those of the loss of the logits.
-        back: its data carry the slopes back to the parameters.
-        linear: parameters of the logits, if not those of the point.
+    The links are: parameters to logits, a Hessian's vector to a move of the logits, the loss
+    of the logits, and back to the parameters. ``linear`` are the parameters of the logits,
+    if not those of the points.
     """
     theta, *vector = mismatch.call_arguments
     eta = run_compiled(logits, _logits, theta if linear is None else linear)
@@ -398,21 +388,3 @@ def outer_products(parts: Parts, split: SplitLoss) -> Iterator[Diagnosis]:
         text = "Outer products of the scores (the empirical Fisher information) stand in for the observed information."  # noqa: E501
         evidence = f"reproduced up to the factor {fit.factors[0]:.6g}"
         yield Diagnosis("fisher", parts.mismatch.name, text, evidence)
-
-
-def class_blocks(mismatch: Mismatch, model: LogisticModel) -> Iterator[Diagnosis]:
-    """The blocks between classes of a softmax Hessian, scaled or dropped."""
-    if mismatch.name != "hessian" or not model.softmax:
-        return
-    which = class_of_parameters(model)
-    if (which < 0).any():
-        return
-    same = which[:, None] == which[None, :]
-    expected = mismatch.expected
-    fit = fit_parts(mismatch, [np.where(same, expected, 0.0), np.where(same, 0.0, expected)])
-    a, b = fit.factors
-    if fit.exact and a == 1 and b != 1:
-        how = "dropped" if b == 0 else "of the wrong sign" if b == -1 else f"off by {b:.6g}"
-        evidence = f"blocks of one class × {a:g}, between classes × {b:.6g}"
-        text = f"The blocks between classes are {how}."
-        yield Diagnosis("cross-class", "hessian", text, evidence)

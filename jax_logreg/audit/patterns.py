@@ -178,10 +178,7 @@ def linear_in_parameters(
 ) -> Iterator[Diagnosis]:
     """hand − expected = c ∘ θ (c ∘ v, or diag c): the error of a wrong penalty.
 
-    Args:
-        mismatch: the wrong derivative.
-        layout: of θ.
-        strength: the curvature of the right penalty, (P,), if it is known.
+    The strength is the curvature of the right penalty, (P,), if it is known.
     """
     slope = _error_per_parameter(mismatch)
     if slope is None:
@@ -223,13 +220,7 @@ def _error_per_parameter(mismatch: Mismatch) -> np.ndarray | None:
 
 
 def constant(mismatch: Mismatch, kind: str, words: str) -> Iterator[Diagnosis]:
-    """The same error at every point; what that means depends on the function.
-
-    Args:
-        mismatch: the wrong derivative.
-        kind: of the diagnosis.
-        words: what part of the derivative does not depend on θ.
-    """
+    """The same error at every point: ``words`` say what part of it does not depend on θ."""
     name, hand = mismatch.name, mismatch.hand
     if len(hand) < 2 or name == "hvp" or not np.isfinite(hand).all():
         return
@@ -280,68 +271,60 @@ def confined(
 ) -> Iterator[Diagnosis]:
     """Wrong in some coordinates, right in the others."""
     wrong: np.ndarray = np.any(mismatch.wrong, axis=0)
-    right = mismatch.restrict(~wrong)
+    right, inside = mismatch.restrict(~wrong), mismatch.restrict(wrong)
     if wrong.all() or not wrong.any() or not matches(right, right.expected):
         return
-    inside = mismatch.restrict(wrong)
     fit = fit_parts(inside, [inside.expected])
     how = "there the ratio is not constant"
     if not inside.hand.any():
         how = "there it is zero"
     elif fit.exact:
         how = f"there the factor is {constants.describe(fit.factors[0])}"
-    located, effort = complexity(factors=1, vagueness=LOCATED), complexity(1, vagueness=VAGUE)
-    if wrong.ndim == 1:
-        kind, where, verb, is_block = _describe_coordinates(mismatch, layout, wrong)
-        if kind == "coordinate" or (is_block and (fit.exact or not inside.hand.any())):
-            effort = located
-    else:
-        kind, where, verb, is_block = _describe_entries(mismatch.name, layout, wrong)
-        effort = located if is_block else complexity(pieces=2, vagueness=VAGUE)
+    describe = _describe_coordinates if wrong.ndim == 1 else _describe_entries
+    kind, place = describe(mismatch, layout, wrong)
+    # A block of a vector is located only if it is known how it is off.
+    is_known = fit.exact or not inside.hand.any() or wrong.ndim == 2
+    located = place is not None and (kind == "coordinate" or is_known)
+    effort = complexity(factors=1, vagueness=LOCATED if located else VAGUE)
     evidence = f"{int(wrong.sum())} of {wrong.size} entries differ; {how}"
-    text = f"Only {where} {verb} wrong ({how})."
+    text = f"Only {place or 'a part'} is wrong ({how})."
     yield Diagnosis(kind, mismatch.name, text, evidence, effort)
 
 
 def _describe_coordinates(
     mismatch: Mismatch, layout: PytreeLayout, wrong: np.ndarray
-) -> tuple[str, str, str, bool]:
-    """Kind, place, verb, and whether the place is one coordinate or block."""
+) -> tuple[str, str | None]:
+    """Kind of a set of coordinates, and its name; None if it has none."""
     indices = np.flatnonzero(wrong)
     if len(indices) == 1:
-        return "coordinate", layout.name(int(indices[0])), "is", True
+        return "coordinate", layout.name(int(indices[0]))
     if np.max(np.sum(mismatch.wrong, axis=1)) == 1:
-        return "coordinate", "one coordinate at a time, not always the same,", "is", True
-    block = describe_block(layout, wrong)
-    if block:
-        return "block", block, "is", True
-    names = ", ".join(layout.name(int(i)) for i in indices[:4])
-    more = f" and {len(indices) - 4} more" if len(indices) > 4 else ""
-    return "block", names + more, "are", False
+        return "coordinate", "one coordinate at a time, not always the same,"
+    return "block", describe_block(layout, wrong)
 
 
 def _describe_entries(
-    name: str, layout: PytreeLayout, wrong: np.ndarray
-) -> tuple[str, str, str, bool]:
-    """The same of a matrix."""
-    rows, columns = np.nonzero(wrong)
-    row_name: Callable[[int], str] = layout.name if name == "hessian" else str
-    entries = {(int(a), int(b)) for a, b in zip(rows, columns, strict=True)}
+    mismatch: Mismatch, layout: PytreeLayout, wrong: np.ndarray
+) -> tuple[str, str | None]:
+    """The same of the entries of a matrix."""
+    is_hessian = mismatch.name == "hessian"
+    row_name: Callable[[int], str] = layout.name if is_hessian else str
+    entries = [(int(a), int(b)) for a, b in np.argwhere(wrong)]
+    rows, columns = ({entry[i] for entry in entries} for i in (0, 1))
     if len({tuple(sorted(entry)) for entry in entries}) == 1:
-        a, b = min(entries)
-        return "coordinate", f"the entry ({row_name(a)}, {layout.name(b)})", "is", True
-    if name == "hessian":
+        return "coordinate", f"the entry ({row_name(entries[0][0])}, {layout.name(entries[0][1])})"
+    if is_hessian:
         block = _leaf_block(layout, wrong)
         if block:
-            return "block", block, "is", True
-        for i in map(int, sorted(set(rows) & set(columns))):
+            return "block", block
+        for i in sorted(rows & columns):
             if all(i in entry for entry in entries):
-                return "coordinate", f"the row and column of {layout.name(i)}", "are", True
-    if len(set(rows)) == 1:
-        return "coordinate", f"row {row_name(int(rows[0]))}", "is", True
-    if len(set(columns)) == 1:
-        return "coordinate", f"column {layout.name(int(columns[0]))}", "is", True
-    return "block", "a part", "is", False
+                return "coordinate", f"the row with the column of {layout.name(i)}"
+    if len(rows) == 1:
+        return "coordinate", f"row {row_name(min(rows))}"
+    if len(columns) == 1:
+        return "coordinate", f"column {layout.name(min(columns))}"
+    return "block", None
 
 
 def _leaf_block(layout: PytreeLayout, wrong: np.ndarray) -> str | None:

@@ -45,12 +45,9 @@ def draw_points(
     Args:
         at: the user's point, flat.
         split: the function, split at its logits, if it has any.
-        is_usable: whether value and first derivatives are finite at a point.
+        is_usable: whether the function is finite at a point.
         seed: of the draw.
         dtype: points are rounded to it, so that both precisions see the same ones.
-
-    Returns:
-        The points.
     """
     rng = np.random.default_rng(seed)
     centre, scale = _centre_and_scale(at, split, rng)
@@ -90,10 +87,8 @@ def _centre_and_scale(
         return at, scale
     column, per_logit = _column_rms(split, rng)
     known = column > 0
-    scale = np.where(
-        known, _LOGIT_DEVIATION / np.where(known, column, 1) / np.sqrt(per_logit), scale
-    )
-    return np.where(known, 0.0, at), scale
+    per_column = _LOGIT_DEVIATION / np.where(known, column, 1) / np.sqrt(per_logit)
+    return np.where(known, 0.0, at), np.where(known, per_column, scale)
 
 
 def _column_rms(split: SplitLoss, rng: np.random.Generator) -> tuple[np.ndarray, float]:

@@ -78,10 +78,7 @@ def jacobian(f: Callable[..., Any], theta: jax.Array) -> jax.Array:
 
 
 DERIVATIVE: dict[str, Callable[..., jax.Array]] = {
-    "gradient": gradient,
-    "hvp": hvp,
-    "hessian": hessian,
-    "jacobian": jacobian,
+    f.__name__: f for f in (gradient, hvp, hessian, jacobian)
 }
 
 # The arguments of a derivative: θ, and v for an hvp.
@@ -216,7 +213,7 @@ def extrapolate(
         directions: (d, P), each as long as a step over which the function changes.
 
     Returns:
-        Two arrays (d, …): derivatives and estimated errors.
+        Derivatives and estimated errors, (d, …) each.
     """
     best = error = None
     previous: list[np.ndarray] = []
@@ -286,9 +283,6 @@ def sweep_steps(
         scale: of every coordinate; a step is relative to it.
         slope: the gradient, (P,).
         seed: of the directions.
-
-    Returns:
-        The sweep.
     """
     rng = np.random.default_rng(seed)
     directions = scale * rng.normal(size=(_DIRECTIONS, theta.size)) / np.sqrt(theta.size)
@@ -366,12 +360,6 @@ def round_off_units(longest_axis: int) -> float:
 
     Sums of n terms in any order err by up to about √n units; the rest is room for
     formulas that take a detour.
-
-    Args:
-        longest_axis: n.
-
-    Returns:
-        16 (4 + √n).
 
     >>> round_off_units(100)
     224.0

@@ -142,9 +142,8 @@ class Target:
     @property
     def round_off_units(self) -> float:
         """How many units of round-off, times its sensitivity, an entry may be off."""
-        return round_off_units(
-            self.at.size if self.function is None else self.function.longest_axis
-        )
+        function = self.function
+        return round_off_units(self.at.size if function is None else function.longest_axis)
 
     @property
     def eps(self) -> float:

@@ -79,13 +79,6 @@ def trace(function: Callable[[jax.Array], Any], example: jax.Array) -> TracedFun
     precision of the trace for as long as the trace lives, and a later use of the same
     array in the other precision would fail.
 
-    Args:
-        function: of a vector.
-        example: a vector of the right length and dtype.
-
-    Returns:
-        The traced function.
-
     Raises:
         Exception: whatever the function raises when it is traced.
     """
