@@ -34,16 +34,7 @@ _MAX_ORDERS = 12
 
 
 def diagnose(target: Target, comparison: DerivativeComparison) -> list[Diagnosis]:
-    """The likeliest mistakes in a wrong derivative, most likely first.
-
-    Args:
-        target: the value that was differentiated.
-        comparison: of its derivative with the reference.
-
-    Returns:
-        At least one diagnosis if the derivative is wrong at a moderate point; of kind
-        "unknown" if no explanation fits.
-    """
+    """The likeliest mistakes in a wrong derivative of a value, most likely first."""
     if comparison.misshapen is not None:
         return list(_transposed_shape(target, comparison))
     usable = [p for p in comparison.moderate if np.isfinite(p.expected).all()]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from jax_logreg.audit.traced import TracedFunction, run_compiled, trace
+from jax_logreg.audit.traced import TracedFunction, run_compiled, run_in_batches, trace
 
 # Steps after which a linear predictor still is one: another term, another shape.
 _PRESERVING = {
@@ -90,13 +90,7 @@ class SplitLoss:
 
     def vjp_to_parameters(self, stack: np.ndarray) -> np.ndarray:
         """Xᵀ r for a stack of r shaped like the logits, (m, P)."""
-        parts = []
-        for i in range(0, len(stack), _VJP_BATCH):
-            part = stack[i : i + _VJP_BATCH]
-            padding = np.repeat(part[:1], _VJP_BATCH - len(part), axis=0)
-            padded = np.concatenate([part, padding])
-            parts.append(np.asarray(run_compiled(self, _vjp_rows, padded))[: len(part)])
-        return np.concatenate(parts)
+        return run_in_batches(self, _vjp_rows, _VJP_BATCH, stack)
 
 
 def _vjp_rows(split: SplitLoss, stack: jax.Array) -> jax.Array:

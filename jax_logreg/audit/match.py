@@ -161,12 +161,7 @@ class Fit(NamedTuple):
 def fit_parts(mismatch: Mismatch, parts: Sequence[np.ndarray]) -> Fit:
     """Fit hand ≈ Σ factor · part over all points and entries.
 
-    Args:
-        mismatch: the wrong derivative.
-        parts: arrays like its own.
-
-    Returns:
-        The fit; factors that are −2, −1, −½, 0, ½, 1 or 2 up to round-off are exactly that.
+    Factors that are −2, −1, −½, 0, ½, 1 or 2 up to round-off are exactly that.
     """
     weight = 1 / _positive(mismatch.allowed)
     A = np.stack([(part * weight).ravel() for part in parts], axis=1)

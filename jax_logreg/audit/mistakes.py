@@ -113,15 +113,8 @@ class Mistake(NamedTuple):
 
 
 def catalogue(model: LogisticModel, order: int) -> list[Mistake]:
-    """Every known mistake in a derivative of a logistic loss, but for its penalty.
-
-    Args:
-        model: the loss.
-        order: 1 for a gradient, 2 for a Hessian or its product with a vector.
-
-    Returns:
-        The mistakes that change a piece which that derivative has.
-    """
+    """Every known mistake in the first or second derivative of a logistic loss, but for those
+    of its penalty, which any loss may have."""
     recipe = right_recipe(model)
     found = [*_data_mistakes(model, recipe), *_order_mistakes(recipe, model.softmax)]
     found += [*_mean_mistakes(recipe.mean), *_formula_mistakes(model.softmax)]
@@ -334,11 +327,7 @@ PENALTY_MISTAKES = tuple(
 
 
 def changed_data(datum: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
-    """What may stand in for an array that a loss uses: (kind, words, the array).
-
-    Args:
-        datum: any array of numbers.
-    """
+    """What may stand in for an array of numbers that a loss uses: (kind, words, array)."""
     if datum.ndim == 2 and datum.shape[0] == datum.shape[1]:
         yield "transposed", "the transpose of", datum.T.copy()
     for axis in range(datum.ndim):

@@ -8,13 +8,14 @@ of some units of round-off times S, whatever the scale of the columns.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.audit.traced import TracedFunction, run_compiled
+from jax_logreg.audit.traced import TracedFunction, run_in_batches
 
 # Relative steps of the sweep, large to small; its random directions; and the number of
 # coordinates up to which each is tried by itself.
@@ -113,13 +114,10 @@ class Autodiff:
 
     def at_rows(self, kind: str, *stacks: np.ndarray) -> np.ndarray:
         """A derivative at every row of stacked vectors."""
-        count = len(stacks[0])
         small = self._entries(kind) * _BATCH_POINTS <= _MAX_BATCH_ENTRIES
-        if small:  # padded to full batches, so that one compiled program serves all
-            missing = -count % _BATCH_POINTS
-            stacks = tuple(np.concatenate([s, np.repeat(s[:1], missing, axis=0)]) for s in stacks)
         static = (("kind", kind), ("vectorised", small))
-        return np.asarray(run_compiled(self.function, _at_rows, *stacks, static=static))[:count]
+        size = _BATCH_POINTS if small else len(stacks[0])
+        return run_in_batches(self.function, _at_rows, size, *stacks, static=static)
 
     def reference_values(self, kind: str, places: list[Vectors]) -> list[ReferenceValue]:
         """A derivative at several points, each with its sensitivity."""
@@ -215,7 +213,7 @@ def extrapolate(
     Returns:
         Derivatives and estimated errors, (d, …) each.
     """
-    best = error = None
+    best, error = np.asarray(np.nan), np.asarray(np.inf)
     previous: list[np.ndarray] = []
     for k in range(8):
         h = 0.2 * 0.4**k
@@ -225,12 +223,8 @@ def extrapolate(
         if k:
             change = np.maximum(np.abs(row[k] - row[k - 1]), np.abs(row[k] - previous[k - 1]))
             change = np.where(np.isfinite(change), change, np.inf)
-            better = np.full(change.shape, True) if error is None else change < error
-            best = np.where(better, row[k], row[k] if best is None else best)
-            error = np.where(better, change, change if error is None else error)
+            best, error = np.where(change <= error, row[k], best), np.minimum(change, error)
         previous = row
-    assert best is not None
-    assert error is not None
     return best, error
 
 
@@ -338,15 +332,7 @@ def batched(function: TracedFunction) -> BatchedFunction:
     """A traced function at the rows of an array, as many at a time as memory allows."""
     heaviest = max([function.argument_size, *(np.size(c) for c in function.constants)])
     rows = max(1, min(64, _MAX_BATCH_ENTRIES // heaviest))
-
-    def values(points: np.ndarray) -> np.ndarray:
-        missing = -len(points) % rows
-        padded = np.concatenate([points, np.repeat(points[:1], missing, axis=0)])
-        parts = padded.reshape(-1, rows, padded.shape[1])
-        found = [np.asarray(run_compiled(function, _values_at_rows, part)) for part in parts]
-        return np.concatenate(found)[: len(points)]
-
-    return values
+    return partial(run_in_batches, function, _values_at_rows, rows)
 
 
 def _values_at_rows(function: TracedFunction, points: jax.Array) -> jax.Array:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jax_logreg.audit.compare_entries import DerivativeComparison
+from jax_logreg.audit.compare_entries import DerivativeComparison, PointComparison
 from jax_logreg.audit.match import Diagnosis
 from jax_logreg.audit.pytree_layout import PytreeLayout
 from jax_logreg.audit.reference import StepSweep
@@ -20,13 +20,7 @@ _NAME_WIDTH = 30
 
 
 class Entry(NamedTuple):
-    """One entry of a derivative at one point.
-
-    Attributes:
-        name: of the entry.
-        hand: by hand.
-        reference: by the reference.
-        allowed: how far round-off may carry it.
+    """One entry of a derivative at one point, and how far round-off may carry it.
 
     >>> Entry("θ[0]", 1.5, 1.0, 1e-14).absolute
     0.5
@@ -82,6 +76,15 @@ class Check:
     units: float
     error_matrix: np.ndarray
 
+    def as_dict(self) -> dict[str, Any]:
+        """The check in plain numbers, without the error matrix."""
+        plain = {k: v for k, v in vars(self).items() if k not in ("worst", "error_matrix")}
+        worst = [
+            {**entry._asdict(), "absolute": entry.absolute, "relative": entry.relative}
+            for entry in self.worst
+        ]
+        return {**plain, "worst": worst}
+
 
 @dataclass(frozen=True)
 class DerivativeReport:
@@ -133,41 +136,24 @@ class DerivativeReport:
             "ok": self.ok,
             "dtype": self.dtype,
             "reference": self.reference,
-            "checks": [_check_as_dict(check) for check in self.checks],
-            "diagnoses": [d._asdict() for d in self.diagnoses],
-            "findings": [f._asdict() for f in self.findings],
+            "checks": [check.as_dict() for check in self.checks],
+            "diagnoses": _as_plain(self.diagnoses),
+            "findings": _as_plain(self.findings),
             "properties": list(self.properties),
-            "differences": None if self.sweep is None else _sweep_as_dict(self.sweep),
+            "differences": _as_plain(self.sweep),
         }
 
 
 def summarise(comparison: DerivativeComparison, layout: PytreeLayout, units: float) -> Check | None:
-    """The summary of one derivative, at the point where it is worst.
-
-    Args:
-        comparison: at all points.
-        layout: of θ.
-        units: of round-off that were allowed.
-
-    Returns:
-        The check, or None if nothing could be compared.
-    """
+    """The summary of one derivative at its worst point; None if nothing could be compared."""
     points = comparison.moderate + [p for p in comparison.extreme if p.wrong.any()]
     if not points:
         return None
-    with np.errstate(all="ignore"):
-        distances = [np.abs(p.hand - p.expected) / np.maximum(p.allowed, 1e-300) for p in points]
-    distances = [
-        np.where(np.isfinite(p.expected), np.where(np.isnan(d), np.inf, d), 0)
-        for p, d in zip(points, distances, strict=True)
-    ]
-    at = max(
-        range(len(points)),
-        key=lambda i: (bool(points[i].wrong.any()), float(np.max(distances[i], initial=0.0))),
-    )
-    point, distance = points[at], np.where(points[at].wrong, distances[at] + 1e30, distances[at])
+    distances = [_distance(p) for p in points]
+    at = max(range(len(points)), key=lambda i: float(np.max(distances[i], initial=0.0)))
+    point = points[at]
     shown = min(_MAX_SHOWN, int(point.wrong.sum()) or 1)
-    order = np.argsort(distance, axis=None)[::-1][:shown]
+    order = np.argsort(distances[at], axis=None)[::-1][:shown]
     wrong = np.any([p.wrong for p in points], axis=0)
     error = np.abs(point.hand - point.expected)
     known = np.isfinite(point.expected) & np.isfinite(point.hand)
@@ -193,6 +179,14 @@ def summarise(comparison: DerivativeComparison, layout: PytreeLayout, units: flo
         units=units,
         error_matrix=error,
     )
+
+
+def _distance(point: PointComparison) -> np.ndarray:
+    """Error of every entry in units of what is allowed; what is wrong comes first."""
+    with np.errstate(all="ignore"):
+        distance = np.abs(point.hand - point.expected) / np.maximum(point.allowed, 1e-300)
+    distance = np.where(np.isnan(distance), np.inf, distance) + np.where(point.wrong, 1e30, 0)
+    return np.where(np.isfinite(point.expected), distance, 0)
 
 
 def _entry_name(layout: PytreeLayout, name: str, index: int, shape: tuple[int, ...]) -> str:
@@ -274,19 +268,10 @@ def _wrap(text: str, indent: str) -> list[str]:
     )  # fmt: skip
 
 
-def _check_as_dict(check: Check) -> dict[str, Any]:
-    plain = {k: v for k, v in vars(check).items() if k not in ("worst", "error_matrix")}
-    worst = [
-        {**entry._asdict(), "absolute": entry.absolute, "relative": entry.relative}
-        for entry in check.worst
-    ]
-    return {**plain, "worst": worst}
-
-
-def _sweep_as_dict(sweep: StepSweep) -> dict[str, Any]:
-    return {
-        **sweep._asdict(),
-        "steps": sweep.steps.tolist(),
-        "errors": sweep.errors.tolist(),
-        "worst_coordinate": list(sweep.worst_coordinate),
-    }
+def _as_plain(value: Any) -> Any:
+    """A named tuple, array, or tuple of them in lists, dicts and numbers."""
+    if hasattr(value, "_asdict"):
+        return {name: _as_plain(x) for name, x in value._asdict().items()}
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return [_as_plain(x) for x in value] if isinstance(value, tuple) else value

@@ -171,6 +171,26 @@ def run_compiled(
     return _COMPILED[key](owner.constants, *arrays)
 
 
+def run_in_batches(
+    owner: Any,
+    function: Callable[..., Any],
+    size: int,
+    *stacks: np.ndarray,
+    static: tuple[tuple[str, Hashable], ...] = (),
+) -> np.ndarray:
+    """function(owner, *stacks) over the rows of arrays, ``size`` at a time.
+
+    The last batch is padded, so that one compiled program serves all.
+    """
+    count = len(stacks[0])
+    padded = [np.concatenate([s, np.repeat(s[:1], -count % size, axis=0)]) for s in stacks]
+    parts = [
+        np.asarray(run_compiled(owner, function, *(s[i : i + size] for s in padded), static=static))
+        for i in range(0, len(padded[0]), size)
+    ]
+    return np.concatenate(parts)[:count]
+
+
 def _is_float(dtype: Any) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.floating))
 

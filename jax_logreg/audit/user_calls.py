@@ -71,7 +71,7 @@ class UserFunction:
         """The function at flat vectors, in the named precision.
 
         Returns:
-            () or (M,) for the value, (P,) for gradient and hvp, (M, P) or (P, P).
+            The value as it is; (P,) for gradient and hvp, (M, P) or (P, P).
 
         Raises:
             UnusableOutput: with the finding, whatever went wrong.
