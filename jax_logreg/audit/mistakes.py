@@ -117,7 +117,7 @@ def catalogue(model: LogisticModel, order: int) -> list[Mistake]:
     of its penalty, which any loss may have."""
     recipe = right_recipe(model)
     found = [*_data_mistakes(model, recipe), *_order_mistakes(recipe, model.softmax)]
-    found += [*_mean_mistakes(recipe.mean), *_formula_mistakes(model.softmax)]
+    found += [*_mean_mistakes(recipe.mean, model.softmax), *_formula_mistakes(model.softmax)]
     found += _fisher_mistakes(recipe.weights)
     return [mistake for mistake in found if mistake.num_pieces(order)]
 
@@ -185,7 +185,7 @@ def _order_mistakes(recipe: Recipe, softmax: bool) -> Iterator[Mistake]:
     yield Mistake("off-by-one", "The rows are in reverse order", {"order": lambda rows: rows[::-1]})
 
 
-def _mean_mistakes(mean: Callable[[Array], Array]) -> Iterator[Mistake]:
+def _mean_mistakes(mean: Callable[[Array], Array], softmax: bool) -> Iterator[Mistake]:
     """Another function of the logits in place of μ.
 
     A Hessian has the formula of the curvature with that function; or, where a curvature is
@@ -203,8 +203,6 @@ def _mean_mistakes(mean: Callable[[Array], Array]) -> Iterator[Mistake]:
         (kind, "The sigmoid of each logit stands in for the softmax", {"mean": sigmoid}),
         (kind, "The sigmoid of each logit and its σ(1 − σ) stand in for the softmax and its curvature",  # noqa: E501
          {"mean": sigmoid, "curvature": slope_of_sigmoid}),
-        (kind, "The sigmoid of the distance to the last class stands in for the softmax",
-         {"mean": lambda eta: sigmoid(eta - eta[:, -1:])}),
         (kind, "The softmax over the rows stands in for μ",
          {"mean": partial(jax.nn.softmax, axis=0)}),
         (kind, "tanh stands in for the sigmoid",
@@ -216,11 +214,70 @@ def _mean_mistakes(mean: Callable[[Array], Array]) -> Iterator[Mistake]:
         ("chain-factor", "The class, 0 or 1, stands in for its probability",
          {"mean": lambda eta: (eta > 0).astype(eta.dtype)}),
     ]  # fmt: skip
+    if softmax:
+        text = "The sigmoid of the distance to the last class stands in for the softmax"
+        changes.append((kind, text, {"mean": lambda eta: sigmoid(eta - eta[:, -1:])}))
     yield from (Mistake(*change) for change in changes)
 
 
 def _spread(mu: Array) -> Array:
     return mu * (1 - mu)
+
+
+def _seen(mu: Array, y: Array) -> Array:
+    """The probability of the label that was seen."""
+    return y * mu + (1 - y) * (1 - mu)
+
+
+def _bound(mu: Array, y: Array, z: Array) -> Array:
+    return z / 4 if mu.shape[1] == 1 else (z - jnp.mean(z, axis=1, keepdims=True)) / 2
+
+
+# Kind, sentence, and what stands for the residual (μ, y) and the curvature (μ, y, z).
+_Formula = tuple[str, str, Callable[..., Array] | None, Callable[..., Array] | None]
+_FORMULAS: tuple[_Formula, ...] = (
+    ("chain-factor", "The factor μ(1 − μ) of the chain rule is missing",
+     lambda m, y: (m - y) / _spread(m), lambda m, y, z: z),
+    ("chain-factor", "A factor μ is missing",
+     lambda m, y: (m - y) / m, lambda m, y, z: z - _total(m * z)),
+    ("chain-factor", "A factor μ is missing", None, lambda m, y, z: z - m * _total(z)),
+    ("chain-factor", "A factor 1 − μ (in a softmax, the outer product μμᵀ) is missing",
+     lambda m, y: (m - y) / (1 - m), lambda m, y, z: m * z),
+    ("chain-factor", "μ² stands in for μ(1 − μ)", None, lambda m, y, z: m**2 * z),
+    ("chain-factor", "(1 − μ)² stands in for μ(1 − μ)", None, lambda m, y, z: (1 - m) ** 2 * z),
+    ("chain-factor", "μ(1 − μ) is squared, class by class", None,
+     lambda m, y, z: _spread(m) ** 2 * z),
+    ("chain-factor", "μ(1 − μ) has a root over it", None, lambda m, y, z: jnp.sqrt(_spread(m)) * z),
+    ("chain-factor", "It divides by μ(1 − μ)", None, lambda m, y, z: z / _spread(m)),
+    ("chain-factor", "The plus sign stands in for minus in diag(μ) − μμᵀ, or in μ(1 − μ)", None,
+     lambda m, y, z: m * (z + _total(m * z))),
+    ("complement", "diag(1 − μ) stands in for diag(μ)", None,
+     lambda m, y, z: (1 - m) * z - m * _total(m * z)),
+    ("cross-class", "diag(μ) is missing: −μμᵀ alone", None, lambda m, y, z: -m * _total(m * z)),
+    ("cross-class", "The blocks between classes are dropped: only μₖ(1 − μₖ) is there, as if each class were a sigmoid",  # noqa: E501
+     None, lambda m, y, z: _spread(m) * z),
+    ("cross-class", "The blocks between classes have the wrong sign", None,
+     lambda m, y, z: m * (1 - 2 * m) * z + m * _total(m * z)),
+    ("fisher", "A bound, ¼ or Böhning's ½(I − 11ᵀ/K), stands in for the curvature",
+     None, _bound),
+    ("labels", "The residual |μ − y| stands in for μ(1 − μ)", None,
+     lambda m, y, z: jnp.abs(m - y) * z),
+    ("labels", "The residual μ − y stands in for μ(1 − μ)", None, lambda m, y, z: (m - y) * z),
+    ("labels", "The label's sign, −1 or 1, is a factor too much", None,
+     lambda m, y, z: (2 * y - 1) * _information(m, y, z)),
+    ("labels", "Labels stand in for μ in the curvature", None,
+     lambda m, y, z: y * (z - _total(y * z))),
+    ("labels", "μYᵀ stands in for μμᵀ", None, lambda m, y, z: m * (z - _total(y * z))),
+    ("labels", "The margin y·η is taken with labels in {−1, 1} but the residual with {0, 1}",
+     lambda m, y: (1 - 2 * y) * _seen(m, y), None),
+    ("labels", "The label's sign in front is forgotten in the formula for labels in {−1, 1}",
+     lambda m, y: _seen(m, y) - 1, None),
+    ("labels", "Only the (1 − y) term of the cross-entropy is there",
+     lambda m, y: (1 - y) * m, None),
+    ("chain-factor", "The Jacobian of the softmax is missing: −Y/μ", lambda m, y: -y / m, None),
+    ("cross-class", "The sign of the cross-class part of the softmax Jacobian is flipped",
+     lambda m, y: -y * (1 - 2 * m) - m, None),
+)  # fmt: skip
 
 
 def _formula_mistakes(softmax: bool) -> Iterator[Mistake]:
@@ -239,63 +296,13 @@ def _formula_mistakes(softmax: bool) -> Iterator[Mistake]:
         if softmax:
             behind = {"curvature": lambda m, y, z, f=f: _information(m, y, f(m) * z)}
             yield Mistake("chain-factor", text, behind)
-
-    def seen(mu: Array, y: Array) -> Array:
-        """The probability of the label that was seen."""
-        return y * mu + (1 - y) * (1 - mu)
-
-    def bound(mu: Array, y: Array, z: Array) -> Array:
-        return (z - jnp.mean(z, axis=1, keepdims=True)) / 2 if softmax else z / 4
-
-    chain, cross, labels = "chain-factor", "cross-class", "labels"
-    # Kind, sentence, residual (μ, y) and curvature (μ, y, z).
-    changes: list[tuple[str, str, Callable[..., Array] | None, Callable[..., Array] | None]] = [
-        (chain, "The factor μ(1 − μ) of the chain rule is missing",
-         lambda m, y: (m - y) / _spread(m), lambda m, y, z: z),
-        (chain, "A factor μ is missing",
-         lambda m, y: (m - y) / m, lambda m, y, z: z - _total(m * z)),
-        (chain, "A factor μ is missing", None, lambda m, y, z: z - m * _total(z)),
-        (chain, "A factor 1 − μ (in a softmax, the outer product μμᵀ) is missing",
-         lambda m, y: (m - y) / (1 - m), lambda m, y, z: m * z),
-        (chain, "μ² stands in for μ(1 − μ)", None, lambda m, y, z: m**2 * z),
-        (chain, "(1 − μ)² stands in for μ(1 − μ)", None, lambda m, y, z: (1 - m) ** 2 * z),
-        (chain, "μ(1 − μ) is squared, class by class", None, lambda m, y, z: _spread(m) ** 2 * z),
-        (chain, "μ(1 − μ) has a root over it", None, lambda m, y, z: jnp.sqrt(_spread(m)) * z),
-        (chain, "It divides by μ(1 − μ)", None, lambda m, y, z: z / _spread(m)),
-        (chain, "The plus sign stands in for minus in diag(μ) − μμᵀ, or in μ(1 − μ)", None,
-         lambda m, y, z: m * (z + _total(m * z))),
-        ("complement", "diag(1 − μ) stands in for diag(μ)", None,
-         lambda m, y, z: (1 - m) * z - m * _total(m * z)),
-        (cross, "diag(μ) is missing: −μμᵀ alone", None, lambda m, y, z: -m * _total(m * z)),
-        (cross, "The blocks between classes are dropped: only μₖ(1 − μₖ) is there, as if each class were a sigmoid",  # noqa: E501
-         None, lambda m, y, z: _spread(m) * z),
-        (cross, "The blocks between classes have the wrong sign", None,
-         lambda m, y, z: m * (1 - 2 * m) * z + m * _total(m * z)),
-        ("fisher", "A bound, ¼ or Böhning's ½(I − 11ᵀ/K), stands in for the curvature",
-         None, bound),
-        (labels, "The residual |μ − y| stands in for μ(1 − μ)", None,
-         lambda m, y, z: jnp.abs(m - y) * z),
-        (labels, "The residual μ − y stands in for μ(1 − μ)", None, lambda m, y, z: (m - y) * z),
-        (labels, "The label's sign, −1 or 1, is a factor too much", None,
-         lambda m, y, z: (2 * y - 1) * _information(m, y, z)),
-        (labels, "Labels stand in for μ in the curvature", None,
-         lambda m, y, z: y * (z - _total(y * z))),
-        (labels, "μYᵀ stands in for μμᵀ", None, lambda m, y, z: m * (z - _total(y * z))),
-        (labels, "The margin y·η is taken with labels in {−1, 1} but the residual with {0, 1}",
-         lambda m, y: (1 - 2 * y) * seen(m, y), None),
-        (labels, "The label's sign in front is forgotten in the formula for labels in {−1, 1}",
-         lambda m, y: seen(m, y) - 1, None),
-        (labels, "Only the (1 − y) term of the cross-entropy is there",
-         lambda m, y: (1 - y) * m, None),
-        (chain, "The Jacobian of the softmax is missing: −Y/μ", lambda m, y: -y / m, None),
-        (cross, "The sign of the cross-class part of the softmax Jacobian is flipped",
-         lambda m, y: -y * (1 - 2 * m) - m, None),
-        (cross, "Only the diagonal of the softmax Jacobian is used: the cross-class part is dropped",  # noqa: E501
-         lambda m, y: -y * (1 - m), None) if softmax else
-        (labels, "Labels in {0, 1} stand in the formula for {−1, 1} (or one of the two terms of the cross-entropy is missing)",  # noqa: E501
-         lambda m, y: -y * (1 - m), None),
-    ]  # fmt: skip
-    for kind, text, residual, curvature in changes:
+    text = "Labels in {0, 1} stand in the formula for {−1, 1} (or one of the two terms of the cross-entropy is missing)"  # noqa: E501
+    kind = "labels"
+    if softmax:
+        text = "Only the diagonal of the softmax Jacobian is used: the cross-class part is dropped"
+        kind = "cross-class"
+    yield Mistake(kind, text, {"residual": lambda m, y: -y * (1 - m)})
+    for kind, text, residual, curvature in _FORMULAS:
         given = {"residual": residual, "curvature": curvature}
         yield Mistake(kind, text, {name: f for name, f in given.items() if f is not None})
 

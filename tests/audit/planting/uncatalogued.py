@@ -103,7 +103,7 @@ def _formulas() -> list[Kind]:
         "curvature of the label only": of_the_label_only,
     }
     return [
-        *(swap(name, "chain-factor", "labels", on=FIRST, residual=f)
+        *(swap(name, "chain-factor", "labels", "cross-class", on=FIRST, residual=f)
           for name, f in residuals.items()),
         *(swap(name, "chain-factor", "fisher", "labels", on=SECOND, curvature=f)
           for name, f in curvatures.items()),
