@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from jax_logreg.interfaces.readers import load_embedded
+from jax_logreg.interfaces.tables import load_embedded
 
 # Entries in a row of the sparse problem, and the share of columns that matter there.
 _ENTRIES = 50

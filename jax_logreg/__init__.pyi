@@ -26,8 +26,8 @@ from jax_logreg.interfaces.model import Model as Model
 from jax_logreg.interfaces.plots import plot_inference as plot_inference
 from jax_logreg.interfaces.plots import plot_reports as plot_reports
 from jax_logreg.interfaces.plots import plot_training as plot_training
-from jax_logreg.interfaces.readers import load_embedded as load_embedded
-from jax_logreg.interfaces.readers import read_table as read_table
+from jax_logreg.interfaces.tables import load_embedded as load_embedded
+from jax_logreg.interfaces.tables import read_table as read_table
 from jax_logreg.interfaces.version import __version__ as __version__
 from jax_logreg.objective.losses import binary_cross_entropy as binary_cross_entropy
 from jax_logreg.objective.losses import categorical_cross_entropy as categorical_cross_entropy

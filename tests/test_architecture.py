@@ -12,12 +12,13 @@ ROOMS = ["objective", "derivatives", "audit", "solvers", "fitting", "inference",
 # A heavy optional dependency may be imported in these files only.
 OPTIONAL = {
     "rich": {"interfaces/report.py"},
-    "pyarrow": {"interfaces/parquet.py"},
+    "pyarrow": {"interfaces/table_source.py"},
     "matplotlib": {"interfaces/plot_style.py"},
     "sklearn": {
         "interfaces/estimator.py",
         "interfaces/sklearn_checks.py",
         "interfaces/classifier_plots.py",
+        "interfaces/svmlight.py",
     },
     "pandas": {"inference/inference.py"},  # the table of Inference.to_dataframe
     "onnx": {"interfaces/exports.py"},

@@ -16,9 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from jax_logreg.interfaces.assemble import MISSING_POLICIES
-from jax_logreg.interfaces.readers import EMBEDDED
-from jax_logreg.interfaces.sources import MAX_BYTES
+from jax_logreg.interfaces.table_source import MAX_BYTES
+from jax_logreg.interfaces.tables import EMBEDDED, MISSING_POLICIES
 from jax_logreg.interfaces.version import __version__
 
 _SIGNAL_DELAY = 0.01  # seconds
@@ -29,11 +28,14 @@ every derivative that was used with autodiff."""
 
 _FIT_EXAMPLES = """\
 a file is one of
-  .csv .tsv .txt          UTF-8 with a header: comma, semicolon, tab or bar
+  .csv .tsv .txt          UTF-8 with a header: comma, semicolon, tab or bar;
+                          also .csv.gz, .csv.bz2, .csv.zst
   .parquet                columns of numbers and text
+  .arrow .feather .ipc    the same, as Arrow writes it
   .npy                    a matrix; --target is a column's index
   .npz                    arrays X and y, perhaps feature_names
-  .svmlight .libsvm .svm  "label index:value ..."
+  .svmlight .libsvm .svm  "label index:value ..."; also .svm.gz and so on
+or a folder of them, or a quoted pattern: 'data/2024-*.csv'
 Missing are empty cells, NA, N/A, NaN, null and ?, in capitals or not.
 
 examples:

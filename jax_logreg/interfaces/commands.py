@@ -20,6 +20,7 @@ import numpy as np
 from jax_logreg.audit.report import DerivativeReport
 from jax_logreg.fitting.result import Status
 from jax_logreg.inference.inference import Inference
+from jax_logreg.interfaces.array_formats import ParquetOutput
 from jax_logreg.interfaces.comparison import (
     ComparisonSettings,
     SolverComparison,
@@ -29,10 +30,9 @@ from jax_logreg.interfaces.encoding import Encoding
 from jax_logreg.interfaces.files import as_json, check_can_write, open_output
 from jax_logreg.interfaces.formula_file import run_formula_file
 from jax_logreg.interfaces.model import Model
-from jax_logreg.interfaces.parquet import ParquetOutput, require_pyarrow
 from jax_logreg.interfaces.plot_style import check_plot_path, save_figure
 from jax_logreg.interfaces.plots import plot_inference, plot_reports, plot_training
-from jax_logreg.interfaces.readers import Features, load_embedded, read_features, read_table
+from jax_logreg.interfaces.quoting import comma_list, printable
 from jax_logreg.interfaces.report import (
     StatusLine,
     comparison_as_json,
@@ -42,8 +42,16 @@ from jax_logreg.interfaces.report import (
     require_rich,
 )
 from jax_logreg.interfaces.self_check import check_own_formulas, own_report
-from jax_logreg.interfaces.sources import ReadProgress, listed, plain
-from jax_logreg.interfaces.table import Table, densified
+from jax_logreg.interfaces.table_files import table_files
+from jax_logreg.interfaces.table_source import ReadProgress, require_pyarrow
+from jax_logreg.interfaces.tables import (
+    Features,
+    Table,
+    densified,
+    load_embedded,
+    read_features,
+    read_table,
+)
 
 # Options that say how to read a file.
 _FILE_OPTIONS = ("target", "missing", "categorical", "drop", "delimiter")
@@ -128,7 +136,8 @@ def _report_encoding(table: Table) -> None:
     for column in table.encoding.categorical:
         categories = column.categories or ()
         print(
-            f"{plain(column.name)}: {len(categories)} categories, reference {plain(categories[0])}",
+            f"{printable(column.name)}: {len(categories)} categories, "
+            f"reference {printable(categories[0])}",
             file=sys.stderr,
         )
 
@@ -236,7 +245,7 @@ def _is_parquet(options: argparse.Namespace) -> bool:
     suffix = Path(options.out).suffix.lower()
     if suffix not in (".csv", ".parquet"):
         raise ValueError(f"--out must end in .csv or .parquet, or be -, not {options.out!r}.")
-    for given in (options.model, options.file):
+    for given in (options.model, *table_files(options.file)):
         if os.path.exists(options.out) and os.path.samefile(options.out, given):
             raise ValueError(f"--out is {given} itself: name another file.")
     check_can_write(options.out)
@@ -248,7 +257,7 @@ def _is_parquet(options: argparse.Namespace) -> bool:
 def _report_doubts(options: argparse.Namespace, model: Model, rows: Features) -> None:
     """Say on the error stream what a user should know before trusting the predictions."""
     if rows.unused:
-        print(f"not used, of {options.file}: {listed(rows.unused)}", file=sys.stderr)
+        print(f"not used, of {options.file}: {comma_list(rows.unused)}", file=sys.stderr)
     status = model.training.get("status", Status.CONVERGED.name)
     if status not in _ANSWERS:
         print(f"{options.model}: its fit ended {status}, which is no answer.", file=sys.stderr)

@@ -17,7 +17,7 @@ from jax_logreg.inference.infer import infer
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.separation import diagnose_separation
 from jax_logreg.interfaces.model import Model
-from jax_logreg.interfaces.readers import Table
+from jax_logreg.interfaces.tables import Table
 from jax_logreg.objective.model import logits, predict_class
 from jax_logreg.objective.objective import Objective, make_objective
 from jax_logreg.objective.penalties import L2

@@ -1,9 +1,209 @@
-"""How the columns of a file become features: plain data, so that a model can keep it."""
+"""Encoding: how the columns of a file become features, as plain data that a model can keep.
 
+A column of a file is NumPy's or Arrow's; it becomes numbers (:func:`as_numbers`) or categories
+(:func:`as_categories`), and an :class:`Encoding` makes the columns of X of them.
+"""
+
+import itertools
+import math
+import re
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from jax_logreg.interfaces.quoting import quoted
+
+# A target of more classes than this is refused, and one of numbers that hardly repeat.
+MOST_CLASSES = 1000
+_MOST_UNREPEATED = 100
+
+# Cells that stand for a missing value, in capitals or not.
+MISSING = ("", "na", "n/a", "nan", "null", "?")
+
+# What a number is: no underscores, no digits of other scripts, no hexadecimal.
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_INFINITY = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+
+
+class BadCellError(ValueError):
+    """A cell that is no finite number.
+
+    Attributes:
+        index: of the cell in its column, from 0.
+        cell: what it holds.
+        is_text: whether that is text, rather than an infinity or too large a number.
+    """
+
+    def __init__(self, index: int, cell: str) -> None:
+        super().__init__(cell)
+        self.index, self.cell = index, cell
+        self.is_text = not (_NUMBER.fullmatch(cell) or _INFINITY.fullmatch(cell))
+
+    @property
+    def remedy(self) -> str:
+        """What to do."""
+        if _DECIMAL_COMMA.fullmatch(self.cell):
+            return "Write decimals with a point."
+        return "Correct it, or leave the row or the column out."
+
+
+class Categories(NamedTuple):
+    """A column of categories.
+
+    Attributes:
+        codes: index into values of every row, −1 where it is missing, (m,).
+        values: what the codes stand for.
+    """
+
+    codes: np.ndarray
+    values: list[str]
+
+
+def as_numbers(column: Any) -> np.ndarray:
+    """A column as float64, NaN where a value is missing.
+
+    Args:
+        column: NumPy's numbers, or Arrow's; Arrow's text is parsed.
+
+    Raises:
+        BadCellError: for the first cell that is no finite number.
+
+    >>> as_numbers(np.array([1, 2]))
+    array([1., 2.])
+    """
+    if isinstance(column, np.ndarray):
+        with np.errstate(over="ignore", invalid="ignore"):
+            numbers = np.asarray(column, float)
+    else:
+        column = column.dictionary_decode() if hasattr(column, "dictionary") else column
+        try:
+            numbers = column.cast("double", safe=False).to_numpy(zero_copy_only=False)
+        except ValueError:  # text that Arrow parses only where nothing surrounds it
+            cells = enumerate(column.to_pylist())
+            numbers = np.array([_number(index, cell) for index, cell in cells])
+    infinite = np.flatnonzero(np.isinf(numbers))
+    if len(infinite):
+        index = int(infinite[0])
+        cell = column[index] if isinstance(column, np.ndarray) else column[index].as_py()
+        raise BadCellError(index, str(cell))
+    return numbers
+
+
+def _number(index: int, cell: str | None) -> float:
+    cell = (cell or "").strip()
+    if cell.lower() in MISSING:
+        return math.nan
+    if not _NUMBER.fullmatch(cell):
+        raise BadCellError(index, cell)
+    return float(cell)
+
+
+def as_categories(column: Any) -> Categories:
+    """A column as categories, whose integers stay exact beyond 2⁵³.
+
+    Args:
+        column: text, numbers or booleans of NumPy or Arrow.
+
+    Raises:
+        BadCellError: for an infinity.
+        UnicodeError: for text that is none.
+
+    >>> as_categories(np.array([" b", "a", "NA"]))
+    Categories(codes=array([ 0,  2, -1]), values=['b', '', 'a'])
+    """
+    if isinstance(column, np.ndarray):
+        column = column.astype(int) if column.dtype.kind == "b" else column
+        distinct, codes = np.unique(column, return_inverse=True)
+        values = distinct.tolist()
+    else:
+        column = column if hasattr(column, "dictionary") else column.dictionary_encode()
+        indices = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(int)
+        # A dictionary may be far larger than the batch that refers to it.
+        used, codes = np.unique(indices, return_inverse=True)
+        values = [None if code < 0 else column.dictionary[code].as_py() for code in used.tolist()]
+    for code, value in enumerate(values):
+        if isinstance(value, float) and math.isinf(value):
+            raise BadCellError(int(np.argmax(codes == code)), str(value))
+    texts = [_category(value) for value in values]
+    present = np.array([text is not None for text in texts], bool)
+    return Categories(np.where(present[codes], codes, -1), [text or "" for text in texts])
+
+
+def _category(value: Any) -> str | None:
+    """The text of a value, None if it is missing."""
+    if value is None or value != value:
+        return None
+    if isinstance(value, str):
+        value = value.strip()
+        return None if value.lower() in MISSING else value
+    return str(value) if isinstance(value, bool) else number_text(value)
+
+
+def number_text(value: float | Decimal) -> str:
+    """A number as a class or category: without a point where it is whole.
+
+    >>> number_text(2.0), number_text(0.5), number_text(2**53 + 1), number_text(Decimal("2.50"))
+    ('2', '0.5', '9007199254740993', '2.5')
+    """
+    is_rounded = isinstance(value, float) and abs(value) >= 2**53
+    if value == int(value) and not is_rounded:
+        return str(int(value))
+    return str(value.normalize()) if isinstance(value, Decimal) else repr(value)
+
+
+def in_order(texts: list[str]) -> list[str]:
+    """Classes or categories in order: by size if all are numbers, else by code point.
+
+    >>> in_order(["10", "9"]), in_order(["b", "10", "9"])
+    (['9', '10'], ['10', '9', 'b'])
+    """
+    numbers = _all_numbers(texts)
+    return sorted(texts) if numbers is None else sorted(texts, key=numbers.__getitem__)
+
+
+def class_order(target: str, labels: list[str], num_rows: int) -> list[str]:
+    """The classes in order.
+
+    Args:
+        target: as errors call it.
+        labels: the different ones.
+        num_rows: number of rows that have them.
+
+    Raises:
+        ValueError: for a single class, one number written in two ways, or a measurement.
+    """
+    if len(labels) < 2:
+        raise ValueError(
+            f"{target} holds one class only, {quoted(labels[0])}: give rows of two or more."
+        )
+    classes, numbers = in_order(labels), _all_numbers(labels)
+    if numbers is None:
+        return classes
+    for one, other in itertools.pairwise(classes):
+        if numbers[one] == numbers[other]:
+            raise ValueError(
+                f"{target} holds {quoted(one)} and {quoted(other)}, one number written in "
+                "two ways. Write it in one."
+            )
+    is_measured = len(classes) > _MOST_UNREPEATED and 2 * len(classes) > num_rows
+    if is_measured or len(classes) > MOST_CLASSES:
+        raise ValueError(
+            f"{target} holds {len(classes)} different values in {num_rows} rows. "
+            "Is it a measurement? Classes repeat."
+        )
+    return classes
+
+
+def _all_numbers(texts: list[str]) -> dict[str, Decimal] | None:
+    """The texts as exact numbers, None if one of them is no finite number."""
+    try:
+        numbers = {text: Decimal(text) for text in texts}
+    except InvalidOperation:
+        return None
+    return numbers if all(number.is_finite() for number in numbers.values()) else None
 
 
 @dataclass(frozen=True)

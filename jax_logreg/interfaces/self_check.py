@@ -17,7 +17,7 @@ from jax_logreg.interfaces.comparison import (
     audited_objective,
     standardize,
 )
-from jax_logreg.interfaces.readers import EMBEDDED, load_embedded
+from jax_logreg.interfaces.tables import EMBEDDED, load_embedded
 
 
 class OwnCheck(NamedTuple):

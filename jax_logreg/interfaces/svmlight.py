@@ -1,163 +1,140 @@
-"""svmlight, also called libsvm: lines of "label index:value …", kept sparse."""
+"""svmlight, also called libsvm: lines of "label index:value …", parsed by scikit-learn.
 
-import math
-import re
-from array import array
-from collections.abc import Iterator, Mapping
+It stands apart from the other formats: its rows are sparse, and only all of them together
+tell how many columns there are.
+"""
+
+import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 
-from jax_logreg.interfaces.csv_lines import Lines, open_text
-from jax_logreg.interfaces.encoding import Encoding
-from jax_logreg.interfaces.sources import (
-    CHUNK_CELLS,
+from jax_logreg.interfaces.quoting import printable, quoted
+from jax_logreg.interfaces.table_source import (
     MOST_COLUMNS,
-    NUMBER,
     ReadProgress,
     check_size,
-    number_text,
-    plain,
-    shown,
+    end_of_lines,
+    text_blocks,
 )
-from jax_logreg.interfaces.table import MOST_CLASSES, Table, class_order
 
-_INDEX = re.compile(r"\d{1,18}", re.ASCII)
-# An entry in memory: its value and its column, and both again while SciPy takes them over.
+# Of one entry in memory: value and column, and both again while blocks are joined.
 _ENTRY_BYTES = 32
-_TOLD_EVERY = 4096
 
 
-class _Row(NamedTuple):
-    label: float
-    indices: list[int]
-    values: list[float]
-
-
-def read_svmlight(path: Path, max_bytes: int, progress: ReadProgress) -> Table:
-    """A sparse table for training; features are named by index as x1, x2, …
-
-    Indices count from 1, or from 0 where an index 0 occurs. They ascend in every line.
-    Comments after # and qid:… are skipped.
+def read_svmlight(
+    name: str, paths: list[Path], max_bytes: int, progress: ReadProgress
+) -> tuple[csr_array, np.ndarray, int]:
+    """The rows of some files, for training.
 
     Args:
-        path: the file.
-        max_bytes: bound on its entries in memory.
-        progress: called every few thousand lines.
+        name: of the table, as errors call it.
+        paths: the files, perhaps compressed.
+        max_bytes: bound on the entries in memory.
+        progress: called with the share that has been read.
+
+    Returns:
+        X, (n, p); labels, (n,); and what indices count from: 0 where an index 0 occurs, else 1.
 
     Raises:
-        ValueError: naming the line.
-        OSError: if it cannot be read.
+        ValueError: naming the line, or that scikit-learn is missing.
+        OSError: if a file cannot be read.
     """
-    name = plain(str(path))
-    labels, indices, values, ends = array("d"), array("q"), array("d"), array("q", [0])
-    for _, row in _rows(path, progress):
-        labels.append(row.label)
-        indices.extend(row.indices)
-        values.extend(row.values)
-        ends.append(len(values))
-        check_size(name, _ENTRY_BYTES * len(values), max_bytes)
-    if not labels:
+    parts, labels, num_entries = [], [], 0
+    for X, y, share in _blocks(paths):
+        parts.append(X)
+        labels.append(y)
+        num_entries += X.nnz
+        check_size(name, _ENTRY_BYTES * num_entries, max_bytes)
+        progress(share)
+    if not sum(map(len, labels)):
         raise ValueError(f"{name} holds no rows.")
-    if not indices:
+    if not num_entries:
         raise ValueError(f"{name} holds labels only: no line has an index:value.")
-    columns = np.array(indices)
-    base = min(1, int(columns.min()))
-    shape = len(labels), int(columns.max()) + 1 - base
-    X = csr_array((np.array(values), columns - base, np.array(ends)), shape)
-    names = [f"x{index + base}" for index in range(shape[1])]
-    return Table(name, X, *_labels(name, np.array(labels), names), Encoding.of_numbers(names))
+    width = max(part.shape[1] for part in parts)
+    for part in parts:
+        part.resize((part.shape[0], width))
+    X = csr_array(vstack(parts, "csr"))
+    base = min(1, int(X.indices.min()))
+    X = csr_array((X.data, X.indices - base, X.indptr), (X.shape[0], width - base))
+    return X, np.concatenate(labels), base
 
 
-def _labels(
-    name: str, labels: np.ndarray, names: list[str]
-) -> tuple[np.ndarray, list[str], list[str]]:
-    distinct, codes = np.unique(labels, return_inverse=True)
-    if len(distinct) > MOST_CLASSES:
-        raise ValueError(
-            f"the labels of {name} take {len(distinct)} different values. Are they measurements?"
-        )
-    texts = [number_text(label) for label in distinct]
-    return codes, names, class_order(f"the first column of {name}", texts, len(labels))
-
-
-def svmlight_features(
-    path: Path, encoding: Encoding, progress: ReadProgress
-) -> Iterator[np.ndarray]:
-    """Features of the file's rows, dense, chunk by chunk; the labels are ignored.
+def svmlight_columns(
+    paths: list[Path], indices: list[int], progress: ReadProgress
+) -> Iterator[csr_array]:
+    """Some columns of the rows of some files, block by block; the labels are ignored.
 
     Args:
-        path: the file.
-        encoding: of the training table, its columns x1, x2, … or x0, x1, …
-        progress: called every few thousand lines.
+        paths: the files, perhaps compressed.
+        indices: of the columns, as the files count them.
+        progress: called with the share that has been read.
 
     Raises:
-        ValueError: naming the line, also where an index is none of the model's features.
-        OSError: if it cannot be read.
+        ValueError: naming the line, also where an index is none of these.
+        OSError: if a file cannot be read.
     """
-    place = {name: index for index, name in enumerate(encoding.names)}
-    if encoding.categorical or not all(re.fullmatch(r"x\d+", column) for column in place):
+
+    def check(X: csr_array) -> None:
+        unknown = np.setdiff1d(X.indices, indices)
+        if len(unknown):
+            raise ValueError(f"the index {unknown[0]} is no feature of the model.")
+
+    for X, _, share in _blocks(paths, check):
+        X.resize((X.shape[0], max(indices) + 1))
+        progress(share)
+        yield X[:, indices]
+
+
+def _blocks(
+    paths: list[Path], check: Callable[[csr_array], None] = lambda X: None
+) -> Iterator[tuple[csr_array, np.ndarray, float]]:
+    """Rows, their labels, and the share of the files that has been read."""
+    for done, path in enumerate(paths):
+        line, name = 1, printable(str(path))
+        parse = _parser(name, check)
+        for text, share in text_blocks(path, end_of_lines):
+            try:
+                X, labels = parse(text)
+            except Exception as error:  # of many kinds; none of them says where
+                raise _fault(parse, text, line, name) from error
+            line += text.count(b"\n")
+            yield X, labels, (done + share) / len(paths)
+
+
+def _parser(name: str, check: Callable[[csr_array], None]) -> Callable[[bytes], Any]:
+    try:
+        from sklearn.datasets import load_svmlight_file
+    except ImportError as error:
         raise ValueError(
-            f"{plain(str(path))} has features by number, x1, x2, …, but the model has "
-            f"{shown(next(iter(place)))} and others. Give it a file with a header."
-        )
-    num_rows = max(1, CHUNK_CELLS // len(place))
-    return _dense_chunks(path, place, num_rows, progress)
+            f"{name} needs scikit-learn: pip install 'jax-logreg[sklearn]'."
+        ) from error
+
+    def parse(text: bytes) -> tuple[csr_array, np.ndarray]:
+        text = b"\n".join(line.split(b"#", 1)[0] for line in text.split(b"\n"))
+        if b"_" in text:  # which Python takes in a number
+            raise ValueError("it holds '_', which is no part of a number.")
+        X, labels = load_svmlight_file(io.BytesIO(text), zero_based=True)
+        if not (np.all(np.isfinite(X.data)) and np.all(np.isfinite(labels))):
+            raise ValueError("it holds a value that is not a finite number.")
+        if X.shape[1] > MOST_COLUMNS + 1:
+            raise ValueError(f"it has an index beyond the {MOST_COLUMNS} that are supported.")
+        check(X)
+        return csr_array(X), labels
+
+    return parse
 
 
-def _dense_chunks(
-    path: Path, place: Mapping[str, int], num_rows: int, progress: ReadProgress
-) -> Iterator[np.ndarray]:
-    chunk, filled = np.zeros((num_rows, len(place))), 0
-    for lines, row in _rows(path, progress):
-        for index, value in zip(row.indices, row.values, strict=True):
-            if f"x{index}" not in place:
-                raise lines.error(f"has the index {index}, which is no feature of the model.")
-            chunk[filled, place[f"x{index}"]] = value
-        filled += 1
-        if filled == num_rows:
-            yield chunk
-            chunk, filled = np.zeros_like(chunk), 0
-    if filled:
-        yield chunk[:filled]
-
-
-def _rows(path: Path, progress: ReadProgress) -> Iterator[tuple[Lines, _Row]]:
-    with open_text(path) as stream:
-        lines = Lines(path, stream)
-        for line in lines:
-            if lines.number % _TOLD_EVERY == 0:
-                progress(lines.share)
-            words = line.split("#", 1)[0].split()
-            if words:
-                yield lines, _row(lines, words)
-
-
-def _row(lines: Lines, words: list[str]) -> _Row:
-    label = _value(lines, words[0], "the label")
-    entries = words[2:] if len(words) > 1 and words[1].startswith("qid:") else words[1:]
-    indices: list[int] = []
-    values: list[float] = []
-    last = -1
-    for entry in entries:
-        index, colon, value = entry.partition(":")
-        if not colon or not _INDEX.fullmatch(index):
-            raise lines.error(f"holds {shown(entry)}, which is not index:value.")
-        number = int(index)
-        if number <= last:
-            raise lines.error(f"has index {number} after {last}. Indices ascend, each once.")
-        if number > MOST_COLUMNS:
-            raise lines.error(f"has index {number}, beyond the {MOST_COLUMNS} that are supported.")
-        last = number
-        indices.append(number)
-        values.append(_value(lines, value, f"index {number}"))
-    return _Row(label, indices, values)
-
-
-def _value(lines: Lines, text: str, what: str) -> float:
-    value = float(text) if NUMBER.fullmatch(text) else math.nan
-    if not math.isfinite(value):
-        raise lines.error(f"holds {shown(text)} for {what}, which is not a finite number.")
-    return value
+def _fault(parse: Callable[[bytes], Any], text: bytes, first: int, name: str) -> ValueError:
+    """What is wrong with the first line that cannot be parsed by itself."""
+    for number, line in enumerate(text.split(b"\n"), first):
+        try:
+            parse(line)
+        except Exception as error:
+            reason = printable(" ".join(str(error).split())[:200])
+            shown = quoted(line.decode(errors="replace").strip())
+            return ValueError(f"line {number} of {name}, {shown}, is not svmlight: {reason}")
+    return ValueError(f"{name} is no svmlight file that can be read.")

@@ -23,7 +23,7 @@ from jax_logreg.derivatives.function_oracle import FunctionOracle
 from jax_logreg.fitting import looks
 from jax_logreg.fitting.certificate import Way, conclude
 from jax_logreg.fitting.train import _assemble
-from jax_logreg.interfaces.readers import load_embedded
+from jax_logreg.interfaces.tables import load_embedded
 from tests.problems import count_programs
 
 SOLVERS = {

@@ -4,7 +4,7 @@ import pytest
 
 from jax_logreg import L2, FitError, Newton, Status, fit, make_objective
 from jax_logreg.derivatives import autodiff
-from jax_logreg.interfaces.readers import load_embedded
+from jax_logreg.interfaces.tables import load_embedded
 from tests.problems import K, N, P, make_problem
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from jax_logreg.interfaces.encoding import Column, Encoding
 from jax_logreg.interfaces.model import Model
-from jax_logreg.interfaces.readers import read_features, read_table
-from jax_logreg.interfaces.table import densified
-from tests.table_files import npy, npz, parquet
+from jax_logreg.interfaces.tables import densified, read_features, read_table
+from tests.table_files import arrow, npy, npz, parquet
 
 MAX_BYTES = 2**22
 
@@ -193,6 +193,12 @@ READERS = {
         ".parquet",
         (parquet(u=MATRIX[:, 0], v=[1, None, 3, 4], y=_TEXT),
          parquet(9, u=MATRIX[:, 0], v=_TEXT, y=MATRIX[:, 2] > 0)),
+        (_ANY, {"target": "y"}),
+    ),
+    "arrow": Reader(
+        ".arrow",
+        (arrow(u=MATRIX[:, 0], v=[1, None, 3, 4], y=_TEXT),
+         arrow("lz4", u=MATRIX[:, 0], v=pa.array(_TEXT).dictionary_encode(), y=MATRIX[:, 2] > 0)),
         (_ANY, {"target": "y"}),
     ),
     "svmlight": Reader(".svmlight", _SVMLIGHT),

@@ -3,15 +3,18 @@
 import csv
 import io
 import math
+import operator
+import re
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from jax_logreg.interfaces.csv_cells import BadCellError, parse_numbers, parse_plain
-from jax_logreg.interfaces.readers import read_table
+from jax_logreg.interfaces.encoding import MISSING, BadCellError, as_numbers
+from jax_logreg.interfaces.tables import read_table
 from tests.fuzz.targets import NUM_KINDS, READERS, TOKENS, Edit, check
 
 # The same files in every run, and no database between runs.
@@ -77,6 +80,7 @@ def test_a_written_csv_reads_back_to_the_bit(folder, X, text, quoting, delimiter
         assert [table.class_names[k] for k in table.y[:2]] == labels
 
 
+NUMBER = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
 cells = st.text("0123456789+-.eE_ \txinfatyNAn?/１\u00a0", max_size=8) | finite.map(repr)
 
 
@@ -87,11 +91,17 @@ cells = st.text("0123456789+-.eE_ \txinfatyNAn?/１\u00a0", max_size=8) | finite
 @example(["1e400"])
 @example(["0x1"])
 @example([" 1.\x1c"])
-def test_the_fast_parser_takes_nothing_that_the_careful_one_does_not(column):
-    fast = parse_plain([f"{cell},0\n" for cell in column], ",", 2, [0], [])
+def test_arrow_takes_for_a_number_what_the_specification_does(column):
+    """Missing or a finite number of ASCII digits, blanks around it; all else is refused."""
+    texts = [cell.strip() for cell in column]
+    is_missing = [text.lower() in MISSING for text in texts]
+    are_numbers = [re.fullmatch(NUMBER, text) and math.isfinite(float(text)) for text in texts]
     try:
-        careful = parse_numbers(column)
+        found = as_numbers(pa.array(column))
     except BadCellError:
-        careful = np.array([math.nan])
-    if fast is not None:
-        np.testing.assert_array_equal(fast[0][:, 0], careful)
+        assert not all(map(operator.or_, is_missing, map(bool, are_numbers)))
+    else:
+        expected = [
+            math.nan if gap else float(text) for gap, text in zip(is_missing, texts, strict=True)
+        ]
+        np.testing.assert_array_equal(found, expected)

@@ -3,17 +3,17 @@
 import io
 import os
 import pickle
+import sys
 import zipfile
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from jax_logreg.interfaces import csv_lines
-from jax_logreg.interfaces import parquet as parquet_door
+from jax_logreg.interfaces import csv_format, table_source
 from jax_logreg.interfaces.cli import main
-from jax_logreg.interfaces.readers import read_table
-from tests.table_files import npy, npz, parquet, put
+from jax_logreg.interfaces.tables import read_table
+from tests.table_files import arrow, npy, npz, parquet, put
 
 MATRIX = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
 LABELS = np.array([0, 1, 0])
@@ -53,10 +53,10 @@ CSV = {
     "quote never closed": ('x,y\n1,"a\n2,b\n', "line 2 .* is no CSV: unexpected end of data"),
     "quote amid a cell": ('x,y\n1,"a"b\n2,b\n', "line 2 .* is no CSV"),
     "header's quote": ('x,"y\n1,a\n', "line 1 .* is no CSV"),
-    "huge cell": (f'x,y\n1,"{"a" * 140_000}"\n', "line 2 .* is no CSV: field larger than"),
+    "huge cell": (f'x,y\n1,"{"a" * 140_000}"\n', "holds a text of 140000 characters"),
     "long label": (f"x,y\n1,{'a' * 2000}\n2,b\n", r"target 'y'.*2000 characters, 'a{40}…'"),
     "NUL": ("x,y\n1,a\n2,\0\n", "line 3 .* holds a NUL byte"),
-    "UTF-16": ("x,y\n1,a\n".encode("utf-16"), "is UTF-16. Save the table as UTF-8"),
+    "UTF-16": ("x,y\n1,a\n".encode("utf-16"), "line 1 .* holds a NUL byte"),
     "UTF-16 unmarked": ("x,y\n1,a\n".encode("utf-16-be"), "line 1 .* holds a NUL byte"),
     "Latin-1": (b"x,y\n1,a\n2,caf\xe9\n", "line 3 .* not UTF-8: it holds the byte 0xe9"),
     "a zip": (npz(X=MATRIX), "line 1 .* (NUL|not UTF-8)"),
@@ -79,26 +79,29 @@ def claiming(shape, data=b"", descr="<f8"):
 OBJECTS = npy(np.array([[{}, 1], [2, 3]], object), allow_pickle=True)
 
 NPY = {
-    "empty": (b"", "no array that NumPy saved"),
-    "a pickle": (pickle.dumps(MATRIX), "no array that NumPy saved.*pickle is never loaded"),
-    "an npz": (npz(X=MATRIX), "no array that NumPy saved"),
-    "objects": (OBJECTS, "holds object, not numbers"),
-    "records": (npy(np.zeros(3, "i4,f8")), "not numbers"),
-    "complex": (npy(MATRIX * 1j), "holds complex128, not numbers"),
-    "dates": (npy(np.zeros((2, 2), "M8[s]")), "not numbers"),
+    "empty": (b"", "no NumPy array that can be read"),
+    "a pickle": (pickle.dumps(MATRIX), "no NumPy array that can be read"),
+    "an npz": (npz(X=MATRIX), "no NumPy array that can be read"),
+    "objects": (OBJECTS, "no NumPy array that can be read: .*Python objects"),
+    "records": (npy(np.zeros(3, "i4,f8")), r"must be a matrix \(n, p\) of numbers"),
+    "complex": (npy(MATRIX * 1j), "and complex128. It must be a matrix"),
+    "dates": (npy(np.zeros((2, 2), "M8[s]")), "must be a matrix .* of numbers"),
     "text": (npy(np.array([["a", "b"]])), r"must be a matrix \(n, p\) of numbers"),
     "a vector": (npy(MATRIX[0]), r"of shape \(2,\) and float64. It must be a matrix"),
     "a cube": (npy(MATRIX[None]), r"of shape \(1, 3, 2\)"),
     "no rows": (npy(MATRIX[:0]), r"of shape \(0, 2\)"),
-    "cut short": (npy(MATRIX)[:-1], r"claims shape \(3, 2\) of float64, 48 bytes, but 47"),
-    "cut in the header": (npy(MATRIX)[:40], "its header cannot be read"),
-    "something after": (npy(MATRIX) + b"0", "48 bytes, but 49 bytes follow"),
-    "claims 10^12 rows": (claiming((10**12, 8)), r"claims shape \(1000000000000, 8\)"),
+    "cut short": (npy(MATRIX)[:-1], "no NumPy array that can be read: .*length"),
+    "cut in the header": (npy(MATRIX)[:40], "no NumPy array that can be read: .*header"),
+    "something after": (npy(MATRIX) + b"0", "claims 176 bytes, but has 177"),
+    "claims 10^12 rows": (claiming((10**12, 8)), "no NumPy array that can be read: .*length"),
     "claims rows of nothing": (claiming((10**12, 0)), r"of shape \(1000000000000, 0\)"),
-    "claims fewer than none": (claiming((-1, -6), b"0" * 48), r"claims shape \(-1, -6\)"),
-    "claims void": (claiming((10**12, 2), descr="|V0"), "not numbers"),
+    "claims fewer than none": (
+        claiming((-1, -6), b"0" * 48),
+        "no NumPy array that can be read: negative",
+    ),
+    "claims void": (claiming((10**12, 2), descr="|V0"), "a matrix .* of numbers"),
     "claims empty text": (claiming((10**12, 2), descr="<U0"), "a matrix .* of numbers"),
-    "header that is code": (claiming("__import__('os')"), "its header cannot be read"),
+    "header that is code": (claiming("__import__('os')"), "no NumPy array .*malformed"),
     "infinite": (npy(np.array([[1, 0], [-np.inf, 1]])), "row 2, column 'x0' .* holds '-inf'"),
     "NaN": (npy(np.array([[1, 0], [np.nan, 1]])), r"'x0' 1 \(first in row 2\)"),
 }
@@ -119,44 +122,66 @@ NPZ = {
     "no X": (npz(y=LABELS), r"holds no array X"),
     "no y": (npz(X=MATRIX), "target 'y' is not a column"),
     "X of another place": (zipped(**{"..__..__X_npy": npy(MATRIX)}), "holds no array X"),
-    "objects": (npz(X=MATRIX, y=np.array([{}, 1, 2], object)), "array y of .* holds object"),
-    "a pickle": (zipped(X_npy=pickle.dumps(MATRIX)), "array X of .*no array that NumPy saved"),
-    "labels too few": (npz(X=MATRIX, y=LABELS[:2]), r"array y of .* one label for each of X's 3"),
-    "labels one-hot": (npz(X=MATRIX, y=MATRIX), r"one label for each of X's 3 rows"),
+    "objects": (
+        npz(X=MATRIX, y=np.array([{}, 1, 2], object)),
+        "array y of .* is no list of labels .*object",
+    ),
+    "a pickle": (
+        zipped(X_npy=pickle.dumps(MATRIX)),
+        "array X of .* is no matrix of numbers that can be read",
+    ),
+    "labels too few": (
+        npz(X=MATRIX, y=LABELS[:2]),
+        r"array y of .* is no list of labels for X's 3 rows .*: it is of shape",
+    ),
+    "labels one-hot": (npz(X=MATRIX, y=MATRIX), r"no list of labels for X's 3 rows"),
     "labels infinite": (npz(X=MATRIX, y=np.array([0, np.inf, 1])),
         "row 2, column 'y' .* holds 'inf'"),
-    "names too few": (npz(X=MATRIX, y=LABELS, feature_names=["u"]), "one text for each of X's 2"),
-    "names that are numbers": (npz(X=MATRIX, y=LABELS, feature_names=[1, 2]), "one text for each"),
+    "names too few": (
+        npz(X=MATRIX, y=LABELS, feature_names=["u"]),
+        "is no list of names for X's 2 columns",
+    ),
+    "names that are numbers": (
+        npz(X=MATRIX, y=LABELS, feature_names=[1, 2]),
+        "is no list of names for X's 2 columns",
+    ),
     "names twice": (npz(X=MATRIX, y=LABELS, feature_names=["u", "u"]), "two columns named 'u'"),
     "a name like the labels'": (
         npz(X=MATRIX, y=LABELS, feature_names=["u", "y"]), "two columns named 'y'"
     ),
     "text that is none": (
         zipped(X_npy=npy(MATRIX), y_npy=claiming((3,), b"\xff" * 12, "<U1")),
-        "array y of .* holds what is no text",
+        "array y of .* is no list of labels",
     ),
     "half a pair": (
         zipped(X_npy=npy(MATRIX), y_npy=claiming((3,), b"\x00\xd8\0\0" * 3, "<U1")),
-        "array y of .* holds what is no text",
+        "array y of .* is no list of labels",
     ),
     "claims 10^12 rows": (zipped(X_npy=claiming((10**12, 8))), "array X .* claims shape"),
     "claims labels of nothing": (
-        zipped(X_npy=npy(MATRIX), y_npy=claiming((10**12,), descr="<U0")), "one label for each"
+        zipped(X_npy=npy(MATRIX), y_npy=claiming((10**12,), descr="<U0")),
+        "array y of .* no list of labels",
     ),
     "a bomb": (npz(X=np.zeros((2**11, 2**10)), y=np.zeros(3)), "takes 0.0156 GiB.*--max-gib"),
     "cut short": (npz(X=MATRIX, y=LABELS)[:-30], "no .npz file that can be read"),
     "a bit flipped": (
         npz(X=MATRIX, y=LABELS)[:100] + b"!!" + npz(X=MATRIX, y=LABELS)[102:],
-        "no .npz file that can be read|header",
+        "array X of .* is no matrix of numbers that can be read",
     ),
 }  # fmt: skip
 
 GOOD = {"x": [1.0, 2.0, 4.0], "y": ["a", "b", "a"]}
 
+# Where the texts of y begin and end, as an Arrow file has them.
+OFFSETS = b"".join(end.to_bytes(4, "little") for end in (0, 1, 2, 3))
+
 PARQUET = {
     "empty": (b"", "no Parquet file that can be read"),
     "cut short": (parquet(**GOOD)[:-10], "no Parquet file that can be read"),
-    "text": (parquet(x=["1", "2", "3"], y=GOOD["y"]), "column 'x' .*type string.*--categorical"),
+    "text": (
+        parquet(x=["1", "2", "3"], y=GOOD["y"]),
+        "column 'x' .* is text, not numbers.*--categorical",
+    ),
     "nested": (parquet(x=[[1], [2], [3]], y=GOOD["y"]), "column 'x' of .*type list.*--drop 'x'"),
     "dates": (
         parquet(x=pa.array([1, 2, 3], pa.timestamp("s")), y=GOOD["y"]),
@@ -169,34 +194,64 @@ PARQUET = {
     "no such target": (parquet(x=GOOD["x"]), "target 'y' is not a column of .*: x"),
     "a bomb": (
         parquet(2**21, x=np.zeros(2**21), y=pa.array(["a"]).dictionary_encode().take([0] * 2**21)),
-        "takes 0.0156 GiB in memory.*--max-gib",
+        "takes 0.0117 GiB in memory.*--max-gib",
     ),
 }
+
+ARROW = {
+    "empty": (b"", "no Arrow file that can be read"),
+    "cut short": (arrow(**GOOD)[:-30], "no Arrow file that can be read"),
+    "Parquet": (parquet(**GOOD), "no Arrow file that can be read"),
+    "text": (arrow(x=["1", "2", "3"], y=GOOD["y"]), "column 'x' .* is text, not numbers"),
+    "nested": (arrow(x=[[1], [2], [3]], y=GOOD["y"]), "column 'x' of .*type list.*--drop 'x'"),
+    "infinite": (arrow(x=[1, np.inf, 2], y=GOOD["y"]), "row 2, column 'x' .* holds 'inf'"),
+    "null": (arrow(x=[1, 2, None], y=["a", None, "b"]), r"'x' 1 \(first in row 3\), 'y' 1"),
+    "an invented offset": (
+        arrow(**GOOD).replace(OFFSETS, OFFSETS.replace(b"\x02", b"\x7f")), "no Arrow file .*ffset"
+    ),
+    "no rows": (arrow(x=pa.array([], "f8"), y=pa.array([], "str")), "holds no rows"),
+    "a bomb": (
+        arrow("zstd", x=np.zeros(2**21), y=["a"] * 2**21), "a batch of .* takes .*--max-gib"
+    ),
+}  # fmt: skip
 
 SVMLIGHT = {
     "empty": ("", "holds no rows"),
     "comments only": ("# a\n\n", "holds no rows"),
     "labels only": ("1\n0\n", "holds labels only"),
     "one class": ("1 1:2\n1 2:1\n", "one class only, '1'"),
-    "no colon": ("1 1:2\n0 3\n", "line 2 of .* holds '3', which is not index:value"),
-    "negative index": ("1 -1:2\n", "line 1 of .* holds '-1:2'"),
-    "full-width index": ("1 １:2\n", "line 1 of .* holds '１:2'"),
-    "twice": ("1 1:2\n0 3:1 3:1\n", "line 2 of .* has index 3 after 3"),
-    "unsorted": ("1 3:2 1:1\n", "line 1 of .* has index 1 after 3"),
-    "huge index": ("1 1000000000000:1\n", "line 1 of .* has index 1000000000000, beyond"),
-    "longer than a number": (f"1 {'9' * 30}:1\n", "which is not index:value"),
-    "infinite": ("1 1:2\n0 1:inf\n", "line 2 of .* holds 'inf' for index 1"),
-    "too large": ("1 1:1e400\n", "line 1 of .* holds '1e400' for index 1"),
-    "nan": ("1 1:nan\n", "line 1 of .* holds 'nan' for index 1"),
-    "no value": ("1 1:\n", "line 1 of .* holds '' for index 1"),
-    "several labels": ("1,2 1:1\n", "line 1 of .* holds '1,2' for the label"),
-    "no label": ("1:1 2:1\n", "line 1 of .* holds '1:1' for the label"),
-    "NUL": ("1 1:1\n0 1:\0\n", "line 2 of .* holds a NUL byte"),
+    "no colon": ("1 1:2\n0 3\n", "line 2 of .*, '0 3', is not svmlight"),
+    "negative index": ("1 -1:2\n", "line 1 of .*, '1 -1:2', is not svmlight"),
+    "full-width index": ("1 １:2\n", "line 1 of .*, '1 １:2', is not svmlight"),
+    "twice": (
+        "1 1:2\n0 3:1 3:1\n",
+        "line 2 of .*, '0 3:1 3:1', is not svmlight: .*sorted and unique",
+    ),
+    "unsorted": ("1 3:2 1:1\n", "line 1 of .*, '1 3:2 1:1', is not svmlight: .*sorted and unique"),
+    "huge index": ("1 1000000000000:1\n", "line 1 of .* is not svmlight: value too large"),
+    "longer than a number": (f"1 {'9' * 30}:1\n", "line 1 of .* is not svmlight: .*too large"),
+    "infinite": ("1 1:2\n0 1:inf\n", "line 2 of .*, '0 1:inf', .*not a finite number"),
+    "too large": ("1 1:1e400\n", "line 1 of .*, '1 1:1e400', .*not a finite number"),
+    "nan": ("1 1:nan\n", "line 1 of .*, '1 1:nan', .*not a finite number"),
+    "no value": ("1 1:\n", "line 1 of .*, '1 1:', is not svmlight"),
+    "several labels": ("1,2 1:1\n", "line 1 of .*, '1,2 1:1', is not svmlight"),
+    "no label": ("1:1 2:1\n", "line 1 of .*, '1:1 2:1', is not svmlight"),
+    "NUL": ("1 1:1\n0 1:\0\n", "line 2 of .* is not svmlight"),
+    "underscore": ("1 1:1\n0 1:1_0\n", "line 2 of .* holds '_'"),
+    "beyond the last index": ("1 1000001:1\n", "line 1 of .* an index beyond the 1000000"),
+    "an infinite label": ("1 1:1\n1e400 1:1\n", "line 2 of .*not a finite number"),
     "measurements": ("\n".join(f"{i}.5 1:1" for i in range(150)), "150 different values"),
 }
 
-SUFFIX_OF = {".csv": CSV, ".npy": NPY, ".npz": NPZ, ".parquet": PARQUET, ".svm": SVMLIGHT}
-TARGET = {".csv": "y", ".npy": "-1", ".parquet": "y"}
+SUFFIX_OF = {
+    ".csv": CSV,
+    ".npy": NPY,
+    ".npz": NPZ,
+    ".parquet": PARQUET,
+    ".feather": ARROW,
+    ".svm": SVMLIGHT,
+}
+TARGET = {".csv": "y", ".npy": "-1", ".parquet": "y", ".feather": "y"}
 
 
 @pytest.mark.parametrize(
@@ -213,11 +268,13 @@ def test_a_broken_file_is_refused_by_name_and_place(suffix, case, tmp_path):
 
 def test_what_is_no_regular_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
-    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "empty.csv").mkdir()
     (tmp_path / "null.csv").symlink_to("/dev/null")
-    for name, kind in (("pipe", "a pipe"), ("folder", "a directory"), ("null", "a device")):
+    for name, kind in (("pipe", "a pipe"), ("null", "a device")):
         with pytest.raises(ValueError, match=rf"{name}\.csv is {kind}, not a file"):
             read_table(tmp_path / f"{name}.csv", "y")
+    with pytest.raises(ValueError, match=r"empty\.csv is a folder without a table in it"):
+        read_table(tmp_path / "empty.csv", "y")
     (tmp_path / "loop.csv").symlink_to("loop.csv")
     for name in ("loop.csv", "nowhere.csv", "table.csv/x.csv"):
         with pytest.raises(OSError, match=name):
@@ -236,9 +293,9 @@ def test_a_file_that_may_not_be_read(tmp_path):
 
 
 def test_an_unknown_format_names_the_known_ones(tmp_path):
-    for name in ("table.xlsx", "table.csv.gz", "table"):
+    for name in ("table.xlsx", "table.csv.xz", "table.npy.gz", "table"):
         (tmp_path / name).write_bytes(b"x")
-        with pytest.raises(ValueError, match=rf"{name} is of no known format.*\.csv.*\.svm\."):
+        with pytest.raises(ValueError, match=rf"{name} is of no known format.*\.csv.*\.svm;"):
             read_table(tmp_path / name, "y")
 
 
@@ -286,17 +343,32 @@ def test_gaps_that_leave_nothing(tmp_path):
 
 
 def test_a_row_that_runs_on_for_ever_is_cut_off(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_lines, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(csv_format, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(table_source, "BLOCK_BYTES", 1000)
     with pytest.raises(ValueError, match="line 2 of .* has more than 1000 characters"):
         read_table(put(tmp_path, ".csv", "x,y\n" + "1," * 1000), "y")
-    with pytest.raises(ValueError, match="ends a record of more than 1000 characters"):
-        read_table(put(tmp_path, ".csv", "x,y\n1" + ',"\n"' * 1000), "y")
+    long = 'x,y\n1,"' + "aaaaaaaaa\n" * 300 + '"\n'
+    with pytest.raises(ValueError, match="holds a row of more than .* bytes"):
+        read_table(put(tmp_path, ".csv", long), "y")
+    with pytest.raises(ValueError, match="holds a row of more than .* bytes"):
+        read_table(put(tmp_path, ".svm", "1 1:1" + "0" * 3000 + "\n"))
 
 
-def test_parquet_without_pyarrow(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet_door, "HAS_PYARROW", False)
-    with pytest.raises(ValueError, match=r"needs pyarrow: pip install 'jax-logreg\[parquet\]'"):
-        read_table(put(tmp_path, ".parquet", parquet(**GOOD)), "y")
+MISSING_LIBRARY = {
+    ".csv": ("pyarrow", "x,y\n1,a\n2,b\n", "tables"),
+    ".parquet": ("pyarrow", parquet(**GOOD), "tables"),
+    ".feather": ("pyarrow", arrow(**GOOD), "tables"),
+    ".svm": ("sklearn.datasets", "1 1:2\n0 1:3\n", "sklearn"),
+}
+
+
+@pytest.mark.parametrize("suffix", MISSING_LIBRARY)
+def test_a_missing_library_is_named_with_its_extra(suffix, tmp_path, monkeypatch):
+    library, content, extra = MISSING_LIBRARY[suffix]
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ValueError, match=rf"pip install 'jax-logreg\[{extra}\]'") as caught:
+        read_table(put(tmp_path, suffix, content), TARGET.get(suffix))
+    assert f"table{suffix} needs " in str(caught.value)
 
 
 def test_the_command_line_says_it_in_one_line(tmp_path, capsys):

@@ -10,7 +10,7 @@ from jax_logreg import Model
 from jax_logreg.interfaces import plot_style, report
 from jax_logreg.interfaces.cli import enable_compilation_cache, main
 from jax_logreg.interfaces.comparison import standardize
-from jax_logreg.interfaces.readers import read_table
+from jax_logreg.interfaces.tables import read_table
 
 
 @pytest.fixture(scope="module")

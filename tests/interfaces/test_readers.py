@@ -1,13 +1,16 @@
 """Files of every format, whole and broken: a table, or an error that names the place."""
 
+import bz2
+import gzip
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from jax_logreg.interfaces.encoding import Encoding
-from jax_logreg.interfaces.readers import load_embedded, read_features, read_table
-from jax_logreg.interfaces.table import densified
-from tests.table_files import npy, npz, parquet, put
+from jax_logreg.interfaces.tables import densified, load_embedded, read_features, read_table
+from tests.table_files import arrow, arrow_stream, npy, npz, parquet, put
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,8 @@ MATRIX = np.array([[1.5, 2.0, 0.0], [3.0, -4.0, 1.0], [5.0, 6e10, 0.0]])
 X, Y = MATRIX[:, :2], [0, 1, 0]
 ROWS = "1.5,2,0\n3,-4,1\n5,6e10,0\n"
 TEXTS = np.array(["no", "yes", "no"])
+
+CSV = f"u,v,w\n{ROWS}".encode()
 
 # what it is: (suffix, content, target, names of features, classes)
 SAME = {
@@ -83,6 +88,19 @@ SAME = {
         ".parquet", parquet(u=X[:, 0], v=pa.array(X[:, 1].astype(int)).cast(pa.decimal128(38, 1)),
         w=pa.array(TEXTS).dictionary_encode()), "w", "uv", ["no", "yes"],
     ),
+    "gzip": (".csv.gz", gzip.compress(CSV), "w", "uv", ["0", "1"]),
+    "bzip2": (".TXT.BZ2", bz2.compress(CSV), "w", "uv", ["0", "1"]),
+    "zstandard": (".tsv.zst", pa.compress(CSV, "zstd", asbytes=True), "w", "uv", ["0", "1"]),
+    "Feather": (".feather", arrow("lz4", u=X[:, 0], w=TEXTS, v=X[:, 1]), "w", "uv", ["no", "yes"]),
+    "Arrow, dictionaries": (
+        ".arrow", arrow(**{" u ": pa.array(X[:, 0]).dictionary_encode()}, v=X[:, 1],
+        w=pa.array(TEXTS).dictionary_encode()), "w", "uv", ["no", "yes"],
+    ),
+    "Arrow stream": (".ipc", arrow_stream(u=X[:, 0], v=X[:, 1], w=Y), "w", "uv", ["0", "1"]),
+    "svmlight, gzip": (
+        ".svm.gz", gzip.compress(b"0 1:1.5 2:2\n1 1:3 2:-4\n0 1:5 2:6e10"), None, ["x1", "x2"],
+        ["0", "1"],
+    ),
     "svmlight": (
         ".svmlight", "# all\n0 1:1.5 2:2\n\n+1 qid:7 1:3 2:-4 # one\n0 1:5 2:6e10\n", None,
         ["x1", "x2"], ["0", "1"],
@@ -104,6 +122,92 @@ def test_one_table_in_every_format(case, tmp_path):
     assert table.class_names == classes
     assert table.name == path.name
     assert Encoding.from_dict(table.encoding.as_dict()) == table.encoding
+
+
+def test_the_embedded_sets_need_neither_pyarrow_nor_scikit_learn(monkeypatch):
+    for library in ("pyarrow", "sklearn"):
+        monkeypatch.setitem(sys.modules, library, None)
+    assert load_embedded("iris").X.shape == (150, 4)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".npy", ".npz"])
+def test_integers_beyond_float64_stay_distinct_classes(suffix, tmp_path):
+    labels = np.array([2**53, 2**53 + 1, 2**53, -(2**63)])
+    columns = {"x": np.arange(4.0), "y": labels}
+    content = {
+        ".parquet": lambda: parquet(**columns),
+        ".arrow": lambda: arrow(**columns),
+        ".npy": lambda: npy(np.column_stack([np.arange(4), labels])),
+        ".npz": lambda: npz(X=np.arange(4.0)[:, None], y=labels),
+    }[suffix]()
+    target = {".npy": "-1", ".npz": None}.get(suffix, "y")
+    table = read_table(put(tmp_path, suffix, content), target)
+    assert table.class_names == [str(-(2**63)), str(2**53), str(2**53 + 1)]
+    assert table.y.tolist() == [1, 2, 1, 0]
+
+
+# Several files ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def parts(tmp_path):
+    (tmp_path / "parts").mkdir()
+    for name, text in (("b.csv", "y,x\nno,3\n\nyes,4\n"), ("a.csv", "x,y\n1,no\n2,yes\n")):
+        (tmp_path / "parts" / name).write_text(text)
+    for name in ("_SUCCESS", ".a.csv.crc", "notes.md"):
+        (tmp_path / "parts" / name).write_text("no table")
+    return tmp_path / "parts"
+
+
+def test_a_folder_and_a_pattern_are_one_table_in_order_of_names(parts):
+    (parts / "c.tsv.gz").write_bytes(gzip.compress(b"x\ty\n5\tno\n"))
+    for path, expected in ((parts, [1, 2, 3, 4, 5]), (parts / "[ab].c*", [1, 2, 3, 4])):
+        shares = []
+        table = read_table(path, "y", progress=shares.append)
+        assert table.X[:, 0].tolist() == expected
+        assert table.name == path.name
+        assert shares == sorted(shares)
+        assert shares[-1] == 1.0
+        chunks = read_features(str(path), table.encoding).chunks
+        assert np.concatenate(list(chunks))[:, 0].tolist() == expected
+
+
+def test_svmlight_in_several_files(tmp_path):
+    for name, text in (("a.svm", "1 1:1\n"), ("b.svm", "0 3:2\n")):
+        (tmp_path / name).write_text(text)
+    assert read_table(tmp_path).X.toarray().tolist() == [[1, 0, 0], [0, 0, 2]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("c.csv", "x,y\n1,no\nold,no\n", r"line 3, column 'x' of .*c\.csv holds 'old'"),
+        ("c.csv", "x,y\n1,no\n\n,no\n", r"'x' 1 \(first in line 4 of .*c\.csv\)"),
+        ("c.csv", "x,z,y\n1,2,no\n", r"c\.csv and .*a\.csv differ in the columns z"),
+        ("c.parquet", parquet(x=[1], y=["no"]), "files of several formats"),
+        ("c.svm", "1 1:1", "files of several formats"),
+    ],
+)
+def test_one_of_several_files_is_named(parts, name, content, message):
+    (parts / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=message):
+        read_table(parts, "y")
+
+
+def test_a_pattern_without_files(parts):
+    with pytest.raises(FileNotFoundError, match=r"\*\.parquet"):
+        read_table(parts / "*.parquet", "y")
+    (parts / "[x].csv").write_text("x,y\n8,no\n9,yes\n")
+    assert read_table(parts / "[x].csv", "y").X.tolist() == [[8.0], [9.0]]
+
+
+def test_a_compressed_file_that_is_cut_short(tmp_path):
+    for suffix, content in ((".csv.gz", gzip.compress(CSV)), (".csv.bz2", bz2.compress(CSV)),
+        (".csv.zst", pa.compress(CSV, "zstd", asbytes=True)), (".svm.gz", gzip.compress(CSV)),
+    ):  # fmt: skip
+        for broken in (content[:-9], b"not " + content):
+            with pytest.raises(ValueError, match=rf"table{suffix} is no .*that can be read"):
+                read_table(put(tmp_path, suffix, broken), None if "svm" in suffix else "w")
 
 
 def test_svmlight_stays_sparse(tmp_path):
@@ -231,7 +335,7 @@ def test_svmlight_for_a_model(tmp_path):
     path = put(tmp_path, ".svm", "0 3:7\n0\n0 1:2\n")
     (features,) = read_features(path, Encoding.of_numbers(["x1", "x2", "x3"])).chunks
     np.testing.assert_array_equal(features, [[0, 0, 7], [0, 0, 0], [2, 0, 0]])
-    with pytest.raises(ValueError, match="line 1 of .*table.svm has the index 3"):
+    with pytest.raises(ValueError, match="line 1 of .*table.svm, .* the index 3 is no feature"):
         list(read_features(path, Encoding.of_numbers(["x1", "x2"])).chunks)
     with pytest.raises(ValueError, match="table.svm has features by number.*'age'"):
         read_features(path, Encoding.of_numbers(["age"]))

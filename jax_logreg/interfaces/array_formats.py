@@ -1,0 +1,259 @@
+"""Formats that hold arrays: Parquet and Arrow IPC by pyarrow, .npy and .npz by NumPy."""
+
+import math
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from jax_logreg.interfaces.quoting import printable
+from jax_logreg.interfaces.table_source import (
+    BATCH_CELLS,
+    NUMBER,
+    TEXT,
+    Batch,
+    Request,
+    Source,
+    check_columns,
+    check_size,
+    readable,
+    require_pyarrow,
+)
+
+
+def read_parquet(path: Path, request: Request) -> Source:
+    """A Parquet file of numbers, booleans and text."""
+    name = printable(str(path))
+    pyarrow = require_pyarrow(name)
+
+    def opened(text: Sequence[str] = ()) -> Any:
+        # Repeated text stays a dictionary, so that a few bytes cannot become gigabytes.
+        return pyarrow.parquet.ParquetFile(path, read_dictionary=list(text), pre_buffer=False)
+
+    with path.open("rb"), readable(name, "Parquet file"), opened() as file:
+        schema, meta = file.schema_arrow, file.metadata
+        sizes = [meta.row_group(index).total_byte_size for index in range(meta.num_row_groups)]
+    check_size(f"a row group of {name}", max(sizes, default=0), request.max_bytes)
+
+    def batches(names: list[str]) -> Iterator[tuple[Any, float]]:
+        done = 0
+        with opened([c for c in names if _kind(schema.field(c).type) == TEXT]) as file:
+            rows = max(1, BATCH_CELLS // len(names))
+            for batch in file.iter_batches(rows, columns=names, use_threads=False):
+                done += batch.num_rows
+                yield batch, done / meta.num_rows
+        if done != meta.num_rows:
+            raise ValueError(f"it claims {meta.num_rows} rows, but has {done}.")
+
+    return _arrow_source(name, "Parquet file", schema, batches, request)
+
+
+def read_ipc(path: Path, request: Request) -> Source:
+    """An Arrow IPC file (Feather) or stream of numbers, booleans and text."""
+    name = printable(str(path))
+    pyarrow = require_pyarrow(name)
+
+    def opened() -> Any:
+        with path.open("rb") as stream:
+            is_file = stream.read(6) == b"ARROW1"
+        source = pyarrow.memory_map(str(path))
+        return pyarrow.ipc.open_file(source) if is_file else pyarrow.ipc.open_stream(source)
+
+    with path.open("rb"), readable(name, "Arrow file"), opened() as file:
+        schema = file.schema
+
+    def batches(names: list[str]) -> Iterator[tuple[Any, float]]:
+        with opened() as file:
+            count = getattr(file, "num_record_batches", None)
+            found = iter(file) if count is None else map(file.get_batch, range(count))
+            for index, batch in enumerate(found, 1):
+                batch.validate(full=True)  # Arrow believes offsets, which a file may invent
+                yield batch, index / count if count else 1.0
+
+    return _arrow_source(name, "Arrow file", schema, batches, request)
+
+
+def _arrow_source(
+    name: str,
+    what: str,
+    schema: Any,
+    batches: Callable[[list[str]], Iterator[tuple[Any, float]]],
+    request: Request,
+) -> Source:
+    """A source of Arrow's record batches, whatever Arrow raises translated."""
+    columns = [column.strip() for column in schema.names]
+    check_columns(name, columns)
+    own_name = dict(zip(columns, schema.names, strict=True))
+
+    def read(wanted: list[str]) -> Iterator[Batch]:
+        found = batches([own_name[column] for column in wanted])
+        while True:
+            with readable(name, what):
+                batch, share = next(found, (None, 1.0))
+            if batch is None:
+                return
+            check_size(f"a batch of {name}", batch.nbytes, request.max_bytes)
+            yield Batch({column: batch.column(own_name[column]) for column in wanted}, share)
+
+    kinds = dict(zip(columns, map(_kind, schema.types), strict=True))
+    return Source(name, columns, read, kinds)
+
+
+def _kind(arrow_type: Any) -> str:
+    """NUMBER, TEXT, or the type's own name."""
+    types = require_pyarrow(str(arrow_type)).types
+    values = arrow_type.value_type if types.is_dictionary(arrow_type) else arrow_type
+    if str(values) in ("string", "large_string", "string_view"):
+        return TEXT
+    is_number = any(
+        test(values)
+        for test in (
+            types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null
+        )
+    )  # fmt: skip
+    return NUMBER if is_number else str(arrow_type)
+
+
+class ParquetOutput:
+    """Writes columns to a stream as Parquet, one row group per call."""
+
+    def __init__(self, stream: BinaryIO, like: dict[str, np.ndarray]) -> None:
+        """Begin a file.
+
+        Args:
+            stream: where to write.
+            like: name ↦ values of the type that the column is to have.
+
+        Raises:
+            ValueError: if the values have no one type that Parquet knows.
+        """
+        self._arrow = require_pyarrow("Parquet")
+        try:
+            table = self._arrow.table({name: x.tolist() for name, x in like.items()})
+        except (self._arrow.ArrowException, OverflowError) as error:
+            raise ValueError(f"Parquet cannot hold these classes ({error}): use CSV.") from error
+        self._schema = table.schema
+        self._writer = self._arrow.parquet.ParquetWriter(stream, self._schema)
+
+    def write(self, columns: dict[str, np.ndarray]) -> None:
+        """Add rows: name ↦ values, the names as they were at the beginning."""
+        values = {name: x.tolist() for name, x in columns.items()}
+        self._writer.write_table(self._arrow.table(values, schema=self._schema))
+
+    def close(self) -> None:
+        """Write the end of the file."""
+        self._writer.close()
+
+
+# NumPy: npy, npz ----------------------------------------------------------------------------
+
+
+def read_npy(path: Path, request: Request) -> Source:
+    """A .npy file: one matrix of numbers, read from disk as it is needed."""
+    name = printable(str(path))
+    with path.open("rb"), readable(name, "NumPy array"):
+        X = np.lib.format.open_memmap(path, mode="r")
+        size = X.offset + X.nbytes
+    _check_matrix(X, name)
+    if size != path.stat().st_size:
+        raise ValueError(
+            f"{name} claims {size} bytes, but has {path.stat().st_size}. It is damaged: save it "
+            "again."
+        )
+    return _numpy_source(name, X, request.names, is_unnamed=True)
+
+
+def read_npz(path: Path, request: Request) -> Source:
+    """A .npz file of arrays X (n, p), y (n,) and perhaps feature_names (p,)."""
+    name = printable(str(path))
+    with path.open("rb"):
+        with readable(name, ".npz file"):
+            archive = zipfile.ZipFile(path)
+        with archive:
+            members = {member.filename: member for member in archive.infolist()}
+            keys = [key for key in ("X", "y", "feature_names") if f"{key}.npy" in members]
+            if "X" not in keys:
+                raise ValueError(f"{name} holds no array X. It needs X (n, p) and y (n,).")
+            total = sum(members[f"{key}.npy"].file_size for key in keys)
+            check_size(name, total, request.max_bytes)
+
+            def array(key: str, what: str, kinds: str, shape: tuple[int, ...] | None) -> np.ndarray:
+                with readable(f"array {key} of {name}", what):
+                    return _unpacked(archive, members[f"{key}.npy"], kinds, shape)
+
+            X = array("X", "matrix of numbers", "biuf", None)
+            _check_matrix(X, f"array X of {name}")
+            n, p = X.shape
+            y = (
+                array("y", f"list of labels for X's {n} rows", "biufU", (n,))
+                if "y" in keys
+                else None
+            )
+            names = request.names
+            if "feature_names" in keys:
+                texts = array("feature_names", f"list of names for X's {p} columns", "U", (p,))
+                names = [text.strip() for text in texts.tolist()]
+    return _numpy_source(name, X, names, y)._replace(num_bytes=total)
+
+
+def _unpacked(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, kinds: str, wanted: tuple[int, ...] | None
+) -> np.ndarray:
+    """An array, once its header claims what is wanted, and as many bytes as the archive has."""
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        shape, _, dtype = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version](stream)
+        size, there = math.prod(shape) * max(1, dtype.itemsize), member.file_size - stream.tell()
+    if dtype.kind not in kinds or shape != (wanted or shape):
+        raise ValueError(f"it is of shape {shape} and {dtype}.")
+    if min(shape, default=0) < 0 or size != there:
+        raise ValueError(f"it claims shape {shape} of {dtype}, {size} bytes, but {there} follow.")
+    with archive.open(member) as stream:
+        array = np.lib.format.read_array(stream, allow_pickle=False)
+        stream.read(1)  # at the end the checksum is compared
+    if dtype.kind == "U":  # NumPy does not look at the code points that it reads
+        "".join(array.tolist()).encode()
+    return array
+
+
+def _check_matrix(X: np.ndarray, what: str) -> None:
+    if X.ndim != 2 or 0 in X.shape or X.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{what} is of shape {X.shape} and {X.dtype}. It must be a matrix (n, p) of numbers "
+            "with rows and columns."
+        )
+
+
+def _numpy_source(
+    name: str,
+    X: np.ndarray,
+    names: list[str] | None,
+    y: np.ndarray | None = None,
+    is_unnamed: bool = False,
+) -> Source:
+    p = X.shape[1]
+    names = [f"x{index}" for index in range(p)] if names is None else names
+    if len(names) != p:
+        raise ValueError(
+            f"{name} has {p} columns without names, but {len(names)} features are needed: "
+            "give those, in the order in which the model was trained."
+        )
+    columns = dict(zip(names, X.T, strict=True))
+    check_columns(name, names if y is None else [*names, "y"])
+    if y is not None:
+        columns["y"] = y
+
+    def read(wanted: list[str]) -> Iterator[Batch]:
+        rows = max(1, BATCH_CELLS // p)
+        for begin in range(0, len(X), rows):
+            end = min(begin + rows, len(X))
+            yield Batch({column: columns[column][begin:end] for column in wanted}, end / len(X))
+
+    kinds = {c: TEXT if cells.dtype.kind == "U" else NUMBER for c, cells in columns.items()}
+    labels = None if is_unnamed else "y"
+    return Source(name, list(columns), read, kinds, labels=labels, is_unnamed=is_unnamed)

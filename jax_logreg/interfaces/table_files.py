@@ -1,0 +1,235 @@
+"""The files of a table: one, a folder or a pattern, opened by the reader of their format.
+
+READERS is the table of formats.
+"""
+
+import glob
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jax_logreg.interfaces.array_formats import read_ipc, read_npy, read_npz, read_parquet
+from jax_logreg.interfaces.csv_format import read_csv
+from jax_logreg.interfaces.encoding import BadCellError, Categories, as_categories, as_numbers
+from jax_logreg.interfaces.quoting import comma_list, printable, quoted
+from jax_logreg.interfaces.table_source import NUMBER, TEXT, Request, Source
+
+READERS: dict[str, Callable[[Path, Request], Source]] = {
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".txt": read_csv,
+    ".parquet": read_parquet,
+    ".arrow": read_ipc,
+    ".feather": read_ipc,
+    ".ipc": read_ipc,
+    ".npy": read_npy,
+    ".npz": read_npz,
+}
+SVMLIGHT = (".svmlight", ".libsvm", ".svm")
+_COMPRESSED = (".gz", ".bz2", ".zst")
+
+_KINDS_OF_FILE = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+class Chunk(NamedTuple):
+    """Some rows of a table.
+
+    Attributes:
+        numbers: the columns asked for as numbers, float64, NaN where missing, (m, k).
+        categories: the columns asked for as categories.
+        source: the file that they are in.
+        first_row: their first in it, from 0.
+        share: of the table that has been read by now, from 0 to 1.
+    """
+
+    numbers: np.ndarray
+    categories: list[Categories]
+    source: Source
+    first_row: int
+    share: float
+
+    def place(self, rows: np.ndarray) -> str:
+        """Where the first row is for which this is True, as errors call it."""
+        row = self.first_row + int(np.argmax(rows))
+        return self.source.places([row])[row]
+
+
+def table_files(path: str | Path) -> list[Path]:
+    """The files that a path, a folder or a pattern stands for; links are followed.
+
+    Raises:
+        ValueError: for a pipe or a device, or a folder without tables.
+        OSError: if there is no such file.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError as error:  # a NUL in the path
+        raise ValueError(f"{str(path)!r} is no path of a file: {error}.") from error
+    except FileNotFoundError:
+        found = sorted(glob.glob(str(path)))
+        if not found:
+            raise
+        return [file for name in found for file in table_files(name)]
+    if stat.S_ISDIR(mode):
+        tables = [file for file in sorted(Path(path).iterdir()) if _is_table(file)]
+        if not tables:
+            raise ValueError(f"{printable(str(path))} is a folder without a table in it.")
+        return tables
+    if not stat.S_ISREG(mode):
+        kind = _KINDS_OF_FILE.get(stat.S_IFMT(mode), "something else")
+        raise ValueError(f"{printable(str(path))} is {kind}, not a file. Name a regular file.")
+    return [Path(path)]
+
+
+def format_of(path: Path) -> str | None:
+    """The suffix that tells the format of a file, None if it is no known one.
+
+    >>> format_of(Path("a.csv.gz")), format_of(Path("a.PARQUET")), format_of(Path("a.xlsx"))
+    ('.csv', '.parquet', None)
+    """
+    *others, last = ["", *(suffix.lower() for suffix in path.suffixes)]
+    if last in _COMPRESSED:
+        is_text = others[-1] in SVMLIGHT or READERS.get(others[-1]) is read_csv
+        return others[-1] if is_text else None
+    return last if last in READERS or last in SVMLIGHT else None
+
+
+def _is_table(file: Path) -> bool:
+    """Files that other programs put beside the tables begin with a dot or an underscore."""
+    return not file.name.startswith((".", "_")) and file.is_file() and format_of(file) is not None
+
+
+def find_table(path: str | Path, delimiter: str | None) -> tuple[str, list[Path], str]:
+    """What errors call a table, its files, and the suffix of their format."""
+    name, paths = printable(str(path)), table_files(path)
+    for file in paths:
+        if format_of(file) is None:
+            raise ValueError(
+                f"{printable(str(file))} is of no known format. Its name must end in "
+                f"{', '.join((*READERS, *SVMLIGHT))}; text may be compressed: .csv.gz, .bz2, .zst."
+            )
+    suffixes = [str(format_of(file)) for file in paths]
+    if len({READERS.get(suffix) for suffix in suffixes}) > 1:
+        raise ValueError(f"{name} has files of several formats. Name those of one: 'data/*.csv'.")
+    if delimiter is not None and READERS.get(suffixes[0]) is not read_csv:
+        raise ValueError(f"delimiter is for CSV files, which {name} is not.")
+    return name, paths, suffixes[0]
+
+
+class TableFiles(NamedTuple):
+    """A table in one file, or in several of the same columns.
+
+    Attributes:
+        name: as errors call it.
+        columns: in the order of the first file.
+        sources: the files, open.
+    """
+
+    name: str
+    columns: list[str]
+    sources: list[Source]
+
+    @classmethod
+    def open(cls, name: str, paths: list[Path], suffix: str, request: Request) -> "TableFiles":
+        """Open the files that :func:`find_table` found.
+
+        Raises:
+            ValueError: naming the file that cannot be used, or differs in its columns.
+            OSError: if a file cannot be read.
+        """
+        sources: list[Source] = []
+        for path in paths:
+            sources.append(READERS[suffix](path, request))
+            request = request._replace(max_bytes=request.max_bytes - sources[-1].num_bytes)
+        columns = sources[0].columns
+        for source in sources:
+            other = set(columns) ^ set(source.columns)
+            if other:
+                raise ValueError(
+                    f"{source.name} and {sources[0].name} differ in the columns "
+                    f"{comma_list(sorted(other))}. Files of one table have the same."
+                )
+        return cls(name, columns, sources)
+
+    def chunks(self, numeric: list[str], categorical: list[str]) -> Iterator[Chunk]:
+        """All rows, in order; a cell of a numeric column that is no finite number is refused."""
+        for index, source in enumerate(self.sources):
+            _check_kinds(source, numeric, categorical)
+            first = 0
+            for batch in source.read([*numeric, *categorical]):
+                num_rows = len(next(iter(batch.columns.values())))
+                numbers = np.empty((num_rows, len(numeric)))
+                for place, name in enumerate(numeric):
+                    numbers[:, place] = _converted(as_numbers, source, batch.columns, name, first)
+                columns = [
+                    _converted(as_categories, source, batch.columns, name, first)
+                    for name in categorical
+                ]
+                share = (index + batch.share) / len(self.sources)
+                yield Chunk(numbers, columns, source, first, share)
+                first += num_rows
+
+    def text_columns(self, names: list[str]) -> list[str]:
+        """Those of the columns that hold something other than numbers."""
+        text: set[str] = set()
+        for source in self.sources:
+            if source.kinds is not None:
+                text |= {name for name in names if source.kinds[name] == TEXT}
+                continue
+            for batch in source.read(names):
+                cells = {name: column for name, column in batch.columns.items() if name not in text}
+                text |= {name for name, column in cells.items() if _is_text(column)}
+        return [name for name in names if name in text]
+
+
+def _is_text(column: Any) -> bool:
+    try:
+        as_numbers(column)
+    except BadCellError as fault:
+        return fault.is_text
+    return False
+
+
+def _check_kinds(source: Source, numeric: list[str], categorical: list[str]) -> None:
+    kinds = source.kinds or {}
+    for name in (*numeric, *categorical):
+        kind, where = kinds.get(name, NUMBER), f"column {quoted(name)} of {source.name}"
+        if kind == TEXT and name in numeric:
+            raise ValueError(
+                f"{where} is text, not numbers. Convert it, leave it out with "
+                f"--drop {quoted(name)}, or one-hot encode it with --categorical {quoted(name)}."
+            )
+        if kind not in (NUMBER, TEXT):
+            raise ValueError(
+                f"{where} is of type {kind}, which is neither number nor text. Convert it, or "
+                f"leave it out with --drop {quoted(name)}."
+            )
+
+
+def _converted(
+    convert: Callable[[Any], Any], source: Source, columns: dict[str, Any], name: str, first: int
+) -> Any:
+    """A column of a batch, whose rows begin at the first; errors name the row and the column."""
+    try:
+        return convert(columns[name])
+    except BadCellError as fault:
+        advice = f" --categorical {quoted(name)} would one-hot encode it." if fault.is_text else ""
+        row = first + fault.index
+        raise ValueError(
+            f"{source.places([row])[row]}, column {quoted(name)} of {source.name} holds "
+            f"{quoted(fault.cell)}, which is not a finite number. {fault.remedy}{advice}"
+        ) from fault
+    except UnicodeError as error:
+        raise ValueError(
+            f"column {quoted(name)} of {source.name} holds what is no text ({error}). The file is "
+            "damaged: save it again."
+        ) from error

@@ -1,0 +1,415 @@
+"""Tables: classification problems from files, and a file's rows as features for a model.
+
+A reader opens a file as named columns; here these become X, y and an
+:class:`~jax_logreg.interfaces.encoding.Encoding`, in bounded memory. To read another format,
+write one function ``(path, request) -> Source`` (its contract is in ``table_source.py``) and
+register it under its suffixes in READERS in ``table_files.py``. Missing values, categories,
+classes, patterns, folders, limits and errors are the same for every format.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from jax_logreg.interfaces.csv_format import csv_records
+from jax_logreg.interfaces.encoding import (
+    Categories,
+    Column,
+    Encoding,
+    class_order,
+    in_order,
+    number_text,
+)
+from jax_logreg.interfaces.quoting import comma_list, printable, quoted
+from jax_logreg.interfaces.svmlight import read_svmlight, svmlight_columns
+from jax_logreg.interfaces.table_files import SVMLIGHT, Chunk, TableFiles, find_table
+from jax_logreg.interfaces.table_source import (
+    BATCH_CELLS,
+    MAX_BYTES,
+    ReadProgress,
+    Request,
+    check_columns,
+    check_size,
+)
+from jax_logreg.interfaces.training_rows import TrainingRows
+
+# name: (file, target column)
+EMBEDDED = {
+    "breast-cancer": ("breast_cancer.csv", "diagnosis"),
+    "iris": ("iris.csv", "species"),
+}
+MISSING_POLICIES = ("refuse", "drop", "mean")
+
+
+def _no_progress(share: float) -> None:
+    """Nothing is reported."""
+
+
+class Table(NamedTuple):
+    """A classification problem read from a file.
+
+    Attributes:
+        name: of the data set or file.
+        X: features, float64, (n, p); a SciPy CSR array where the file is sparse.
+        y: class numbers 0 … K−1, (n,).
+        feature_names: p names.
+        class_names: K names, sorted: for two classes the second is "1".
+        encoding: how the features come from the file's columns.
+        num_dropped: rows left out because a value was missing.
+    """
+
+    name: str
+    X: np.ndarray | csr_array
+    y: np.ndarray
+    feature_names: list[str]
+    class_names: list[str]
+    encoding: Encoding
+    num_dropped: int = 0
+
+
+class Features(NamedTuple):
+    """The rows of a file as features for a model.
+
+    Attributes:
+        unused: columns of the file that the model does not know, in the file's order.
+        chunks: arrays of float64, (some rows, p).
+    """
+
+    unused: list[str]
+    chunks: Iterator[np.ndarray]
+
+
+def load_embedded(name: str) -> Table:
+    """A data set that ships with the package; it needs no other library.
+
+    Args:
+        name: "breast-cancer" (569 rows, two classes) or "iris" (150 rows, three classes).
+
+    Returns:
+        The table: X (n, p), y (n,), the names of features and classes.
+
+    Raises:
+        ValueError: for another name.
+
+    >>> table = load_embedded("iris")
+    >>> table.X.shape, table.class_names
+    ((150, 4), ['setosa', 'versicolor', 'virginica'])
+    """
+    if name not in EMBEDDED:
+        raise ValueError(f"data must be one of {', '.join(EMBEDDED)}, not {name!r}.")
+    file, target = EMBEDDED[name]
+    with as_file(files("jax_logreg") / "data" / file) as path:
+        (_, header), *records = csv_records(path, file, ",")
+    cells = dict(zip(header, zip(*(row for _, row in records), strict=True), strict=True))
+    classes, y = np.unique(cells.pop(target), return_inverse=True)
+    X = np.column_stack([np.array(column, float) for column in cells.values()])
+    return Table(name, X, y, [*cells], classes.tolist(), Encoding.of_numbers([*cells]))
+
+
+def read_table(
+    path: str | Path,
+    target: str | None = None,
+    *,
+    missing: str = "refuse",
+    categorical: Sequence[str] | str = (),
+    drop: Sequence[str] = (),
+    delimiter: str | None = None,
+    max_bytes: int = MAX_BYTES,
+    progress: ReadProgress = _no_progress,
+) -> Table:
+    r"""A classification problem from a file, whose format its suffix tells.
+
+    ====================== ==================================================================
+    .csv .tsv .txt         UTF-8 with a header; also .csv.gz, .csv.bz2, .csv.zst; by pyarrow
+    .parquet               columns of numbers and text; by pyarrow
+    .arrow .feather .ipc   Arrow's file or stream of such columns; by pyarrow
+    .npy                   a matrix of numbers, its columns called x0, x1, …
+    .npz                   arrays X (n, p), y (n,) and perhaps feature_names (p,)
+    .svmlight .libsvm .svm "label index:value …", kept sparse; columns x1, x2, …; by
+                           scikit-learn; also .svm.gz, …
+    ====================== ==================================================================
+
+    A folder of such files, or a pattern such as ``"data/2024-*.csv"``, is one table: the files
+    in order of their names, with the same columns in any order. Missing are empty cells, NA,
+    N/A, NaN, null and ?, in capitals or not.
+
+    Args:
+        path: a file, a folder, or a pattern with ``*``, ``?`` or ``[…]``.
+        target: the column of classes. For .npy also its index, from 0, or from the end with
+            a minus; not for .npz, whose y it is, nor for svmlight, where it stands first.
+        missing: "refuse", with a count per column; "drop", to leave such rows out; "mean",
+            to fill numbers with the mean of their column.
+        categorical: columns that are one-hot encoded, their first category in sorted order
+            being the reference; "auto" for all columns that are not numbers.
+        drop: columns that are left out.
+        delimiter: of a CSV file; if None, the first of comma, semicolon, tab and bar by
+            which its header holds the target.
+        max_bytes: bound on X in memory, 4 GiB by default.
+        progress: called with the share of the file that has been read, from 0 to 1.
+
+    Returns:
+        The table: X (n, p), y (n,), the names of features and classes, the encoding.
+
+    Raises:
+        ValueError: naming the file, the row, the column, and what to do; or the extra to
+            install, where a library is missing.
+        OSError: if the file cannot be read.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "trial.csv")
+    ...     _ = path.write_text("dose,site,outcome\n1,a,no\n2,b,yes\n,a,no\n")
+    ...     table = read_table(path, "outcome", missing="drop", categorical="auto")
+    >>> table.feature_names, table.X.tolist(), table.y.tolist(), table.num_dropped
+    (['dose', 'site=b'], [[1.0, 0.0], [2.0, 1.0]], [0, 1], 1)
+    """
+    if missing not in MISSING_POLICIES:
+        raise ValueError(f"missing must be one of {', '.join(MISSING_POLICIES)}, not {missing!r}.")
+    if isinstance(categorical, str) and categorical != "auto":
+        categorical = [categorical]
+    name, paths, suffix = find_table(path, delimiter)
+    if suffix in SVMLIGHT:
+        if target is not None or categorical or drop:
+            raise ValueError(
+                f"{name} is svmlight: its labels stand first and its columns are numbers. Leave "
+                "target, categorical and drop away."
+            )
+        table = _svmlight_table(name, paths, max_bytes, progress)
+    else:
+        needed = () if target is None else (target,)
+        files = TableFiles.open(name, paths, suffix, Request(delimiter, needed, None, max_bytes))
+        plan = _Plan.of(files, _target(files, target), categorical, drop)
+        table = _assemble(files, plan, missing, max_bytes, progress)
+    return table._replace(name=printable(Path(path).name))
+
+
+def read_features(
+    path: str | Path,
+    encoding: Encoding,
+    *,
+    delimiter: str | None = None,
+    max_bytes: int = MAX_BYTES,
+    progress: ReadProgress = _no_progress,
+) -> Features:
+    """The features of a file's rows for a model, chunk by chunk, in bounded memory.
+
+    Columns are found by name, in any order, and others than the model's are not used. A
+    .npy, and an .npz without feature_names, has the model's columns and no others, in
+    their order.
+
+    Args:
+        path: whatever :func:`read_table` reads.
+        encoding: of the table that the model was trained on.
+        delimiter: as for :func:`read_table`.
+        max_bytes: bound on what is unpacked of a file at a time.
+        progress: called with the share of the file that has been read, from 0 to 1.
+
+    Returns:
+        The columns that are not used, and an iterator over the chunks of X.
+
+    Raises:
+        ValueError: naming the file, the row, the column, and what to do: at once where
+            the columns do not fit, else when the row is read.
+        OSError: if the file cannot be read.
+    """
+    name, paths, suffix = find_table(path, delimiter)
+    if suffix in SVMLIGHT:
+        return Features([], _svmlight_features(name, paths, encoding, progress))
+    names = encoding.names
+    files = TableFiles.open(name, paths, suffix, Request(delimiter, (*names,), names, max_bytes))
+    there, known = set(files.columns), set(names)
+    lacking = [name for name in names if name not in there]
+    if lacking:
+        raise ValueError(
+            f"{files.name} lacks {len(lacking)} of the model's {len(names)} columns: "
+            f"{comma_list(lacking)}. Its columns: {comma_list(files.columns)}."
+        )
+    unused = [name for name in files.columns if name not in known]
+    return Features(unused, _encoded(files, encoding, progress))
+
+
+def densified(table: Table, max_bytes: int) -> Table:
+    """The table with a dense X.
+
+    Raises:
+        ValueError: if that would take more than max_bytes.
+    """
+    if isinstance(table.X, np.ndarray):
+        return table
+    check_size(f"{table.name}, made dense,", 8 * math.prod(table.X.shape), max_bytes)
+    return table._replace(X=table.X.toarray())
+
+
+# Training -----------------------------------------------------------------------------------
+
+
+def _target(files: TableFiles, target: str | None) -> str:
+    source = files.sources[0]
+    if target is None:
+        if source.labels is None:
+            raise ValueError(f"{files.name} needs a target (--target NAME), the column of classes.")
+        return source.labels
+    if not source.is_unnamed or target in files.columns:
+        return target
+    try:
+        return files.columns[int(target)]
+    except (ValueError, IndexError) as error:
+        raise ValueError(
+            f"target must be the index of a column of {files.name}, from 0 to "
+            f"{len(files.columns) - 1}, but it is {target!r}."
+        ) from error
+
+
+class _Plan(NamedTuple):
+    """What the columns of a table are for.
+
+    Attributes:
+        target: the column of classes.
+        features: the columns that X is made of, in the file's order.
+        numeric: those of them that are numbers.
+        categorical: those of them that are one-hot encoded.
+    """
+
+    target: str
+    features: list[str]
+    numeric: list[str]
+    categorical: list[str]
+
+    @classmethod
+    def of(
+        cls, files: TableFiles, target: str, categorical: Sequence[str] | str, drop: Sequence[str]
+    ) -> "_Plan":
+        asked = [] if categorical == "auto" else categorical
+        uses = (("target", [target]), ("dropped column", drop), ("categorical column", asked))
+        for what, names in uses:
+            for name in names:
+                if name not in files.columns:
+                    raise ValueError(
+                        f"{what} {quoted(name)} is not a column of {files.name}. "
+                        f"Its columns: {comma_list(files.columns)}."
+                    )
+        for name, times in Counter(name for _, names in uses for name in set(names)).items():
+            if times > 1:
+                raise ValueError(
+                    f"column {quoted(name)} of {files.name} is asked for in two ways: as the "
+                    "target, as categorical, or to be dropped. Choose one."
+                )
+        left_out = {target, *drop}
+        features = [name for name in files.columns if name not in left_out]
+        if not features:
+            raise ValueError(
+                f"{files.name} has no column left besides the target {quoted(target)}."
+            )
+        chosen = {*(files.text_columns(features) if categorical == "auto" else asked)}
+        numeric = [name for name in features if name not in chosen]
+        return cls(target, features, numeric, [name for name in features if name in chosen])
+
+
+def _assemble(
+    files: TableFiles, plan: _Plan, missing: str, max_bytes: int, progress: ReadProgress
+) -> Table:
+    rows = TrainingRows(files.name, plan.target, plan.numeric, plan.categorical, missing)
+    for chunk in files.chunks(plan.numeric, [plan.target, *plan.categorical]):
+        rows.add(chunk)
+        progress(chunk.share)
+        check_size(files.name, 8 * len(plan.features) * rows.num_rows, max_bytes)
+    rows.check()
+    target, *others = (encoder.texts for encoder in rows.encoders)
+    orders = [class_order(rows.target, target, rows.num_rows), *map(in_order, others)]
+    fills = rows.means(plan.numeric) if missing == "mean" else [None] * len(plan.numeric)
+    fill = dict(zip(plan.numeric, fills, strict=True))
+    categories = dict(zip(plan.categorical, map(tuple, orders[1:]), strict=True))
+    encoding = Encoding(
+        tuple(Column(name, categories.get(name), fill.get(name)) for name in plan.features)
+    )
+    names = encoding.feature_names
+    check_columns(f"the encoded table of {files.name}", names)
+    check_size(files.name, 8 * len(names) * rows.num_rows, max_bytes)
+    rows.renumber(orders)
+    numbers, codes = rows.numbers.array, rows.codes.array
+    if categories:
+        X = np.empty((rows.num_rows, len(names)))
+        for block in rows.blocks():
+            X[block] = encoding.expand(numbers[block], codes[block, 1:])
+    else:  # the numbers are X: no second array
+        X = numbers
+        for index, column in enumerate(encoding.columns):
+            if column.fill is not None:
+                X[np.isnan(X[:, index]), index] = column.fill
+    y = codes[:, 0].astype(int)
+    return Table(files.name, X, y, names, orders[0], encoding, rows.num_dropped)
+
+
+def _svmlight_table(name: str, paths: list[Path], max_bytes: int, progress: ReadProgress) -> Table:
+    X, labels, base = read_svmlight(name, paths, max_bytes, progress)
+    distinct, y = np.unique(labels, return_inverse=True)
+    texts = [number_text(label) for label in distinct.tolist()]
+    classes = class_order(f"the first column of {name}", texts, len(y))
+    names = [f"x{index + base}" for index in range(X.shape[1])]
+    return Table(name, X, y, names, classes, Encoding.of_numbers(names))
+
+
+# Prediction ---------------------------------------------------------------------------------
+
+
+def _encoded(files: TableFiles, encoding: Encoding, progress: ReadProgress) -> Iterator[np.ndarray]:
+    numeric = [column.name for column in encoding.numeric]
+    categorical = [column.name for column in encoding.categorical]
+    for chunk in files.chunks(numeric, categorical):
+        for index, column in enumerate(encoding.numeric):
+            if column.fill is None:
+                _refuse_missing(chunk, np.isnan(chunk.numbers[:, index]), column.name)
+        codes = [
+            _known_codes(chunk, found, column)
+            for found, column in zip(chunk.categories, encoding.categorical, strict=True)
+        ]
+        progress(chunk.share)
+        table = np.array(codes, int).reshape(len(categorical), len(chunk.numbers)).T
+        yield encoding.expand(chunk.numbers, table)
+
+
+def _refuse_missing(chunk: Chunk, missing: np.ndarray, name: str) -> None:
+    if missing.any():
+        raise ValueError(
+            f"{chunk.place(missing)}, column {quoted(name)} of {chunk.source.name} is missing, and "
+            "the model has nothing to fill it with. Fill it, or train with --missing mean."
+        )
+
+
+def _known_codes(chunk: Chunk, found: Categories, column: Column) -> np.ndarray:
+    _refuse_missing(chunk, found.codes < 0, column.name)
+    known = column.categories or ()
+    code_of = {category: code for code, category in enumerate(known)}
+    codes = np.array([code_of.get(text, -1) for text in found.values], int)[found.codes]
+    if np.any(codes < 0):
+        text = found.values[found.codes[np.argmax(codes < 0)]]
+        raise ValueError(
+            f"{chunk.place(codes < 0)}, column {quoted(column.name)} of {chunk.source.name} holds "
+            f"{quoted(text)}, a category that the model was not trained on. It knows "
+            f"{comma_list(known)}."
+        )
+    return codes
+
+
+def _svmlight_features(
+    name: str, paths: list[Path], encoding: Encoding, progress: ReadProgress
+) -> Iterator[np.ndarray]:
+    names = encoding.names
+    if encoding.categorical or not all(re.fullmatch(r"x\d{1,9}", column) for column in names):
+        raise ValueError(
+            f"{name} has features by number, x1, x2, …, but the model has "
+            f"{quoted(names[0])} and others. Give it a file with a header."
+        )
+    rows = max(1, BATCH_CELLS // len(names))
+    return (
+        X[begin : begin + rows].toarray()
+        for X in svmlight_columns(paths, [int(column[1:]) for column in names], progress)
+        for begin in range(0, X.shape[0], rows)
+    )

@@ -1,0 +1,207 @@
+"""Training rows: what a file's rows add up to, missing values counted and categories numbered."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from jax_logreg.interfaces.encoding import MOST_CLASSES, Categories
+from jax_logreg.interfaces.quoting import comma_list, quoted
+from jax_logreg.interfaces.table_files import Chunk
+from jax_logreg.interfaces.table_source import BATCH_CELLS, Source
+
+# Longer labels and categories are taken for a mistake.
+_LONGEST_TEXT = 1000
+
+_REMEDIES = {
+    "refuse": "--missing drop leaves such rows out, --missing mean fills numbers with the "
+    "mean of their column.",
+    "mean": "A class or category has no mean: use --missing drop, or correct the file.",
+}
+
+
+class CategoryEncoder:
+    """Numbers the categories of a column in the order in which they appear."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._code: dict[str, int] = {}
+
+    def encode(self, categories: Categories, keep: np.ndarray) -> np.ndarray:
+        """Codes of the kept rows, −1 where missing."""
+        codes = categories.codes[keep]
+        number = np.full(len(categories.values) + 1, -1)  # the last is the missing one's
+        for used in np.unique(codes[codes >= 0]).tolist():
+            number[used] = self._number(categories.values[used])
+        return number[codes]
+
+    def _number(self, text: str) -> int:
+        if len(text) > _LONGEST_TEXT:
+            raise ValueError(
+                f"{self._where} holds a text of {len(text)} characters, {quoted(text)}. "
+                f"Labels have at most {_LONGEST_TEXT}."
+            )
+        code = self._code.setdefault(text, len(self._code))
+        if code >= MOST_CLASSES:
+            raise ValueError(
+                f"{self._where} holds more than {MOST_CLASSES} different values. "
+                "Is it a measurement, or an identifier?"
+            )
+        return code
+
+    @property
+    def texts(self) -> list[str]:
+        """The categories, by code."""
+        return list(self._code)
+
+
+class MissingCounts:
+    """Missing values by column, and where the first of each is."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+        self._counts = np.zeros(len(names), int)
+        self._first: dict[str, tuple[Source, int]] = {}
+
+    def add(self, missing: np.ndarray, chunk: Chunk) -> None:
+        """Count those of a chunk, (m, number of columns)."""
+        self._counts += missing.sum(axis=0)
+        for column in np.flatnonzero(missing.any(axis=0)).tolist():
+            row = chunk.first_row + int(np.argmax(missing[:, column]))
+            self._first.setdefault(self._names[column], (chunk.source, row))
+
+    def refuse(self, table: str, remedy: str) -> None:
+        """Raise if there are any, with a count per column."""
+        if not self._first:
+            return
+        first: dict[str, str] = {}
+        for source in {source.name: source for source, _ in self._first.values()}.values():
+            rows = {name: row for name, (at, row) in self._first.items() if at.name == source.name}
+            places = source.places([*rows.values()])
+            of_file = "" if source.name == table else f" of {Path(source.name).name}"
+            first |= {name: f"{places[row]}{of_file}" for name, row in rows.items()}
+        counts = [
+            f"{quoted(name)} {count} (first in {first[name]})"
+            for name, count in zip(self._names, self._counts.tolist(), strict=True)
+            if count
+        ]
+        raise ValueError(
+            f"{table} has missing values in {len(counts)} "
+            f"column{'s' if len(counts) > 1 else ''}: {comma_list(counts)}. {remedy}"
+        )
+
+
+class GrowableArray:
+    """Rows appended to one array, enlarged in place where the system can: no second copy."""
+
+    def __init__(self, width: int, dtype: type) -> None:
+        self.width, self.num_rows = width, 0
+        self._array: np.ndarray = np.empty((0, width), dtype)
+
+    def append(self, rows: np.ndarray) -> None:
+        """Add rows, (m, width)."""
+        end = self.num_rows + len(rows)
+        if end > len(self._array):
+            self._array.resize((end + self.num_rows // 8, self.width), refcheck=False)
+        self._array[self.num_rows : end] = rows
+        self.num_rows = end
+
+    @property
+    def array(self) -> np.ndarray:
+        """All rows so far; no more are appended once this was asked for."""
+        return self._array[: self.num_rows]
+
+
+class TrainingRows:
+    """The rows that are kept for training.
+
+    Args:
+        table: as errors call it.
+        target: the column of classes.
+        numeric: columns of numbers.
+        categorical: columns of categories.
+        missing: what is done with missing values.
+    """
+
+    def __init__(
+        self, table: str, target: str, numeric: list[str], categorical: list[str], missing: str
+    ) -> None:
+        self._table, self._missing = table, missing
+        self.target = f"target {quoted(target)} of {table}"
+        places = [f"column {quoted(name)} of {table}" for name in categorical]
+        self.encoders = [CategoryEncoder(where) for where in (self.target, *places)]
+        self._num_filled = 0 if missing == "refuse" else len(numeric)
+        self._counts = MissingCounts([*numeric, target, *categorical][self._num_filled :])
+        self.numbers = GrowableArray(len(numeric), np.float64)
+        self.codes = GrowableArray(len(self.encoders), np.int32)
+        self.num_dropped = 0
+
+    @property
+    def num_rows(self) -> int:
+        """How many are kept."""
+        return self.numbers.num_rows
+
+    def add(self, chunk: Chunk) -> None:
+        """Take the rows of a chunk, or count what is missing."""
+        missing: np.ndarray = np.column_stack(
+            [np.isnan(chunk.numbers), *(column.codes < 0 for column in chunk.categories)]
+        )
+        keep = np.ones(len(missing), bool)
+        if self._missing == "drop":
+            keep = np.logical_not(np.any(missing, axis=1))
+        else:
+            self._counts.add(missing[:, self._num_filled :], chunk)
+        encoded = zip(self.encoders, chunk.categories, strict=True)
+        codes = np.column_stack([encoder.encode(column, keep) for encoder, column in encoded])
+        self.num_dropped += int(np.sum(~keep))
+        self.numbers.append(chunk.numbers[keep])
+        self.codes.append(codes)
+
+    def check(self) -> None:
+        """Refuse missing values, and a table without rows."""
+        self._counts.refuse(self._table, _REMEDIES.get(self._missing, ""))
+        if self.num_rows == 0 and self.num_dropped:
+            raise ValueError(
+                f"every row of {self._table} has a missing value. Leave out the columns "
+                "that are mostly empty with --drop."
+            )
+        if self.num_rows == 0:
+            raise ValueError(
+                f"{self._table} holds no rows: it needs a header and at least one row."
+            )
+
+    def blocks(self) -> Iterator[slice]:
+        """The kept rows by the block, for work that makes copies."""
+        step = max(1, BATCH_CELLS // (self.numbers.width + self.codes.width))
+        return (slice(begin, begin + step) for begin in range(0, self.num_rows, step))
+
+    def means(self, numeric: list[str]) -> list[float]:
+        """Means of the columns of numbers over what is there.
+
+        Divided by powers of two, so that huge numbers do not overflow.
+
+        Raises:
+            ValueError: naming the columns that hold no number at all.
+        """
+        present, size, total = np.zeros((3, self.numbers.width))
+        numbers = self.numbers.array
+        for block in self.blocks():
+            present += np.sum(~np.isnan(numbers[block]), axis=0)
+            size = np.fmax(size, np.fmax.reduce(np.abs(numbers[block]), axis=0))
+        if not np.all(present):
+            empty = [name for name, count in zip(numeric, present, strict=True) if count == 0]
+            raise ValueError(
+                f"{self._table} holds no value at all in the columns {comma_list(empty)}. "
+                f"Leave them out: --drop {quoted(empty[0])}."
+            )
+        unit = np.ldexp(1.0, np.frexp(size)[1] - 1)
+        for block in self.blocks():
+            total += np.nansum(numbers[block] / unit, axis=0)
+        return (total / present * unit).tolist()
+
+    def renumber(self, orders: list[list[str]]) -> None:
+        """Change codes by order of appearance to codes by these orders of the categories."""
+        for index, (encoder, order) in enumerate(zip(self.encoders, orders, strict=True)):
+            rank = {text: place for place, text in enumerate(order)}
+            codes = self.codes.array[:, index]
+            codes[:] = np.array([rank[text] for text in encoder.texts], codes.dtype)[codes]
