@@ -111,14 +111,14 @@ _TABLE: tuple[str | TextFormula, ...] = (  # a string is the text and heading of
     _F("P(y|x) = ŷʸ(1−ŷ)¹⁻ʸ", lambda y, p: p**y * (1 - p) ** (1 - y), lambda q: q, _LABELS),
     _F("① log P(y=1|x) = y log ŷ + (1−y) log(1−ŷ)",
        _log_likelihood, lambda p: log(p), "y = 1 only", "wrong: where y = 0"),
-    _F("① mended: log P(y|x) = y log ŷ + …", _log_likelihood, lambda q: log(q), _LABELS),
+    _F("① corrected: log P(y|x) = y log ŷ + …", _log_likelihood, lambda q: log(q), _LABELS),
     _F("L_CE = −[y log ŷ + (1−y) log(1−ŷ)]",
        lambda y, p: -_log_likelihood(y, p), lambda y, z: cross_entropy(z, y), _LABELS),
     "notebook: Calculating the Derivative of the Cross Entropy Loss",
     _F("⑤ the Hessian remains positive definite", lambda: True, lambda w, X, y:
        _lowest(jnp.append(w, w[0]), jnp.hstack([X, X[:, :1]]), y) > 1e-12,
        "linearly independent columns; here one stands twice", "wrong: claim"),
-    _F("⑤ mended: L is convex, ∇²L semidefinite",
+    _F("⑤ corrected: L is convex, ∇²L ≥ 0",
        lambda: True, lambda w, X, y: _lowest(w, X, y) > -1e-12),
     "notebook: Calculating the Derivative of σ(z)",
     _F("σ′ = (0·(1+e⁻ᶻ) − 1·(e⁻ᶻ·(−1))) / (1+e⁻ᶻ)²",
@@ -140,7 +140,7 @@ _TABLE: tuple[str | TextFormula, ...] = (  # a string is the text and heading of
     _F("② wᵀx = w₀x₀ + w₀x₀ + w₁x₁ + w₀x₂ + …", lambda w, X:
        2 * w[0] * X[:, 0] + w[1] * X[:, 1] + w[0] * X[:, 2] + X[:, 3:] @ w[3:],
        lambda z: z, "nowhere: two terms are slips", "wrong: values"),
-    _F("② mended: wᵀx = Σⱼ wⱼ xᵢⱼ", lambda w, X: jnp.sum(w * X, axis=1), lambda z: z),
+    _F("② corrected: wᵀx = Σⱼ wⱼ xᵢⱼ", lambda w, X: jnp.sum(w * X, axis=1), lambda z: z),
     _F("∂L/∂wⱼ = (1/n)Σ[y/σ·σ(1−σ)x + …(−1)…]", lambda X, y, p: _back(
         X, y / p * p * (1 - p) + (1 - y) / (1 - p) * (-1) * p * (1 - p)), _dlikelihood, _ROWS),
     _F("… factored: (1/n)Σ[y/σ − (1−y)/(1−σ)] σ(1−σ)x", lambda X, y, p: _back(
@@ -156,7 +156,7 @@ _TABLE: tuple[str | TextFormula, ...] = (  # a string is the text and heading of
        _dloss, "defined for as many rows as features only", "wrong: shape"),
     _F("④ σ(wᵀX) with as many rows as features", lambda w, X: sigmoid(w @ X[: len(w)]),
        lambda w, p: p[: len(w)], "defined there, and wrong in silence", "wrong: values"),
-    _F("④ mended: h_w(X) = σ(Xw)", lambda w, X: 1 / (1 + exp(-(X @ w))), lambda p: p, _MINUS),
+    _F("④ corrected: h_w(X) = σ(Xw)", lambda w, X: 1 / (1 + exp(-(X @ w))), lambda p: p, _MINUS),
     "notebook: Summary",
     _F("L(y, ŷ) = −[y log ŷ + (1−y) log(1−ŷ)], mean",
        lambda y, p: -jnp.mean(_log_likelihood(y, p)), _loss, _LABELS),
