@@ -199,6 +199,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jax-logreg",
         description="Sigmoid and softmax regression, every derivative proved against autodiff.",
+        epilog="jax-logreg COMMAND --help has examples. Without a file, fit and check use "
+        "the data sets that ship inside.",
     )
     parser.add_argument("--version", action="version", version=f"jax-logreg {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

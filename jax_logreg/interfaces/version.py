@@ -1,3 +1,3 @@
-"""The version of the package, where every room's doors can read it."""
+"""The version of the package, in a module that loads nothing else."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
