@@ -1,4 +1,4 @@
-"""One style for every picture. The one file that imports matplotlib."""
+"""The style of all plots. The only file that imports matplotlib."""
 
 import functools
 import io
@@ -25,7 +25,7 @@ COLOURS = ("#1c2451", "#c0392b", "#2e9c94", "#5b3a9b", "#f0a030")
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 
-#: matplotlib's settings, also for pictures of one's own: ``plt.rcParams.update(STYLE)``.
+#: matplotlib's settings, for your own plots too: ``plt.rcParams.update(STYLE)``.
 STYLE: Any = {
     "figure.dpi": 120,
     "figure.constrained_layout.use": True,
@@ -76,7 +76,7 @@ def require_matplotlib() -> None:
         ValueError: naming the command.
     """
     if not HAS_MATPLOTLIB:
-        raise ValueError("A picture needs matplotlib: pip install 'jax-logreg[plot]'.")
+        raise ValueError("A plot needs matplotlib: pip install 'jax-logreg[plot]'.")
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
@@ -92,12 +92,12 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty picture, in inches; no more than 7.5 wide, so that 600 pixels can be read."""
+    """An empty figure, in inches; at most 7.5 wide, to be legible in 600 pixels."""
     return Picture(figsize=(width, height))
 
 
 def series(i: int) -> dict[str, Any]:
-    """Colour, line and marker of the i-th series; 140 can be told apart.
+    """Colour, line and marker of the i-th series; 140 are distinct.
 
     >>> series(0) == series(1), series(1)["marker"]
     (False, '^')
@@ -126,10 +126,10 @@ def whole_ticks(axis: Any) -> None:
 
 
 def check_plot_path(path: str | Path) -> Path:
-    """A path that a picture can be written to, checked before any work.
+    """The path of a plot, checked before any work.
 
     Raises:
-        ValueError: for an unknown ending, or where no file can be written.
+        ValueError: for an unknown extension, or if no file can be written there.
     """
     require_matplotlib()
     path = Path(path)
@@ -140,6 +140,6 @@ def check_plot_path(path: str | Path) -> Path:
 
 
 def save_figure(figure: Any, path: str | Path) -> None:
-    """Write a picture, whole or not at all; the ending tells the format."""
+    """Write a figure, whole or not at all, in the format of the extension."""
     with atomic_write(path) as stream:
         figure.savefig(stream, format=Path(path).suffix[1:].lower(), dpi=200)

@@ -1,4 +1,4 @@
-"""The estimator: scikit-learn's own checks, its answers, and life in its company."""
+"""The estimator: scikit-learn's own checks, its answers, and use with its tools."""
 
 import copy
 import itertools
@@ -42,7 +42,7 @@ NAMES = ["age", "dose", "weight"]
 
 def test_scikit_learns_checks():
     results = check_estimator(LogisticRegression(), on_fail=None, on_skip=None)
-    # The array API is looked at only where SciPy was told to speak it.
+    # The array API is checked only if it is enabled in SciPy.
     open_ = [r["check_name"] for r in results if r["status"] != "passed"]
     assert open_ in ([], ["check_array_api_input"])
     assert len(results) > 40
@@ -184,7 +184,7 @@ def test_sparse_tables(make):
     np.testing.assert_allclose(got.densify().coef_, want.coef_, atol=1e-12)
 
 
-def test_a_large_sparse_table_is_never_spelt_out(monkeypatch):
+def test_a_large_sparse_table_is_never_made_dense(monkeypatch):
     thin = np.where(np.abs(X) > 0.5, X, 0.0) * [1.0, 1e30, 1e-3]
     want = LogisticRegression().fit(thin, Y)
     monkeypatch.setattr(estimator_fit, "_MAX_DENSE", 0)
@@ -237,7 +237,7 @@ def test_warm_start():
     assert binary.set_params(C=1.01).fit(X, Y).n_iter_[0] < LogisticRegression().fit(X, Y).n_iter_
 
 
-def test_what_is_told_of_a_fit():
+def test_diagnostics_of_a_fit():
     model = LogisticRegression().fit(X, Y3)
     d = model.diagnostics_
     assert d.status is model.status_ is lr.Status.CONVERGED

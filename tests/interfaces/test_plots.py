@@ -1,4 +1,4 @@
-"""Every picture is rendered, and its texts, marks, boundaries and greys are looked at."""
+"""Every plot is rendered; its texts, marks, boundaries and greys are checked."""
 
 import dataclasses
 import itertools
@@ -53,7 +53,7 @@ def classes_of(K, n=600):
     return names[true], names[np.where(RNG.uniform(size=n) < 0.8, true, RNG.integers(0, K, n))]
 
 
-PICTURES = {
+PLOTS = {
     "two classes": lambda: lr.plot_decision_regions(TWO, X, WHO, title="Who is ill"),
     "three classes": lambda: lr.plot_decision_regions(THREE, X[:, :2], SPECIES),
     "coefficients": lambda: lr.plot_coefficients(TWO, scale=X.std(axis=0), title="Who is ill"),
@@ -105,9 +105,9 @@ def check_texts(figure, monkeypatch):
         assert min(across, up) <= 1, f"{one} lies on {other}"
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", PLOTS)
 def test_what_is_written_can_be_read(name, monkeypatch):
-    figure = PICTURES[name]()
+    figure = PLOTS[name]()
     check_texts(figure, monkeypatch)
     grey = render(figure)
     assert np.mean(grey < 0.5) > 0.002  # something dark is drawn
@@ -133,14 +133,14 @@ def boundaries(figure):
 
 
 def test_the_boundary_lies_at_even_odds():
-    (line,) = boundaries(PICTURES["two classes"]())
+    (line,) = boundaries(PLOTS["two classes"]())
     assert np.ptp(line, axis=0).min() > 0.1
     there = np.column_stack([line, np.full(len(line), X[:, 2].mean())])
     np.testing.assert_allclose(TWO.probability(there), 0.5, atol=1e-9)
 
 
 def test_the_boundaries_of_three_classes_lie_where_two_tie():
-    lines = boundaries(PICTURES["three classes"]())
+    lines = boundaries(PLOTS["three classes"]())
     assert len(lines) == 3
     ties = [np.sort(THREE.probability(line), axis=1) for line in lines]
     gaps = np.concatenate([mu[:, 2] - mu[:, 1] for mu in ties])
@@ -149,7 +149,7 @@ def test_the_boundaries_of_three_classes_lie_where_two_tie():
 
 
 def test_every_row_is_a_mark_of_its_class_and_many_are_thinned():
-    axes = PICTURES["three classes"]().axes[0]
+    axes = PLOTS["three classes"]().axes[0]
     marks = {c.get_label(): c for c in axes.collections if not isinstance(c, QuadContourSet)}
     for label in ("setosa", "b", "c"):
         drawn = np.asarray(marks[label].get_offsets())
@@ -183,19 +183,19 @@ def test_features_are_chosen_by_name_from_a_pipeline_fitted_on_a_frame():
 
 
 def test_coefficients_are_sorted_and_lie_where_they_are():
-    figure = PICTURES["coefficients of classes"]()
+    figure = PLOTS["coefficients of classes"]()
     (axes,) = figure.axes
     assert [t.get_text() for t in axes.get_yticklabels()] == ["x0", "x1"]
     marks = {c.get_label(): np.asarray(c.get_offsets()) for c in axes.collections[1:]}
     np.testing.assert_array_equal(marks["c"][:, 0], THREE.coef[:, 2])
-    many = PICTURES["many coefficients"]().axes[0]
+    many = PLOTS["many coefficients"]().axes[0]
     assert len(many.get_yticklabels()) == 30
     assert many.get_title() == "the largest 30 of 80"
-    assert "per deviation" in PICTURES["coefficients"]().axes[0].get_xlabel()
+    assert "per deviation" in PLOTS["coefficients"]().axes[0].get_xlabel()
 
 
 def test_curves_end_where_the_training_ended_and_costs_are_shared_out():
-    figure = PICTURES["training with costs"]()
+    figure = PLOTS["training with costs"]()
     loss, seconds, _ = figure.axes[:3]
     ends = {line.get_label(): line.get_xydata() for line in loss.lines}
     assert {name: curve[-1, 0] for name, curve in ends.items()} == {
@@ -207,7 +207,7 @@ def test_curves_end_where_the_training_ended_and_costs_are_shared_out():
     assert all(line.get_ydata().min() > 0 for line in loss.lines)  # none falls off the axis
 
 
-def test_a_training_that_ran_away_is_drawn_as_far_as_it_has_numbers(monkeypatch):
+def test_a_divergent_training_is_drawn_as_far_as_it_is_finite(monkeypatch):
     curve = np.array([0.7, 5.0, np.inf, np.nan])
     away = dataclasses.replace(a_fit(3), history=History(curve, curve))
     exact = dataclasses.replace(a_fit(0), history=History(np.array([0.7]), np.array([0.0])))
@@ -248,13 +248,13 @@ def lightness(colours):
     return np.where(y > 0.008856, 116 * np.cbrt(y) - 16, 903.3 * y)
 
 
-def test_pictures_survive_in_grey():
-    looks = [plot_style.series(i) for i in range(12)]
-    light = lightness([to_rgb(look["color"]) for look in looks])
+def test_colours_are_distinct_in_grey():
+    styles = [plot_style.series(i) for i in range(12)]
+    light = lightness([to_rgb(style["color"]) for style in styles])
     assert np.abs(np.diff(light)).min() > 12
     assert np.abs(np.diff(lightness([plot_style.tint(i) for i in range(5)]))).min() > 4
     assert light.max() < 80  # visible on white
-    kinds = {(look["linestyle"], look["marker"]) for look in looks}
+    kinds = {(style["linestyle"], style["marker"]) for style in styles}
     assert len(kinds) == 12
     steps = np.linspace(0, 1, 50)
     assert np.all(np.diff(lightness(plot_style.shades()(steps))) < 0)
@@ -273,9 +273,9 @@ def test_the_style_is_the_same_whatever_the_caller_has_set():
 @pytest.mark.parametrize(
     ("ending", "start"), [("png", b"\x89PNG"), ("PDF", b"%PDF"), ("svg", b"<?xml")]
 )
-def test_pictures_are_written_whole_or_not_at_all(ending, start, tmp_path):
-    path = tmp_path / f"picture.{ending}"
-    plot_style.save_figure(PICTURES["confusion of 2"](), path)
+def test_plots_are_written_whole_or_not_at_all(ending, start, tmp_path):
+    path = tmp_path / f"plot.{ending}"
+    plot_style.save_figure(PLOTS["confusion of 2"](), path)
     assert path.read_bytes().startswith(start)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
@@ -322,8 +322,8 @@ def test_bad_input_is_named(what):
         draw()
 
 
-def test_a_notebook_shows_a_picture_without_pyplot():
-    assert PICTURES["coefficients"]()._repr_png_().startswith(b"\x89PNG")
+def test_a_notebook_shows_a_plot_without_pyplot():
+    assert PLOTS["coefficients"]()._repr_png_().startswith(b"\x89PNG")
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):

@@ -1,4 +1,4 @@
-"""What the world brings: each table has its right answer, or an error that names what is wrong."""
+"""Unusual tables: each has its right answer, or an error that names what is wrong."""
 
 import warnings
 
@@ -90,9 +90,11 @@ def test_the_unit_of_a_column_decides_nothing(exponent, plain, free):
     model = LogisticRegression(C=np.inf).fit(X * unit, Y)
     np.testing.assert_allclose(model.coef_ * unit, free.coef_, rtol=1e-9)
     np.testing.assert_allclose(model.predict_proba(X * unit), free.predict_proba(X), rtol=1e-8)
-    held = LogisticRegression().fit(X * unit, Y)  # a penalty sees the unit: one leaves, or is free
-    assert held.status_ is lr.Status.CONVERGED
-    slope = (held.predict_proba(X * unit)[:, 1] - Y) @ (X * unit) + held.coef_[0]
+    penalised = LogisticRegression().fit(
+        X * unit, Y
+    )  # a penalty depends on the unit: one column vanishes, or is free
+    assert penalised.status_ is lr.Status.CONVERGED
+    slope = (penalised.predict_proba(X * unit)[:, 1] - Y) @ (X * unit) + penalised.coef_[0]
     np.testing.assert_allclose(slope / np.maximum(unit, 1), 0, atol=1e-7)
 
 
@@ -124,7 +126,7 @@ def test_one_row_in_a_million():
     residual = np.where(np.arange(N) == 0, 1e-6 * N, 1) * (
         model.predict_proba(X)[:, 1] - (np.arange(N) == 0)
     )
-    # The mass of the rare class is met to six digits, not only to tol.
+    # The mass of the rare class is right to six digits, not only to tol.
     assert abs(residual.sum()) < 1e-6 * 1e-6 * N
 
 
@@ -169,7 +171,7 @@ def test_a_class_may_be_missing_from_a_fold():
     assert np.array_equal(scores, np.zeros(3))
 
 
-def test_zeros_tell_nothing():
+def test_columns_of_zeros():
     model = LogisticRegression().fit(0 * X, Y3)
     assert np.all(model.coef_ == 0)
     shares = np.bincount(Y3) / N
