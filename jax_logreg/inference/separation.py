@@ -19,6 +19,7 @@ Sources: Albert & Anderson (1984), Biometrika 71; Konis (2007), *Linear programm
 for detecting separated data in binary logistic regression models*.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ from scipy.linalg import qr
 from scipy.optimize import linprog
 
 from jax_logreg.fitting import validation
+from jax_logreg.fitting.result import FIT_TERMS
 from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.restricted_fit import PROVING_LOGIT_CHANGE, newton_path
 from jax_logreg.objective.dense_features import Features
@@ -91,16 +93,28 @@ class Separation:
 
     @property
     def message(self) -> str:
-        """In words, with the remedy."""
+        """In words, with the remedy in the arguments of ``fit``."""
+        return self.explain()
+
+    def explain(
+        self, names: Sequence[str] | None = None, terms: Mapping[str, str] = FIT_TERMS
+    ) -> str:
+        """The same with column names, and in another interface's terms.
+
+        Args:
+            names: of the columns, p of them; their indices if absent.
+            terms: as in ``Status.explain``.
+        """
         if not self:
             return "The data are not separated: finite coefficients exist."
         features = np.flatnonzero(np.any(self.coef.reshape(len(self.coef), -1) != 0, axis=1))
-        indices = ", ".join(map(str, features[:10])) + (", …" if len(features) > 10 else "")
-        columns = f"coefficients of columns {indices}" if len(features) else "the intercept alone"
+        listed = ", ".join(str(names[j] if names else j) for j in features[:10])
+        listed += ", …" if len(features) > 10 else ""
+        columns = f"coefficients of columns {listed}" if len(features) else "the intercept alone"
         return (
             f"The data are separated ({self.kind}): {columns} tell {int(self.rows.sum())} of "
-            f"{len(self.rows)} rows apart, and run to infinity. Add penalty=L2(strength) or "
-            "penalty=Firth(), or leave the columns out."
+            f"{len(self.rows)} rows apart without error, and diverge to infinity. To make them "
+            f"finite, {terms['finite']}, or leave columns out."
         )
 
 

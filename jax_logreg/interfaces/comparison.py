@@ -208,7 +208,7 @@ def _inference(
     if not run.result.converged:
         K = len(table.class_names)
         found = diagnose_separation(X, table.y, num_classes=K if K > 2 else None, **shared)
-        return found.message if found else run.message
+        return found.explain(table.feature_names, _TERMS) if found else run.message
     return infer(
         run.result,
         X,

@@ -14,9 +14,9 @@ from jax_logreg.interfaces.estimator_fit import (
     fit_training,
     infer_from,
     make_training,
-    separation_message,
+    separation_of,
 )
-from jax_logreg.interfaces.estimator_options import check_options, diagnostics_of
+from jax_logreg.interfaces.estimator_options import TERMS, check_options, diagnostics_of
 
 try:
     from sklearn.base import BaseEstimator
@@ -199,7 +199,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         """Warn, unless the answer is a unique minimum."""
         text = self.diagnostics_.warning(self.solver)
         if self.status_ == Status.SEPARATED:
-            text = separation_message(self._training, self._names()) or text
+            found = separation_of(self._training)
+            text = found.explain(self._names(), TERMS) if found else text
         if self.status_ != Status.CONVERGED:
             warnings.warn(text, FitWarning, stacklevel=3)
 

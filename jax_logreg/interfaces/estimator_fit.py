@@ -11,7 +11,7 @@ from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.result import FitResult, History
 from jax_logreg.inference.infer import infer
 from jax_logreg.inference.inference import Inference
-from jax_logreg.inference.separation import find_separation
+from jax_logreg.inference.separation import Separation, find_separation
 from jax_logreg.interfaces.estimator_options import Options
 from jax_logreg.objective.penalties import L2, ElasticNet
 
@@ -147,22 +147,11 @@ def infer_from(
     )
 
 
-def separation_message(training: Training, names: list[str] | None) -> str | None:
-    """Which columns separate the classes; None if finding out would take long."""
+def separation_of(training: Training) -> Separation | None:
+    """How the classes are separated; None if finding out would take long."""
     X, K = training.X, training.num_classes
     if len(training.codes) * K > _MAX_DIAGNOSED or not isinstance(X, np.ndarray):
         return None
     Y = np.eye(K)[training.codes] if training.softmax_classes else training.codes.astype(float)
     penalised = np.full(X.shape[1], training.strength > 0)
-    found = find_separation(X, Y, training.weight > 0, penalised, training.fit_intercept)
-    if not found:
-        return None
-    involved = np.flatnonzero(np.any(found.coef.reshape(len(found.coef), -1) != 0, axis=1))
-    columns = ", ".join(names[j] if names else f"x{j}" for j in involved[:10])
-    columns += ", …" if len(involved) > 10 else ""
-    return (
-        f"The data are separated ({found.kind}): {columns or 'the intercept alone'} "
-        f"can tell {int(found.rows.sum())} of {len(found.rows)} rows apart without a mistake, and "
-        "no finite coefficients are the best. Those kept are where the training stopped. Give a "
-        "finite C, or leave the columns out."
-    )
+    return find_separation(X, Y, training.weight > 0, penalised, training.fit_intercept)

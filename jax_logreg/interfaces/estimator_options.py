@@ -29,12 +29,12 @@ _SOLVERS = {
 }
 # Beyond this strength the penalty is all that counts.
 _MAX_STRENGTH = 1e200
-_TERMS = FIT_TERMS | {
+TERMS = FIT_TERMS | {
     "max_steps": "max_iter",
     "float64": "dtype='float64'",
     "solver": "solver='auto'",
     "ridge": "give a finite C",
-    "finite": "give a finite C or leave columns out",
+    "finite": "give a finite C",
 }
 
 
@@ -261,7 +261,7 @@ class Diagnostics:
 def diagnostics_of(result: FitResult) -> Diagnostics:
     """The numbers of a result, as Python's own."""
     status, steps, norm = Status(int(result.status)), int(result.num_steps), result.gradient_norm
-    meaning = status.explain(_TERMS)
+    meaning = status.explain(TERMS)
     return Diagnostics(
         status=status,
         message=f"{status.name} after {steps} steps, gradient norm {norm:.1e}. {meaning}",
