@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from jax_logreg.interfaces.quoting import printable
+
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
@@ -96,15 +98,6 @@ def regular_file(path: str | Path) -> Path:
         kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
         raise ValueError(f"{printable(str(path))} is {kind}. Name a regular file.")
     return Path(path)
-
-
-def printable(text: str) -> str:
-    r"""Text for a message: as it is if it is printable, otherwise escaped.
-
-    >>> printable("age"), printable("a\nb")
-    ('age', "'a\\nb'")
-    """
-    return text if text.isprintable() else repr(text)
 
 
 def as_json(document: Any) -> str:
