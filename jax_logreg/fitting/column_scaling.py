@@ -38,6 +38,26 @@ def scale_by_largest(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return X / divisor, divisor
 
 
+def standardize(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Columns with mean 0 and deviation 1; a constant column becomes zero.
+
+    Args:
+        X: (n, p).
+
+    Returns:
+        (X − center) / scale, (n, p); center, (p,); scale, (p,), positive.
+
+    >>> standardize(np.array([[0.0, 5.0], [2.0, 5.0]]))[0].tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
+    """
+    unit, divisor = scale_by_largest(X)
+    mean = unit.mean(axis=0)
+    deviation = (unit - mean).std(axis=0)
+    constant = deviation <= 100 * np.finfo(float).eps
+    scaled = np.where(constant, 0.0, (unit - mean) / np.where(constant, 1.0, deviation))
+    return scaled, mean * divisor, np.where(constant, 1.0, deviation * divisor)
+
+
 @dataclass(frozen=True)
 class ColumnScaling:
     """The affine change of units x′ = (x − centre)/scale.

@@ -1,7 +1,6 @@
 """The comparison of four solvers on one table, and the audit of the derivatives they used."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,24 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jax_logreg.audit.proof import Comparison, audit_objective
+from jax_logreg.audit.proof import Comparison
+from jax_logreg.fitting.column_scaling import standardize
 from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.inference.infer import infer
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.separation import diagnose_separation
 from jax_logreg.interfaces.model import Model
+from jax_logreg.interfaces.self_check import OnProgress, audit_table
 from jax_logreg.interfaces.tables import Table
 from jax_logreg.objective.model import logits, predict_class
-from jax_logreg.objective.objective import Objective, make_objective
 from jax_logreg.objective.penalties import L2
 from jax_logreg.solvers.base import Solver
 from jax_logreg.solvers.gradient_descent import GradientDescent
 from jax_logreg.solvers.newton import Newton
 from jax_logreg.solvers.optax_adapter import Optax
-
-# The audit's arrays grow as n · P², so only the first rows of a large table are audited.
-_AUDIT_ROWS = 600
 
 SOLVERS: dict[str, Solver] = {
     "gradient descent": GradientDescent(),
@@ -45,9 +42,6 @@ _TERMS = {
     "ridge": "add a penalty (--l2 0.01)",
     "finite": "add a penalty (--l2 0.01)",
 }
-
-# Called with (activity, steps, loss, gradient norm); without the numbers while compiling.
-OnProgress = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -179,6 +173,14 @@ def compare_solvers(
     with jax.enable_x64(settings.dtype == "float64"):
         runs = [_run(name, X, table, settings, progress) for name in SOLVERS]
     best = min(range(len(runs)), key=lambda i: _rank(runs[i].result))
+    audits, audit_rows = audit_table(
+        X,
+        table,
+        l2=settings.l2,
+        fit_intercept=settings.fit_intercept,
+        seed=settings.seed,
+        progress=progress,
+    )
     return SolverComparison(
         table=table,
         settings=settings,
@@ -186,8 +188,8 @@ def compare_solvers(
         best=best,
         center=center,
         scale=scale,
-        audits=audit_table(X, table, settings, progress),
-        audit_rows=min(len(X), _AUDIT_ROWS),
+        audits=audits,
+        audit_rows=audit_rows,
         device=str(jax.devices()[0]),
         inference=_inference(runs[best], X, table, settings) if settings.inference else None,
     )
@@ -217,27 +219,6 @@ def _inference(
         class_names=table.class_names,
         **shared,
     )
-
-
-def standardize(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Columns with mean 0 and deviation 1; a constant column becomes zero.
-
-    Args:
-        X: (n, p).
-
-    Returns:
-        (X − center) / scale, (n, p); center, (p,); scale, (p,), one for a constant column.
-
-    >>> standardize(np.array([[0.0, 5.0], [2.0, 5.0]]))[0].tolist()
-    [[-1.0, 0.0], [1.0, 0.0]]
-    """
-    size = np.max(np.abs(X), axis=0)
-    unit = X / np.where(size > 0, size, 1.0)  # no square of a huge number overflows
-    mean = unit.mean(axis=0)
-    deviation = (unit - mean).std(axis=0)
-    constant = deviation <= 100 * np.finfo(float).eps
-    scaled = np.where(constant, 0.0, (unit - mean) / np.where(constant, 1.0, deviation))
-    return scaled, mean * size, np.where(constant, 1.0, deviation * size)
 
 
 def _run(
@@ -274,33 +255,3 @@ def _run(
         compile_seconds=compiled - began,
         run_seconds=ended - compiled,
     )
-
-
-def audit_table(
-    X: np.ndarray, table: Table, settings: ComparisonSettings, progress: OnProgress
-) -> dict[str, list[Comparison]]:
-    """Every derivative of the objective on a table against autodiff, in both dtypes.
-
-    Args:
-        X: the table's columns, scaled or not, (n, p); the first 600 rows are used.
-        table: labels and classes.
-        settings: penalty, intercept and seed.
-        progress: called with what is going on.
-
-    Returns:
-        Name of the dtype ↦ comparisons.
-    """
-    audits = {}
-    for dtype in ("float64", "float32"):
-        progress(f"derivative audit in {dtype}")
-        with jax.enable_x64(dtype == "float64"):
-            objective = audited_objective(X.astype(dtype), table, settings)
-            audits[dtype] = audit_objective(objective, jax.random.key(settings.seed))
-    return audits
-
-
-def audited_objective(X: np.ndarray, table: Table, settings: ComparisonSettings) -> Objective:
-    """The objective on the first rows of a table, in the dtype of X."""
-    X, y, K = X[:_AUDIT_ROWS], table.y[:_AUDIT_ROWS], len(table.class_names)
-    labels: Any = jax.nn.one_hot(y, K) if K > 2 else jnp.asarray(y)
-    return make_objective(X, labels, L2(settings.l2), fit_intercept=settings.fit_intercept)

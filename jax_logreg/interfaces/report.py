@@ -1,21 +1,25 @@
 """The command line's reports, in 80 columns or as JSON. The one file that imports rich."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jax_logreg.audit.proof import Comparison
-from jax_logreg.audit.text_formulas import TextVerdict
 from jax_logreg.fitting.result import Status
-from jax_logreg.inference.inference import Inference
-from jax_logreg.interfaces.comparison import OnProgress, SolverComparison, SolverRun
 from jax_logreg.interfaces.files import as_json
-from jax_logreg.interfaces.model import Model
-from jax_logreg.interfaces.self_check import OwnCheck
+
+if TYPE_CHECKING:  # printing loads nothing of what it prints
+    from jax_logreg.audit.proof import Comparison
+    from jax_logreg.audit.text_formulas import TextVerdict
+    from jax_logreg.inference.inference import Inference
+    from jax_logreg.interfaces.comparison import SolverComparison, SolverRun
+    from jax_logreg.interfaces.model import Model
+    from jax_logreg.interfaces.self_check import OnProgress, OwnCheck
 
 try:
     from rich import box
@@ -46,11 +50,11 @@ def require_rich() -> None:
         raise ValueError("tables need rich: pip install 'jax-logreg[cli]', or use --json.")
 
 
-def _console() -> "Console":
+def _console() -> Console:
     return Console(width=_WIDTH, highlight=False, markup=False)
 
 
-def _empty_table(title: str | None = None, **options: Any) -> "Table":
+def _empty_table(title: str | None = None, **options: Any) -> Table:
     options = {"box": box.SIMPLE_HEAD, "pad_edge": False, "padding": 0, **options}
     return Table(title=title, title_justify="left", **options)
 
@@ -110,7 +114,7 @@ def _unit(comparison: SolverComparison) -> str:
     return "per standard deviation" if comparison.settings.standardize else "per unit"
 
 
-def _print_heading(console: "Console", comparison: SolverComparison) -> None:
+def _print_heading(console: Console, comparison: SolverComparison) -> None:
     table, settings = comparison.table, comparison.settings
     n, p = table.X.shape
     columns = "standardized" if settings.standardize else "as given"
@@ -124,7 +128,7 @@ def _print_heading(console: "Console", comparison: SolverComparison) -> None:
     )
 
 
-def _runs_table(runs: list[SolverRun]) -> "Table":
+def _runs_table(runs: list[SolverRun]) -> Table:
     table = _empty_table()
     table.add_column("solver", no_wrap=True)
     table.add_column("status", no_wrap=True)
@@ -152,7 +156,7 @@ def _seconds(seconds: float) -> str:
     return f"{1e3 * seconds:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-def _print_messages(console: "Console", runs: list[SolverRun]) -> None:
+def _print_messages(console: Console, runs: list[SolverRun]) -> None:
     """Why fits did not converge, each reason once."""
     solvers: dict[str, list[str]] = {}
     for run in runs:
@@ -162,7 +166,7 @@ def _print_messages(console: "Console", runs: list[SolverRun]) -> None:
         console.print(f"{', '.join(names)}: {message}\n", style="yellow")
 
 
-def _best_coefficients(comparison: SolverComparison) -> list["Table"]:
+def _best_coefficients(comparison: SolverComparison) -> list[Table]:
     run, table = comparison.best_run, comparison.table
     note = "" if run.result.converged else f" ({run.status.name.lower()}: no answer)"
     return _coefficient_tables(
@@ -180,7 +184,7 @@ def _coefficient_tables(
     class_names: list[str],
     coef: np.ndarray,
     intercept: np.ndarray | None,
-) -> list["Table"]:
+) -> list[Table]:
     """One table, or several if there are more classes than fit in 80 columns.
 
     Args:
@@ -220,15 +224,15 @@ def _coefficient(number: float) -> str:
     return f"{number:.4f}" if number == 0 or 1e-3 <= abs(number) < 1e5 else f"{number:.3e}"
 
 
-def _print_inference(console: "Console", inference: Inference | str, unit: str) -> None:
-    if isinstance(inference, Inference):
+def _print_inference(console: Console, inference: Inference | str, unit: str) -> None:
+    if isinstance(inference, str):
+        console.print(f"No standard errors: {inference}\n", style="yellow")
+    else:
         console.print(f"Inference, log-odds {unit}", style="italic")
         console.print(inference.summary() + "\n")
-    else:
-        console.print(f"No standard errors: {inference}\n", style="yellow")
 
 
-def _print_audits(console: "Console", audits: dict[str, list[Comparison]], rows: str) -> None:
+def _print_audits(console: Console, audits: dict[str, list[Comparison]], rows: str) -> None:
     """Print the audit of derivatives and its verdict; ``rows`` says of which rows."""
     table = _empty_table("Derivatives by hand against autodiff, largest difference")
     table.add_column("derivative")
@@ -336,7 +340,7 @@ def print_own_check(checks: list[OwnCheck]) -> None:
     _print_summary(console, [verdict for check in checks for verdict in check.texts])
 
 
-def _texts_table(verdicts: list[TextVerdict]) -> "Table":
+def _texts_table(verdicts: list[TextVerdict]) -> Table:
     table = _empty_table()
     table.add_column("formula, as the text has it", width=_FORMULA_WIDTH, no_wrap=True)
     table.add_column("relative", justify="right", width=_NUMBER_WIDTH)
@@ -364,7 +368,7 @@ def _style(verdict: TextVerdict) -> str:
     return "" if verdict.verdict == "right" else "yellow"
 
 
-def _print_summary(console: "Console", verdicts: list[TextVerdict]) -> None:
+def _print_summary(console: Console, verdicts: list[TextVerdict]) -> None:
     right = sum(v.as_expected and v.verdict == "right" for v in verdicts)
     unexpected = [v for v in verdicts if not v.as_expected]
     misprints = len(verdicts) - right - len(unexpected)

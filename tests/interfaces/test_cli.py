@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from jax_logreg import Model
+from jax_logreg.fitting.column_scaling import standardize
 from jax_logreg.interfaces import plot_style, report
 from jax_logreg.interfaces.cli import enable_compilation_cache, main
-from jax_logreg.interfaces.comparison import standardize
 from jax_logreg.interfaces.tables import read_table
 
 
