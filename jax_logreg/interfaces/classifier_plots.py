@@ -76,15 +76,21 @@ def _scatter(axes: Any, x: np.ndarray, y: np.ndarray, k: int, *, size: float, la
     )  # fmt: skip
 
 
-def _scikit_learn() -> Any:
-    """scikit-learn with its displays and metrics, loaded when first used: that takes a second."""
+def require_scikit_learn() -> Any:
+    """scikit-learn with its displays and metrics, loaded when first used: that takes a second.
+
+    Raises:
+        ValueError: if it is missing or too old, naming the command.
+    """
     try:
         import sklearn.inspection
         import sklearn.metrics
-    except ImportError as error:
-        raise ValueError(
-            "This needs scikit-learn 1.9 or newer: pip install 'jax-logreg[plot]'."
-        ) from error
+
+        recent = tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 9)
+    except ImportError:
+        recent = False
+    if not recent:
+        raise ValueError("This needs scikit-learn 1.9 or newer: pip install 'jax-logreg[plot]'.")
     return sklearn
 
 
@@ -120,7 +126,7 @@ def roc(probability: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None
     >>> roc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]).area
     0.75
     """
-    metrics = _scikit_learn().metrics
+    metrics = require_scikit_learn().metrics
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No (positive|negative) samples")  # refused below
         false, true, threshold = metrics.roc_curve(
@@ -152,7 +158,7 @@ def plot_confusion(y: Any, predicted: Any, *, classes: Any = None, title: str = 
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['1\n100 %', '0', '1\n50 %', '1\n50 %']
     """
-    metrics = _scikit_learn().metrics
+    metrics = require_scikit_learn().metrics
     y, predicted = np.asarray(y), np.asarray(predicted)
     classes = np.unique(np.concatenate([y, predicted])) if classes is None else np.asarray(classes)
     _check_known("y", y, classes)
@@ -222,7 +228,7 @@ def plot_decision_regions(
     >>> figure.axes[0].get_xlabel(), figure.axes[1].get_ylabel()
     ('age', 'probability of yes')
     """
-    sklearn = _scikit_learn()
+    sklearn = require_scikit_learn()
     X, y = sklearn.utils.check_X_y(X, y, dtype=float, ensure_min_features=2)
     classes, names = _classes_and_names(model, X.shape[1])
     _check_known("y", y, classes)

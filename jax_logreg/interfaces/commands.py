@@ -21,6 +21,7 @@ from jax_logreg.audit.report import DerivativeReport
 from jax_logreg.fitting.result import Status
 from jax_logreg.inference.inference import Inference
 from jax_logreg.interfaces.array_formats import ParquetOutput
+from jax_logreg.interfaces.classifier_plots import require_scikit_learn
 from jax_logreg.interfaces.comparison import (
     ComparisonSettings,
     SolverComparison,
@@ -64,6 +65,8 @@ def run_fit(options: argparse.Namespace) -> int:
         require_rich()
     training_plot = None if options.plot is None else check_plot_path(options.plot)
     inference_plot = options.inference_plot and check_plot_path(options.inference_plot)
+    if inference_plot:
+        require_scikit_learn()
     if options.save is not None:
         check_can_write(options.save)
     line = StatusLine()
