@@ -219,7 +219,7 @@ def test_what_needs_a_smooth_penalty_refuses_it_with_the_reason(x64):
     result = fit(X, y, penalty=L2(STRENGTH))
     with pytest.raises(ValueError, match=r"ElasticNet\(...\), but .* no standard errors"):
         infer(result, X, y, penalty=net())
-    with pytest.raises(ValueError, match=r"ElasticNet\(...\), but .* holds the same"):
+    with pytest.raises(ValueError, match=r"ElasticNet\(...\), but .* keeps the same"):
         diagnose_separation(X, y, penalty=net())
     with pytest.raises(ValueError, match=r"ElasticNet\(...\), but .* jax.vmap over fit"):
         fit_many(X, y, penalty=net(), sample_weight=np.ones((2, N)))
