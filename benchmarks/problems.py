@@ -204,8 +204,8 @@ ROWS: dict[str, Row] = {
     "sparse": Row(
         lambda n, p, dtype: random_sparse((n, p, 2), 1e-5, dtype=dtype),
         (100_000, 50_000), (10_000, 5_000),
-        limit="a fifth of it lays the SciPy matrix out for fast products both ways (who fits "
-        "more than once passes sparse_features(X)), half is twenty-eight steps of two such "
+        limit="a fifth of it lays the SciPy matrix out for fast products both ways (to fit "
+        "more than once, pass sparse_features(X)), half is twenty-eight steps of two such "
         "products",
     ),
     "bootstrap": Row(
