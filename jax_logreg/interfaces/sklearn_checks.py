@@ -110,29 +110,26 @@ def _check_labels(y: Any) -> Any:
         raise ValueError(
             f"y holds {labels.dtype}: a class needs a name. Give text, such as y.astype(str)."
         )
-    if labels.dtype.kind == "f" and not np.all(np.isfinite(labels)):
-        _refuse_missing(labels, int(np.argmin(np.isfinite(labels).ravel())))
-    if labels.dtype.kind == "O":
-        return _of_one_type(labels)
-    if labels.dtype.kind in "US" and not isinstance(y, np.ndarray):
-        _of_one_type(np.asarray(y, dtype=object))  # NumPy has converted numbers to text
-    return labels
-
-
-def _of_one_type(labels: np.ndarray) -> np.ndarray:
-    """Objects as an array of their own type; text stays as it is."""
-    flat = labels.ravel().tolist()
-    for row, value in enumerate(flat):
-        if _is_missing(value):
-            _refuse_missing(labels, row)
-    text = [isinstance(value, str | bytes) for value in flat]
+    # Text from anything but an array may be NumPy's conversion of numbers.
+    objects = labels.dtype.kind == "O" or (labels.dtype.kind in "US" and y is not labels)
+    if not objects and labels.dtype.kind != "f":
+        return labels
+    values = np.asarray(y, dtype=object).ravel().tolist() if objects else labels.ravel()
+    missing = [_is_missing(value) for value in values] if objects else ~np.isfinite(values)
+    if np.any(missing):
+        row = int(np.argmax(missing))
+        raise ValueError(
+            f"Input y contains NaN, infinity or None: y[{row}] is {values[row]}. Drop the rows "
+            "without a label."
+        )
+    text = [isinstance(value, str | bytes) for value in values] if objects else []
     if any(text) and not all(text):
         row = text.index(not text[0])
         raise ValueError(
-            f"y mixes types: y[0] is {flat[0]!r} and y[{row}] is {flat[row]!r}. Labels must all "
-            "be text or all be numbers; convert them with astype(str)."
+            f"y mixes types: y[0] is {values[0]!r} and y[{row}] is {values[row]!r}. Labels must "
+            "all be text or all be numbers; convert them with astype(str)."
         )
-    return labels if any(text) else np.asarray(labels.tolist())
+    return np.asarray(labels.tolist()) if objects and not any(text) else labels
 
 
 def _is_missing(value: Any) -> bool:
@@ -140,13 +137,6 @@ def _is_missing(value: Any) -> bool:
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float | np.floating) and value != value
-
-
-def _refuse_missing(labels: np.ndarray, row: int) -> None:
-    raise ValueError(
-        f"Input y contains NaN, infinity or None: y[{row}] is {labels.ravel().tolist()[row]!r}. "
-        "Drop the rows without a label."
-    )
 
 
 def encode(y: np.ndarray, solver: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -159,6 +159,13 @@ def test_any_two_labels(labels, plain):
     assert np.array_equal(model.predict(X) == model.classes_[1], plain.predict(X) == 1)
 
 
+def test_class_weights_of_labels_that_are_digits():
+    text = np.array(["1", "2"])[Y]
+    weighted = LogisticRegression(class_weight={"1": 3.0}).fit(X, text)
+    want = LogisticRegression(class_weight={0: 3.0}).fit(X, Y)
+    np.testing.assert_allclose(weighted.coef_, want.coef_, atol=1e-12)
+
+
 def test_labels_in_a_column_are_read_with_a_warning(plain):
     with pytest.warns(DataConversionWarning, match="column-vector"):
         model = LogisticRegression().fit(X, Y[:, None])
@@ -244,6 +251,10 @@ BAD_TABLES = {
     ),
     "text": (X.astype(str).astype(object) + "m", r"X must hold numbers, but row 0, column 0"),
     "pandas text": (FRAME.assign(site="u"), "row 0, column 'site' holds 'u'.*Encode"),
+    "polars text": (
+        pl.DataFrame({"a": X[:, 0], "site": ["u"] * N}),
+        "row 0, column 'site' holds 'u'.*Encode",
+    ),
     "categories": (FRAME.assign(site=pd.Categorical(["u"] * N)), "column 'site'.*Encode"),
     "one dimension": (X[:, 0], r"Expected 2D array.*reshape\(-1, 1\)"),
     "three dimensions": (X[:, :, None], "dim 3"),
