@@ -86,16 +86,17 @@ def run_fit(options: argparse.Namespace) -> int:
     )
     with line.shown():
         comparison = compare_solvers(table, settings, line.for_fits())
-    if options.json:
-        print(comparison_as_json(comparison))
-    else:
-        print_comparison(comparison)
     if training_plot is not None:
         _draw(_training_figure(comparison), training_plot)
     if inference_plot and isinstance(comparison.inference, Inference):
         _draw(plot_inference(comparison.inference), inference_plot)
     if options.save is not None:
         _save(comparison, options.save)
+    # Last, because the reader of a pipe may end the program here.
+    if options.json:
+        print(comparison_as_json(comparison))
+    else:
+        print_comparison(comparison)
     return 0 if comparison.sound else 1
 
 

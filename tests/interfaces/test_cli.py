@@ -225,3 +225,14 @@ def test_the_compilation_cache_is_the_users_choice(monkeypatch):
     monkeypatch.setattr(os, "environ", {"JAX_COMPILATION_CACHE_DIR": "/mine"})
     enable_compilation_cache()
     assert os.environ == {"JAX_COMPILATION_CACHE_DIR": "/mine"}
+
+
+def test_a_reader_that_leaves_early_loses_no_file(small_csv, tmp_path):
+    command = [sys.executable, "-m", "jax_logreg", "fit", small_csv, "--target", "answer", "--json"]
+    with subprocess.Popen(
+        [*command, "--save", tmp_path / "model"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
+        run.stdout.close()
+        assert run.stderr.read().startswith(b"wrote ")
+    assert run.returncode == 0
+    assert Model.load(tmp_path / "model").feature_names == ("first", "second")
