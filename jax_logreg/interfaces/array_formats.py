@@ -10,12 +10,12 @@ import numpy as np
 
 from jax_logreg.interfaces.quoting import printable
 from jax_logreg.interfaces.table_source import (
-    BATCH_CELLS,
     NUMBER,
     TEXT,
     Batch,
     Request,
     Source,
+    batch_rows,
     check_columns,
     check_size,
     readable,
@@ -40,7 +40,7 @@ def read_parquet(path: Path, request: Request) -> Source:
     def batches(names: list[str]) -> Iterator[tuple[Any, float]]:
         done = 0
         with opened([c for c in names if _kind(schema.field(c).type) == TEXT]) as file:
-            rows = max(1, BATCH_CELLS // len(names))
+            rows = batch_rows(len(names))
             for batch in file.iter_batches(rows, columns=names, use_threads=False):
                 done += batch.num_rows
                 yield batch, done / meta.num_rows
@@ -87,17 +87,22 @@ def _arrow_source(
     check_columns(name, columns)
     own_name = dict(zip(columns, schema.names, strict=True))
 
-    def read(wanted: list[str]) -> Iterator[Batch]:
-        found = batches([own_name[column] for column in wanted])
+    def read(numeric: list[str], categorical: list[str]) -> Iterator[Batch]:
+        found = batches([own_name[column] for column in (*numeric, *categorical)])
         while True:
             with readable(name, what):
                 batch, share = next(found, (None, 1.0))
             if batch is None:
                 return
             check_size(f"a batch of {name}", batch.nbytes, request.max_bytes)
-            yield Batch({column: batch.column(own_name[column]) for column in wanted}, share)
+            cells = dict(zip(batch.schema.names, batch.columns, strict=True))
+            numbers, others = (
+                [cells[own_name[column]] for column in names] for names in (numeric, categorical)
+            )
+            yield Batch(batch.num_rows, numbers, others, share)
 
-    kinds = dict(zip(columns, map(_kind, schema.types), strict=True))
+    kind_of = {arrow_type: _kind(arrow_type) for arrow_type in set(schema.types)}
+    kinds = {c: kind_of[kind] for c, kind in zip(columns, schema.types, strict=True)}
     return Source(name, columns, read, kinds)
 
 
@@ -243,17 +248,21 @@ def _numpy_source(
             f"{name} has {p} columns without names, but {len(names)} features are needed: "
             "give those, in the order in which the model was trained."
         )
-    columns = dict(zip(names, X.T, strict=True))
-    check_columns(name, names if y is None else [*names, "y"])
-    if y is not None:
-        columns["y"] = y
+    labels = {} if y is None else {"y": y}
+    columns = [*names, *labels]
+    check_columns(name, columns)
+    place = {column: index for index, column in enumerate(names)}
+    kinds = dict.fromkeys(columns, NUMBER)
+    if y is not None and y.dtype.kind == "U":
+        kinds["y"] = TEXT
 
-    def read(wanted: list[str]) -> Iterator[Batch]:
-        rows = max(1, BATCH_CELLS // p)
+    def read(numeric: list[str], categorical: list[str]) -> Iterator[Batch]:
+        wanted, rows = [place[column] for column in numeric], batch_rows(p)
         for begin in range(0, len(X), rows):
-            end = min(begin + rows, len(X))
-            yield Batch({column: columns[column][begin:end] for column in wanted}, end / len(X))
+            here = slice(begin, min(begin + rows, len(X)))
+            numbers = np.asarray(X[here])[:, wanted]
+            others = [labels[c][here] if c in labels else X[here, place[c]] for c in categorical]
+            yield Batch(len(numbers), numbers, others, here.stop / len(X))
 
-    kinds = {c: TEXT if cells.dtype.kind == "U" else NUMBER for c, cells in columns.items()}
-    labels = None if is_unnamed else "y"
-    return Source(name, list(columns), read, kinds, labels=labels, is_unnamed=is_unnamed)
+    target = None if is_unnamed else "y"
+    return Source(name, columns, read, kinds, labels=target, is_unnamed=is_unnamed)

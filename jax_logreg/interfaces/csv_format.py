@@ -11,10 +11,11 @@ from typing import IO, Any
 from jax_logreg.interfaces.encoding import MISSING
 from jax_logreg.interfaces.quoting import printable
 from jax_logreg.interfaces.table_source import (
-    BLOCK_BYTES,
+    LONGEST_LINE,
     Batch,
     Request,
     Source,
+    batch_rows,
     check_columns,
     end_of_lines,
     opened_text,
@@ -83,8 +84,8 @@ def read_csv(path: Path, request: Request) -> Source:
         quotes = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=b'"' in block)
         return pyarrow.csv.read_csv(io.BytesIO(block), options, quotes, convert)
 
-    def read(wanted: list[str]) -> Iterator[Batch]:
-        chosen = [place[column] for column in wanted]
+    def read(numeric: list[str], categorical: list[str]) -> Iterator[Batch]:
+        chosen = [place[column] for column in (*numeric, *categorical)]
         convert = pyarrow.csv.ConvertOptions(
             include_columns=chosen,
             column_types=dict.fromkeys(chosen, pyarrow.string()),
@@ -92,14 +93,16 @@ def read_csv(path: Path, request: Request) -> Source:
             strings_can_be_null=True,
         )
         header = 1
-        blocks = text_blocks(path, _end_of_records(delimiter))
+        size = 8 * len(columns) * batch_rows(len(columns))  # 8 bytes a cell
+        blocks = text_blocks(path, _end_of_records(delimiter), size)
         try:
             for block, share in blocks:
                 table = parse(block, convert)
                 rows, header = table.slice(header), max(0, header - len(table))
                 if len(rows):
                     cells = [column.combine_chunks() for column in rows.columns]
-                    yield Batch(dict(zip(wanted, cells, strict=True)), share)
+                    split = len(numeric)
+                    yield Batch(len(rows), cells[:split], cells[split:], share)
         except ValueError as error:
             raise fault(error) from error
 
@@ -183,9 +186,9 @@ def csv_records(path: Path, name: str, delimiter: str) -> Iterator[tuple[int, li
 def _bounded_lines(text: IO[str], name: str) -> Iterator[str]:
     for number in itertools.count(1):
         with readable(name, "file"):
-            line = text.readline(BLOCK_BYTES)
-        if len(line) == BLOCK_BYTES:
-            raise ValueError(f"line {number} of {name} has more than {BLOCK_BYTES} characters.")
+            line = text.readline(LONGEST_LINE)
+        if len(line) == LONGEST_LINE:
+            raise ValueError(f"line {number} of {name} has more than {LONGEST_LINE} characters.")
         if not line:
             return
         yield line

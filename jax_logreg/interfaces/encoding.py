@@ -66,37 +66,33 @@ def as_numbers(column: Any) -> np.ndarray:
     """A column as float64, NaN where a value is missing.
 
     Args:
-        column: NumPy's numbers, or Arrow's; Arrow's text is parsed.
+        column: NumPy's numbers, of any shape, or Arrow's; Arrow's text is parsed.
+
+    Returns:
+        The numbers; infinite where a cell is, or is too large.
 
     Raises:
-        BadCellError: for the first cell that is no finite number.
+        BadCellError: for the first cell that is no number.
 
     >>> as_numbers(np.array([1, 2]))
     array([1., 2.])
     """
     if isinstance(column, np.ndarray):
         with np.errstate(over="ignore", invalid="ignore"):
-            numbers = np.asarray(column, float)
-    else:
-        column = column.dictionary_decode() if hasattr(column, "dictionary") else column
-        try:
-            numbers = column.cast("double", safe=False).to_numpy(zero_copy_only=False)
-        except ValueError:  # text that Arrow parses only where nothing surrounds it
-            cells = enumerate(column.to_pylist())
-            numbers = np.array([_number(index, cell) for index, cell in cells])
-    infinite = np.flatnonzero(np.isinf(numbers))
-    if len(infinite):
-        index = int(infinite[0])
-        cell = column[index] if isinstance(column, np.ndarray) else column[index].as_py()
-        raise BadCellError(index, str(cell))
-    return numbers
+            return np.asarray(column, float)
+    column = column.dictionary_decode() if hasattr(column, "dictionary") else column
+    try:
+        return column.cast("double", safe=False).to_numpy(zero_copy_only=False)
+    except ValueError:  # Arrow parses text only where nothing surrounds it
+        cells = enumerate(column.to_pylist())
+        return np.array([_number(index, cell) for index, cell in cells])
 
 
 def _number(index: int, cell: str | None) -> float:
     cell = (cell or "").strip()
     if cell.lower() in MISSING:
         return math.nan
-    if not _NUMBER.fullmatch(cell):
+    if not (_NUMBER.fullmatch(cell) or _INFINITY.fullmatch(cell)):
         raise BadCellError(index, cell)
     return float(cell)
 

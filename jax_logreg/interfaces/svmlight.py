@@ -21,6 +21,8 @@ from jax_logreg.interfaces.table_source import (
     text_blocks,
 )
 
+# Bytes that are parsed at a time, and the bound on a line.
+_BLOCK_BYTES = 2**23
 # Of one entry in memory: value and column, and both again while blocks are joined.
 _ENTRY_BYTES = 32
 
@@ -96,7 +98,7 @@ def _blocks(
     for done, path in enumerate(paths):
         line, name = 1, printable(str(path))
         parse = _parser(name, check)
-        for text, share in text_blocks(path, end_of_lines):
+        for text, share in text_blocks(path, end_of_lines, _BLOCK_BYTES):
             try:
                 X, labels = parse(text)
             except Exception as error:  # of many kinds; none of them says where

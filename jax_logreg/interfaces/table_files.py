@@ -16,7 +16,7 @@ from jax_logreg.interfaces.array_formats import read_ipc, read_npy, read_npz, re
 from jax_logreg.interfaces.csv_format import read_csv
 from jax_logreg.interfaces.encoding import BadCellError, Categories, as_categories, as_numbers
 from jax_logreg.interfaces.quoting import comma_list, printable, quoted
-from jax_logreg.interfaces.table_source import NUMBER, TEXT, Request, Source
+from jax_logreg.interfaces.table_source import NUMBER, TEXT, Batch, Request, Source
 
 READERS: dict[str, Callable[[Path, Request], Source]] = {
     ".csv": read_csv,
@@ -165,18 +165,15 @@ class TableFiles(NamedTuple):
         for index, source in enumerate(self.sources):
             _check_kinds(source, numeric, categorical)
             first = 0
-            for batch in source.read([*numeric, *categorical]):
-                num_rows = len(next(iter(batch.columns.values())))
-                numbers = np.empty((num_rows, len(numeric)))
-                for place, name in enumerate(numeric):
-                    numbers[:, place] = _converted(as_numbers, source, batch.columns, name, first)
+            for batch in source.read(numeric, categorical):
+                numbers = _matrix(source, batch, numeric, first)
                 columns = [
-                    _converted(as_categories, source, batch.columns, name, first)
-                    for name in categorical
+                    _converted(as_categories, source, column, name, first)
+                    for name, column in zip(categorical, batch.categorical, strict=True)
                 ]
                 share = (index + batch.share) / len(self.sources)
                 yield Chunk(numbers, columns, source, first, share)
-                first += num_rows
+                first += batch.num_rows
 
     def text_columns(self, names: list[str]) -> list[str]:
         """Those of the columns that hold something other than numbers."""
@@ -185,51 +182,69 @@ class TableFiles(NamedTuple):
             if source.kinds is not None:
                 text |= {name for name in names if source.kinds[name] == TEXT}
                 continue
-            for batch in source.read(names):
-                cells = {name: column for name, column in batch.columns.items() if name not in text}
-                text |= {name for name, column in cells.items() if _is_text(column)}
+            for batch in source.read(names, []):
+                cells = zip(names, batch.numeric, strict=True)
+                text |= {name for name, column in cells if name not in text and _is_text(column)}
         return [name for name in names if name in text]
 
 
 def _is_text(column: Any) -> bool:
     try:
         as_numbers(column)
-    except BadCellError as fault:
-        return fault.is_text
+    except BadCellError:
+        return True
     return False
 
 
 def _check_kinds(source: Source, numeric: list[str], categorical: list[str]) -> None:
     kinds = source.kinds or {}
-    for name in (*numeric, *categorical):
-        kind, where = kinds.get(name, NUMBER), f"column {quoted(name)} of {source.name}"
-        if kind == TEXT and name in numeric:
-            raise ValueError(
-                f"{where} is text, not numbers. Convert it, leave it out with "
-                f"--drop {quoted(name)}, or one-hot encode it with --categorical {quoted(name)}."
-            )
-        if kind not in (NUMBER, TEXT):
-            raise ValueError(
-                f"{where} is of type {kind}, which is neither number nor text. Convert it, or "
-                f"leave it out with --drop {quoted(name)}."
-            )
+    for names, allowed in ((numeric, (NUMBER,)), (categorical, (NUMBER, TEXT))):
+        for name in names:
+            kind = kinds.get(name, NUMBER)
+            if kind not in allowed:
+                advice = f"--categorical {quoted(name)} would one-hot encode it." * (kind == TEXT)
+                raise ValueError(
+                    f"column {quoted(name)} of {source.name} is of type {kind}, not numbers. "
+                    f"Convert it, or leave it out with --drop {quoted(name)}. {advice}".rstrip()
+                )
+
+
+def _matrix(source: Source, batch: Batch, names: list[str], first: int) -> np.ndarray:
+    """The numeric columns of a batch, whose rows begin at the first."""
+    columns = batch.numeric
+    if isinstance(columns, np.ndarray):
+        numbers = as_numbers(columns)
+    else:
+        numbers = np.empty((batch.num_rows, len(names)))
+        for index, column in enumerate(columns):
+            numbers[:, index] = _converted(as_numbers, source, column, names[index], first)
+    infinite = np.argwhere(np.isinf(numbers))
+    if len(infinite):
+        row, index = infinite[0].tolist()
+        cell = columns[row, index] if isinstance(columns, np.ndarray) else columns[index][row]
+        raise _refusal(source, names[index], first, BadCellError(row, str(cell)))
+    return numbers
 
 
 def _converted(
-    convert: Callable[[Any], Any], source: Source, columns: dict[str, Any], name: str, first: int
+    convert: Callable[[Any], Any], source: Source, column: Any, name: str, first: int
 ) -> Any:
     """A column of a batch, whose rows begin at the first; errors name the row and the column."""
     try:
-        return convert(columns[name])
+        return convert(column)
     except BadCellError as fault:
-        advice = f" --categorical {quoted(name)} would one-hot encode it." if fault.is_text else ""
-        row = first + fault.index
-        raise ValueError(
-            f"{source.places([row])[row]}, column {quoted(name)} of {source.name} holds "
-            f"{quoted(fault.cell)}, which is not a finite number. {fault.remedy}{advice}"
-        ) from fault
+        raise _refusal(source, name, first, fault) from fault
     except UnicodeError as error:
         raise ValueError(
             f"column {quoted(name)} of {source.name} holds what is no text ({error}). The file is "
             "damaged: save it again."
         ) from error
+
+
+def _refusal(source: Source, name: str, first: int, fault: BadCellError) -> ValueError:
+    row = first + fault.index
+    advice = f" --categorical {quoted(name)} would one-hot encode it." if fault.is_text else ""
+    return ValueError(
+        f"{source.places([row])[row]}, column {quoted(name)} of {source.name} holds "
+        f"{quoted(fault.cell)}, which is not a finite number. {fault.remedy}{advice}"
+    )

@@ -12,15 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
+import numpy as np
+
 from jax_logreg.interfaces.quoting import printable, quoted
 
 # The largest table, as float64 in memory, unless an argument says otherwise.
 MAX_BYTES = 2**32
 MOST_COLUMNS = 1_000_000
-# Cells in a batch, about: 8 MiB of float64. Each column of a batch costs some microseconds.
-BATCH_CELLS = 2**20
-# Bytes of text that are parsed at a time; no line may be longer.
-BLOCK_BYTES = 2**23
+# Characters of a line of text.
+LONGEST_LINE = 2**24
 
 # Called with the share of a file that has been read, from 0 to 1.
 ReadProgress = Callable[[float], None]
@@ -48,12 +48,24 @@ class Batch(NamedTuple):
     """Some consecutive rows of a file.
 
     Attributes:
-        columns: name ↦ NumPy or Arrow array, all of one length.
+        num_rows: how many.
+        numeric: the columns asked for as numbers: NumPy or Arrow arrays, or one matrix.
+        categorical: the columns asked for as categories.
         share: of the file that has been read by now, from 0 to 1.
     """
 
-    columns: dict[str, Any]
+    num_rows: int
+    numeric: list[Any] | np.ndarray
+    categorical: list[Any]
     share: float
+
+
+def batch_rows(num_columns: int) -> int:
+    """About how many rows a batch has: 8 MiB of float64, and up to 128 MiB if it is wide.
+
+    Each column of a batch costs some microseconds, which 256 rows are worth.
+    """
+    return max(1, 2**20 // num_columns, min(256, 2**24 // num_columns))
 
 
 def row_numbers(rows: Sequence[int]) -> dict[int, str]:
@@ -67,7 +79,7 @@ class Source(NamedTuple):
     Attributes:
         name: of the file, as errors call it.
         columns: names, all different.
-        read: the batches of some of the columns, by name.
+        read: batches of the columns of these names, (numeric, categorical).
         kinds: of the columns, NUMBER, TEXT, or a type that is neither, as errors call it;
             None where all cells are text that may stand for numbers.
         places: indices of rows, from 0 ↦ where they are, as errors call it.
@@ -78,7 +90,7 @@ class Source(NamedTuple):
 
     name: str
     columns: list[str]
-    read: Callable[[list[str]], Iterator[Batch]]
+    read: Callable[[list[str], list[str]], Iterator[Batch]]
     kinds: dict[str, str] | None = None
     places: Callable[[Sequence[int]], dict[int, str]] = row_numbers
     labels: str | None = None
@@ -162,18 +174,21 @@ def opened_text(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], float]]]:
             yield stream, lambda: min(1.0, file.tell() / size)
 
 
-def text_blocks(path: Path, end_of_rows: Callable[[bytes], int]) -> Iterator[tuple[bytes, float]]:
+def text_blocks(
+    path: Path, end_of_rows: Callable[[bytes], int], size: int
+) -> Iterator[tuple[bytes, float]]:
     """The bytes of a file of text, decompressed, in blocks of whole rows.
 
     Args:
         path: the file.
         end_of_rows: how many of some bytes are whole rows.
+        size: of a block, about, in bytes, and the bound on a row.
 
     Yields:
         Some rows, and the share of the file that has been read.
 
     Raises:
-        ValueError: for a row without an end, or of more than BLOCK_BYTES.
+        ValueError: for a row without an end, or of too many bytes.
         OSError: if the file cannot be read.
     """
     name, rest = printable(str(path)), b""
@@ -181,11 +196,11 @@ def text_blocks(path: Path, end_of_rows: Callable[[bytes], int]) -> Iterator[tup
         more = b"\n"
         while more:
             with readable(name, "file"):
-                more = stream.read(BLOCK_BYTES)
+                more = stream.read(size)
             block = rest + (more or b"\n")
             end = end_of_rows(block)
             block, rest = block[:end], block[end:]
-            if len(rest) > BLOCK_BYTES or (rest and not more):
+            if len(rest) > size or (rest and not more):
                 raise ValueError(f"{name} holds a row of more than {len(rest) - 1} bytes.")
             if block:
                 yield block, share()

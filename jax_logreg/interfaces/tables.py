@@ -31,10 +31,10 @@ from jax_logreg.interfaces.quoting import comma_list, printable, quoted
 from jax_logreg.interfaces.svmlight import read_svmlight, svmlight_columns
 from jax_logreg.interfaces.table_files import SVMLIGHT, Chunk, TableFiles, find_table
 from jax_logreg.interfaces.table_source import (
-    BATCH_CELLS,
     MAX_BYTES,
     ReadProgress,
     Request,
+    batch_rows,
     check_columns,
     check_size,
 )
@@ -407,7 +407,7 @@ def _svmlight_features(
             f"{name} has features by number, x1, x2, …, but the model has "
             f"{quoted(names[0])} and others. Give it a file with a header."
         )
-    rows = max(1, BATCH_CELLS // len(names))
+    rows = batch_rows(len(names))
     return (
         X[begin : begin + rows].toarray()
         for X in svmlight_columns(paths, [int(column[1:]) for column in names], progress)

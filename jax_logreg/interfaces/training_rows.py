@@ -8,7 +8,7 @@ import numpy as np
 from jax_logreg.interfaces.encoding import MOST_CLASSES, Categories
 from jax_logreg.interfaces.quoting import comma_list, quoted
 from jax_logreg.interfaces.table_files import Chunk
-from jax_logreg.interfaces.table_source import BATCH_CELLS, Source
+from jax_logreg.interfaces.table_source import Source, batch_rows
 
 # Longer labels and categories are taken for a mistake.
 _LONGEST_TEXT = 1000
@@ -172,7 +172,7 @@ class TrainingRows:
 
     def blocks(self) -> Iterator[slice]:
         """The kept rows by the block, for work that makes copies."""
-        step = max(1, BATCH_CELLS // (self.numbers.width + self.codes.width))
+        step = batch_rows(self.numbers.width + self.codes.width)
         return (slice(begin, begin + step) for begin in range(0, self.num_rows, step))
 
     def means(self, numeric: list[str]) -> list[float]:

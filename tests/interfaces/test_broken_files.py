@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jax_logreg.interfaces import csv_format, table_source
+from jax_logreg.interfaces import csv_format, svmlight
 from jax_logreg.interfaces.cli import main
 from jax_logreg.interfaces.tables import read_table
 from tests.table_files import arrow, npy, npz, parquet, put
@@ -180,7 +180,7 @@ PARQUET = {
     "cut short": (parquet(**GOOD)[:-10], "no Parquet file that can be read"),
     "text": (
         parquet(x=["1", "2", "3"], y=GOOD["y"]),
-        "column 'x' .* is text, not numbers.*--categorical",
+        "column 'x' .* of type text, not numbers.*--categorical",
     ),
     "nested": (parquet(x=[[1], [2], [3]], y=GOOD["y"]), "column 'x' of .*type list.*--drop 'x'"),
     "dates": (
@@ -202,7 +202,7 @@ ARROW = {
     "empty": (b"", "no Arrow file that can be read"),
     "cut short": (arrow(**GOOD)[:-30], "no Arrow file that can be read"),
     "Parquet": (parquet(**GOOD), "no Arrow file that can be read"),
-    "text": (arrow(x=["1", "2", "3"], y=GOOD["y"]), "column 'x' .* is text, not numbers"),
+    "text": (arrow(x=["1", "2", "3"], y=GOOD["y"]), "column 'x' .* of type text, not numbers"),
     "nested": (arrow(x=[[1], [2], [3]], y=GOOD["y"]), "column 'x' of .*type list.*--drop 'x'"),
     "infinite": (arrow(x=[1, np.inf, 2], y=GOOD["y"]), "row 2, column 'x' .* holds 'inf'"),
     "null": (arrow(x=[1, 2, None], y=["a", None, "b"]), r"'x' 1 \(first in row 3\), 'y' 1"),
@@ -343,8 +343,9 @@ def test_gaps_that_leave_nothing(tmp_path):
 
 
 def test_a_row_that_runs_on_for_ever_is_cut_off(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_format, "BLOCK_BYTES", 1000)
-    monkeypatch.setattr(table_source, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(csv_format, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(csv_format, "batch_rows", lambda num_columns: 60)
+    monkeypatch.setattr(svmlight, "_BLOCK_BYTES", 1000)
     with pytest.raises(ValueError, match="line 2 of .* has more than 1000 characters"):
         read_table(put(tmp_path, ".csv", "x,y\n" + "1," * 1000), "y")
     long = 'x,y\n1,"' + "aaaaaaaaa\n" * 300 + '"\n'
