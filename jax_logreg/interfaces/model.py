@@ -121,13 +121,12 @@ class Model:
                 f"result holds {np.size(result.status)} fits, and a model is one: take "
                 "jax.tree.map(lambda a: a[i], result)."
             )
+        numbers = ("objective", "gradient_norm", "newton_decrement")
         facts = {
             "status": Status(int(result.status)).name,
             "solver": result.solver,
             "steps": int(result.num_steps),
-            "objective": _finite(result.objective),
-            "gradient_norm": _finite(result.gradient_norm),
-            "newton_decrement": _finite(result.newton_decrement),
+            **{name: _finite(getattr(result, name)) for name in numbers},
             "rank": int(result.rank),
             "penalty": None if penalty is None else _penalty_as_plain(penalty),
         }
@@ -399,9 +398,9 @@ class Model:
         >>> export.deserialize(bytearray(program.getvalue())).call(np.float32([[0.0]])).tolist()
         [[0.5, 0.5]]
         """
-        dtype = self.coef.dtype.name if dtype is None else dtype
+        arrays = self.center, self.coef, self.intercept
         with open_output(out) as stream:
-            stream.write(stablehlo_program(self.center, self.coef, self.intercept, dtype))
+            stream.write(stablehlo_program(*arrays, dtype or self.coef.dtype.name))
 
     def export_onnx(self, out: str | Path | BinaryIO, dtype: str | None = None) -> None:
         """Write the probabilities as an ONNX graph, for any number of rows.
@@ -424,13 +423,10 @@ class Model:
         >>> b"probability" in graph.getvalue()
         True
         """
-        dtype = self.coef.dtype.name if dtype is None else dtype
         names = {"classes": self.class_names, "feature_names": self.feature_names}
         graph = onnx_graph(
-            self.center,
-            self.coef,
-            self.intercept,
-            dtype,
+            *(self.center, self.coef, self.intercept),
+            dtype or self.coef.dtype.name,
             version=self.version,
             properties={key: json.dumps(texts) for key, texts in names.items()},
         )
