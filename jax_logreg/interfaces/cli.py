@@ -41,7 +41,7 @@ Missing are empty cells, NA, N/A, NaN, null and ?, in capitals or not.
 examples:
   jax-logreg fit                               breast cancer, two classes
   jax-logreg fit --data iris --plot iris.png   three classes, and a plot
-  jax-logreg fit --l2 0                        no penalty: what separation does
+  jax-logreg fit --l2 0                        no penalty: effect of separation
   jax-logreg fit my.csv --target outcome       your own file
   jax-logreg fit my.csv --target outcome --categorical auto --missing mean
   jax-logreg fit my.npy --target -1            labels in the last column
@@ -50,7 +50,7 @@ examples:
   jax-logreg fit --json | python -m json.tool  for machines
 
 exit status: 0 when a solver converged and every derivative agrees with
-autodiff, 1 when not, 2 for bad input.
+autodiff, 1 otherwise, 2 for bad input.
 """
 
 _CHECK = """\
@@ -66,10 +66,10 @@ a file of formulas defines
 and any of
   gradient(theta, *args)  hessian(theta, *args)  jacobian(theta, *args)
   hvp(theta, v, *args)    the Hessian times v
-and, if it likes,
-  args = (X, y)           what the functions take beside theta
-  names = ["age", ...]    what the entries of theta are called
-  numpy = True            the derivatives are given NumPy arrays, not JAX's
+and optionally
+  args = (X, y)           further arguments of the functions
+  names = ["age", ...]    names of the entries of theta
+  numpy = True            call the derivatives with NumPy arrays, not JAX's
 A suffix makes another group: value_softmax, gradient_softmax, at_softmax, ...
 Arrays that the file makes are float64 unless it says otherwise.
 THE FILE IS RUN: name only files that you would run with python.
@@ -111,7 +111,7 @@ examples:
   jax-logreg info my.model          classes, how the fit ended, coefficients
   jax-logreg info my.model --json   all of it, every digit, for machines
 
-exit status: 0, or 2 for a file that is damaged or no model.
+exit status: 0, or 2 for a file that is damaged or not a model.
 """
 
 _EXPORT_EXAMPLES = """\
@@ -266,7 +266,11 @@ def _add_table_options(fit: argparse.ArgumentParser) -> None:
         'repeated; "auto" takes every column that is not numbers',
     )  # fmt: skip
     fit.add_argument(
-        "--drop", action="append", default=[], metavar="NAME", help="ignore this column; as often"
+        "--drop",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="ignore a column; may be repeated",
     )
     _add_delimiter(fit)
     fit.add_argument(

@@ -78,11 +78,11 @@ def test_the_options_reach_the_training(small_csv, capsys):
     assert all(t["intercept"] == 0 for t in report["trainings"])
 
 
-def test_the_picture_is_drawn_and_the_step_limit_is_told(small_csv, tmp_path, capsys):
-    picture = tmp_path / "training.png"
-    arguments = ["fit", small_csv, "--target", "answer", "--plot", str(picture)]
+def test_the_plot_is_drawn_and_the_step_limit_is_reported(small_csv, tmp_path, capsys):
+    plot = tmp_path / "training.png"
+    arguments = ["fit", small_csv, "--target", "answer", "--plot", str(plot)]
     assert main([*arguments, "--max-steps", "2", "--save", str(tmp_path / "model")]) == 1
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert plot.read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr()
     assert "max_steps" in printed.out
     assert "The step limit was reached" in printed.out
@@ -191,14 +191,14 @@ def test_missing_extras_are_named(monkeypatch, capsys):
 
 
 def test_inference_is_printed_and_drawn(small_csv, tmp_path, capsys):
-    picture = tmp_path / "inference.png"
-    command = ["fit", small_csv, "--target", "answer", "--inference-plot", str(picture)]
+    plot = tmp_path / "inference.png"
+    command = ["fit", small_csv, "--target", "answer", "--inference-plot", str(plot)]
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
     for words in ("std. error", "McFadden", "per standard deviation", "first", "intercept"):
         assert words in printed
-    assert picture.stat().st_size > 10_000
+    assert plot.stat().st_size > 10_000
 
 
 def test_inference_says_why_there_is_none(capsys):
@@ -208,7 +208,7 @@ def test_inference_says_why_there_is_none(capsys):
     assert "separated" in report["inference"]["message"]
 
 
-def test_help_and_mistakes_do_not_wait_for_jax():
+def test_help_and_mistakes_do_not_load_jax():
     code = (
         "import sys, pytest; from jax_logreg.interfaces.cli import main\n"
         "for words in (['--help'], ['fit', '--help'], ['fit', '--l2', '-1'], ['nothing']):\n"
@@ -227,7 +227,7 @@ def test_the_compilation_cache_is_the_users_choice(monkeypatch):
     assert os.environ == {"JAX_COMPILATION_CACHE_DIR": "/mine"}
 
 
-def test_a_reader_that_leaves_early_loses_no_file(small_csv, tmp_path):
+def test_a_pipe_that_closes_early_loses_no_file(small_csv, tmp_path):
     command = [sys.executable, "-m", "jax_logreg", "fit", small_csv, "--target", "answer", "--json"]
     with subprocess.Popen(
         [*command, "--save", tmp_path / "model"], stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -78,7 +78,7 @@ def test_parquet_in_and_out_with_categories_and_a_gap(folder):
     assert parquet.read_table("out.parquet").schema.field("predicted").type == pyarrow.int64()
 
 
-def test_rows_go_through_some_at_a_time(folder, monkeypatch):
+def test_rows_are_predicted_in_chunks(folder, monkeypatch):
     monkeypatch.setattr(csv_format, "batch_rows", lambda num_columns: 2)
     assert predict("two.model", "rows.csv", "--out", "out.csv") == 0
     found = [
@@ -171,21 +171,21 @@ def test_an_interrupt_leaves_what_was_there(folder, monkeypatch, capsys):
     assert not [name for name in os.listdir() if name.endswith(".part")]
 
 
-def test_an_end_from_outside_leaves_no_half_of_a_file(tmp_path):
+def test_a_termination_signal_leaves_no_partial_file(tmp_path):
     with pytest.raises(SystemExit) as stop, files.atomic_write(tmp_path / "out"):
         cli._exit_on_signal(signal.SIGTERM, None)
     assert stop.value.code == 128 + signal.SIGTERM
     assert os.listdir(tmp_path) == []
 
 
-def test_an_interrupt_that_the_garbage_collector_swallows_comes_again(monkeypatch):
+def test_an_interrupt_lost_in_the_garbage_collector_is_repeated(monkeypatch):
     again = threading.Event()
     monkeypatch.setattr(signal, "raise_signal", lambda number: again.set())
     cli._repeat_interrupt(SimpleNamespace(exc_type=KeyboardInterrupt))
     assert again.wait(60)
 
 
-def test_a_reader_that_has_seen_enough_ends_it_quietly(folder):
+def test_a_pipe_that_closes_early_ends_the_command_quietly(folder):
     """The pipe is closed before the first row comes: Python's own words would be a traceback."""
     (folder / "many.csv").write_text("age,dose\n" + "1,2\n" * 2_000)
     command = [sys.executable, "-m", "jax_logreg", "predict", "two.model", "many.csv", "--out", "-"]
@@ -195,7 +195,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(folder):
     assert run.returncode == 0
 
 
-def test_a_model_that_is_no_answer_is_told(folder, capsys):
+def test_a_model_of_a_failed_fit_comes_with_a_warning(folder, capsys):
     Model([1.0], 0.0, feature_names=["age"], training={"status": "MAX_STEPS"}).save("odd.model")
     assert predict("odd.model", "rows.csv", "--out", "-") == 0
     assert "its fit ended MAX_STEPS" in capsys.readouterr().err
@@ -259,7 +259,7 @@ def test_help_fits_eighty_columns_and_has_examples(command, capsys, monkeypatch)
     assert max(map(len, printed.splitlines())) <= 80
 
 
-def test_the_version_is_told(capsys):
+def test_the_version_is_printed(capsys):
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out == f"jax-logreg {lr.__version__}\n"

@@ -205,7 +205,7 @@ def test_what_was_there_stays_when_saving_fails(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["model"]
 
 
-def test_permissions_and_links_are_those_that_a_user_expects(tmp_path):
+def test_permissions_and_links_are_kept(tmp_path):
     path, link = tmp_path / "model", tmp_path / "current"
     mask = os.umask(0o027)
     try:
@@ -227,9 +227,9 @@ def test_folders_pipes_and_loops_are_refused(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for name, message in (("", "folder"), ("pipe", "regular file"), ("loop", "loop")):
         path = tmp_path / name
-        for door in (Model.load, SMALL.save):
+        for use in (Model.load, SMALL.save):
             with pytest.raises((ValueError, OSError), match=message):
-                door(path)
+                use(path)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         Model.load(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="no/such"):
