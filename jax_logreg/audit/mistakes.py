@@ -118,7 +118,8 @@ def catalogue(model: LogisticModel, order: int) -> list[Mistake]:
     recipe = right_recipe(model)
     found = [*_data_mistakes(model, recipe), *_order_mistakes(recipe, model.softmax)]
     found += [*_mean_mistakes(recipe.mean, model.softmax), *_formula_mistakes(model.softmax)]
-    found += _fisher_mistakes(recipe.weights)
+    if order == 2:
+        found += _fisher_mistakes(recipe.weights)
     return [mistake for mistake in found if mistake.num_pieces(order)]
 
 
@@ -268,15 +269,24 @@ _FORMULAS: tuple[_Formula, ...] = (
     ("labels", "Labels stand in for μ in the curvature", None,
      lambda m, y, z: y * (z - _total(y * z))),
     ("labels", "μYᵀ stands in for μμᵀ", None, lambda m, y, z: m * (z - _total(y * z))),
+)  # fmt: skip
+# The same formula has another name in a sigmoid than in a softmax.
+_Residual = tuple[str, str, Callable[[Array, Array], Array]]
+_SIGMOID_RESIDUALS: tuple[_Residual, ...] = (
+    ("labels", "Labels in {0, 1} stand in the formula for {−1, 1} (or one of the two terms of the cross-entropy is missing)",  # noqa: E501
+     lambda m, y: -y * (1 - m)),
+    ("labels", "Only the (1 − y) term of the cross-entropy is there", lambda m, y: (1 - y) * m),
     ("labels", "The margin y·η is taken with labels in {−1, 1} but the residual with {0, 1}",
-     lambda m, y: (1 - 2 * y) * _seen(m, y), None),
+     lambda m, y: (1 - 2 * y) * _seen(m, y)),
     ("labels", "The label's sign in front is forgotten in the formula for labels in {−1, 1}",
-     lambda m, y: _seen(m, y) - 1, None),
-    ("labels", "Only the (1 − y) term of the cross-entropy is there",
-     lambda m, y: (1 - y) * m, None),
-    ("chain-factor", "The Jacobian of the softmax is missing: −Y/μ", lambda m, y: -y / m, None),
+     lambda m, y: _seen(m, y) - 1),
+)  # fmt: skip
+_SOFTMAX_RESIDUALS: tuple[_Residual, ...] = (
+    ("cross-class", "Only the diagonal of the softmax Jacobian is used: the cross-class part is dropped",  # noqa: E501
+     lambda m, y: -y * (1 - m)),
     ("cross-class", "The sign of the cross-class part of the softmax Jacobian is flipped",
-     lambda m, y: -y * (1 - 2 * m) - m, None),
+     lambda m, y: -y * (1 - 2 * m) - m),
+    ("chain-factor", "The Jacobian of the softmax is missing: −Y/μ", lambda m, y: -y / m),
 )  # fmt: skip
 
 
@@ -296,14 +306,10 @@ def _formula_mistakes(softmax: bool) -> Iterator[Mistake]:
         if softmax:
             behind = {"curvature": lambda m, y, z, f=f: _information(m, y, f(m) * z)}
             yield Mistake("chain-factor", text, behind)
-    text = "Labels in {0, 1} stand in the formula for {−1, 1} (or one of the two terms of the cross-entropy is missing)"  # noqa: E501
-    kind = "labels"
-    if softmax:
-        text = "Only the diagonal of the softmax Jacobian is used: the cross-class part is dropped"
-        kind = "cross-class"
-    yield Mistake(kind, text, {"residual": lambda m, y: -y * (1 - m)})
-    for kind, text, residual, curvature in _FORMULAS:
-        given = {"residual": residual, "curvature": curvature}
+    for kind, text, residual in _SOFTMAX_RESIDUALS if softmax else _SIGMOID_RESIDUALS:
+        yield Mistake(kind, text, {"residual": residual})
+    for kind, text, of_gradient, curvature in _FORMULAS:
+        given = {"residual": of_gradient, "curvature": curvature}
         yield Mistake(kind, text, {name: f for name, f in given.items() if f is not None})
 
 
