@@ -9,7 +9,6 @@ The functions must also be pure: :func:`check_purity` asks the same again.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import jax.numpy as jnp
@@ -126,9 +125,7 @@ class EntryComparer:
         self._function, self._target = function, target
         self._dtype, self._usual_sensitivity = target.dtype, usual_sensitivity
 
-    def compare(
-        self, vectors: Vectors, reference: ReferenceValue, far: bool
-    ) -> PointComparison | None:
+    def compare(self, reference: ReferenceValue, far: bool) -> PointComparison | None:
         """The derivative at a point, or None where no entry of the reference is finite.
 
         Far out, overflow is a weakness and no mistake.
@@ -136,8 +133,8 @@ class EntryComparer:
         Raises:
             UnusableOutput: if the user's function returns nothing to compare.
         """
+        vectors, expected = reference.vectors, reference.expected
         raw = self._function(*vectors, dtype=self._dtype)
-        expected = reference.expected
         known = np.isfinite(expected)
         if not known.any():
             return None
@@ -187,10 +184,8 @@ class EntryComparer:
 
     def _called_in(self, dtype: str, *vectors: np.ndarray) -> np.ndarray | None:
         """The function in a precision, None if it fails or returns another one."""
-        with suppress(UnusableOutput):
-            found = self._function(*vectors, dtype=dtype)
-            return found if found.dtype == dtype else None
-        return None
+        found = self._function.attempt(*vectors, dtype=dtype)
+        return found if found is not None and found.dtype == dtype else None
 
     def _is_round_off(
         self,
@@ -233,29 +228,28 @@ def _scales_with_precision(error: np.ndarray, coarse: np.ndarray, far: bool) -> 
     return bool(np.all(error <= _ROUND_OFF_RATIO * coarse))
 
 
-Places = list[tuple[Vectors, ReferenceValue]]
-
-
 def compare_at_points(
-    function: UserFunction, target: Target, moderate: Places, extreme: Places
+    function: UserFunction,
+    target: Target,
+    moderate: list[ReferenceValue],
+    extreme: list[ReferenceValue],
 ) -> DerivativeComparison:
     """Compare a derivative at moderate points, then far out, where it is right so far.
 
     Args:
         function: the hand-written derivative.
         target: the value.
-        moderate: arguments and reference at each point; the last is the user's own.
+        moderate: the reference at each point; the last is the user's own.
         extreme: the same far out; at the last of them only gross errors count.
     """
     result = DerivativeComparison(function.name)
-    sensitivities = [reference.sensitivity for _, reference in moderate[:-1]]
-    usual = np.max([np.where(np.isfinite(s), s, 0.0) for s in sensitivities], axis=0)
+    usual = np.max([np.nan_to_num(r.sensitivity, posinf=0.0) for r in moderate[:-1]], axis=0)
     comparer = EntryComparer(function, target, usual)
-    for vectors, reference in moderate:
-        _compare_at(result, comparer, vectors, reference, far=False)
+    for reference in moderate:
+        _compare_at(result, comparer, reference, far=False)
     if not result.wrong and not any(f.severity == ERROR for f in result.findings):
-        for vectors, reference in extreme:
-            _compare_at(result, comparer, vectors, reference, far=True)
+        for reference in extreme:
+            _compare_at(result, comparer, reference, far=True)
         if len(result.extreme) == len(extreme) > 0:
             result.extreme[-1].keep_gross_errors(_GROSS)
     result.findings = list(dict.fromkeys(result.findings))
@@ -263,18 +257,14 @@ def compare_at_points(
 
 
 def _compare_at(
-    result: DerivativeComparison,
-    comparer: EntryComparer,
-    vectors: Vectors,
-    reference: ReferenceValue,
-    far: bool,
+    result: DerivativeComparison, comparer: EntryComparer, reference: ReferenceValue, far: bool
 ) -> None:
     try:
-        point = comparer.compare(vectors, reference, far)
+        point = comparer.compare(reference, far)
     except UnusableOutput as problem:
         finding = problem.finding
         if problem.arrays:
-            result.misshapen = vectors, problem.arrays
+            result.misshapen = reference.vectors, problem.arrays
         if far:
             finding = finding._replace(severity=WARNING, message=f"far out, {finding.message}")
         result.findings.append(finding)
@@ -339,12 +329,10 @@ def check_purity(
 
 
 def _answers(functions: list[UserFunction], theta: np.ndarray) -> Answers:
-    answers = {}
-    for function in functions:
-        with suppress(UnusableOutput):
-            arguments = _call_arguments(function.name, theta)
-            answers[function.name] = function(*arguments, dtype="float64")
-    return answers
+    answers = {
+        f.name: f.attempt(*_call_arguments(f.name, theta), dtype="float64") for f in functions
+    }
+    return {name: answer for name, answer in answers.items() if answer is not None}
 
 
 def _call_arguments(name: str, theta: np.ndarray) -> Vectors:

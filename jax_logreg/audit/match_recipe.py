@@ -281,31 +281,30 @@ def by_changed_data(parts: Parts, split: SplitLoss, names: list[str]) -> Iterato
             continue
         for kind, words, changed in changed_data(np.asarray(datum)):
             other = split.with_constants([*constants[:place], changed, *constants[place + 1 :]])
-            yield from _explain_datum(parts, split, other, kind, f"{words} {names[place]}")
+            found = _where_changed(parts, split, other)
+            if found is not None:
+                where, a = found
+                also = "" if a == 1 else f", and a factor {a:.6g}"
+                text = f"It would be right with {words} {names[place]}{where}{also}."
+                effort = complexity(1, factors=int(a != 1))
+                yield Diagnosis(kind, parts.mismatch.name, text, _REPRODUCED, effort)
 
 
-def _explain_datum(
-    parts: Parts, split: SplitLoss, other: SplitLoss, kind: str, words: str
-) -> Iterator[Diagnosis]:
-    uses = [
+def _where_changed(parts: Parts, split: SplitLoss, other: SplitLoss) -> tuple[str, float] | None:
+    """Where other data reproduce the numbers, in words, and with what factor."""
+    for where, links in (
         ("", (other, other, other, other)),
         (", in the logits", (other, split, split, split)),
         (", on the way to the logits", (other, other, split, split)),
         (", on the way back from the logits", (split, split, split, other)),
         (", in the loss of the logits", (split, split, other, split)),
-    ]
-    for where, links in uses:
+    ):
         data = _data_term(parts.mismatch, *links)
-        if not np.isfinite(data).all() or np.array_equal(data, parts.data):
-            continue
-        fit = parts.fit(data, parts.penalty)
-        a = fit.factors[0]
-        if fit.exact and a != 0 and fit.factors[1:] in ((), (1.0,)):
-            also = "" if a == 1 else f", and a factor {a:.6g}"
-            text = f"It would be right with {words}{where}{also}."
-            effort = complexity(1, factors=int(a != 1))
-            yield Diagnosis(kind, parts.mismatch.name, text, f"residual {fit.residual:.0e}", effort)
-            return
+        if np.isfinite(data).all() and not np.array_equal(data, parts.data):
+            fit = parts.fit(data, parts.penalty)
+            if fit.exact and fit.factors[0] != 0 and fit.factors[1:] in ((), (1.0,)):
+                return where, fit.factors[0]
+    return None
 
 
 def by_rows(parts: Parts, split: SplitLoss) -> Iterator[Diagnosis]:

@@ -28,14 +28,7 @@ from jax_logreg.audit.reference import (
 from jax_logreg.audit.report import DerivativeReport, summarise
 from jax_logreg.audit.target import Target
 from jax_logreg.audit.traced import TracedFunction
-from jax_logreg.audit.user_calls import (
-    ERROR,
-    NOTE,
-    WARNING,
-    Finding,
-    UnusableOutput,
-    UserFunction,
-)
+from jax_logreg.audit.user_calls import ERROR, NOTE, WARNING, Finding, UserFunction
 
 # A sweep that comes this near has confirmed autodiff.
 _CONFIRMED = 1e-5
@@ -93,9 +86,8 @@ class Audit:
     def _compare(
         self, function: UserFunction, reference: Reference, points: AuditPoints
     ) -> DerivativeComparison:
-        if isinstance(reference, FiniteDifferences) and any(
-            f.kind == "wrong" for f in self._findings
-        ):
+        is_wrong = any(f.kind == "wrong" for f in self._findings)
+        if isinstance(reference, FiniteDifferences) and is_wrong:
             reference = replace(reference, gradients=None)  # a wrong gradient is no reference
         rng = np.random.default_rng(self._seed + 1)
 
@@ -106,9 +98,8 @@ class Audit:
             return theta, v.astype(self._target.dtype).astype(np.float64)
 
         calls = [arguments(theta) for theta in points.moderate + points.extreme]
-        expected = reference.reference_values(function.name, calls)
-        places = list(zip(calls, expected, strict=True))
-        moderate, extreme = places[: len(points.moderate)], places[len(points.moderate) :]
+        values = reference.reference_values(function.name, calls)
+        moderate, extreme = values[: len(points.moderate)], values[len(points.moderate) :]
         moderate[-1] = self._without_kinks(function.name, reference, points, moderate)
         found = compare_at_points(function, self._target, moderate, extreme)
         found.findings += _verdict(found)
@@ -120,25 +111,26 @@ class Audit:
         kind: str,
         reference: Reference,
         points: AuditPoints,
-        moderate: list[tuple[Vectors, ReferenceValue]],
-    ) -> tuple[Vectors, ReferenceValue]:
+        moderate: list[ReferenceValue],
+    ) -> ReferenceValue:
         """The user's own point, without the entries whose derivative jumps there.
 
         At zero, the usual start, an L1 penalty has a kink: any slope between those of the
         two sides is right.
         """
-        (theta, *rest), given = moderate[-1]
+        given = moderate[-1]
+        theta, *rest = given.vectors
         rng = np.random.default_rng(self._seed + 3)
         step = _JUMP_STEP * points.scale * rng.choice([-1, 1], len(theta))
         sides: list[Vectors] = [(theta - step, *rest), (theta + step, *rest)]
         before, after = reference.reference_values(kind, sides)
-        usual = np.max([np.abs(value.expected) for _, value in moderate[:-1]], axis=0)
+        usual = np.max([np.abs(value.expected) for value in moderate[:-1]], axis=0)
         jumps = np.abs(after.expected - before.expected) > _JUMP * usual
         if jumps.any():
             text = f"at the point given {int(jumps.sum())} entries have a kink: not compared there."
             self._findings.append(Finding("kink", NOTE, kind, text))
             given = given._replace(expected=np.where(jumps, np.nan, given.expected))
-        return (theta, *rest), given
+        return given
 
     def _properties(
         self, comparisons: list[DerivativeComparison], points: AuditPoints
@@ -262,15 +254,11 @@ def _gradient_rows(
     gradient: UserFunction, at: np.ndarray
 ) -> Callable[[np.ndarray], np.ndarray] | None:
     """The hand-written gradient at the rows of an array; None if it fails at the user's point."""
-    try:
-        gradient(at, dtype="float64")
-    except UnusableOutput:
+    if gradient.attempt(at, dtype="float64") is None:
         return None
 
     def at_point(theta: np.ndarray) -> np.ndarray:
-        try:
-            return gradient(theta, dtype="float64")
-        except UnusableOutput:  # outside its domain
-            return np.full(at.shape, np.nan)
+        found = gradient.attempt(theta, dtype="float64")  # None outside its domain
+        return np.full(at.shape, np.nan) if found is None else found
 
     return lambda points: np.stack([at_point(p) for p in points])

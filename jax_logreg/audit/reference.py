@@ -82,7 +82,6 @@ DERIVATIVE: dict[str, Callable[..., jax.Array]] = {
     f.__name__: f for f in (gradient, hvp, hessian, jacobian)
 }
 
-# The arguments of a derivative: θ, and v for an hvp.
 Vectors = tuple[np.ndarray, ...]
 BatchedFunction = Callable[[np.ndarray], np.ndarray]
 
@@ -91,11 +90,13 @@ class ReferenceValue(NamedTuple):
     """A derivative at one point; all arrays of one shape.
 
     Attributes:
+        vectors: its arguments, θ and for an hvp v.
         expected: the derivative.
         sensitivity: S of every entry; zero for finite differences.
         error: bound on the reference's own error.
     """
 
+    vectors: Vectors
     expected: np.ndarray
     sensitivity: np.ndarray
     error: np.ndarray | float
@@ -124,7 +125,9 @@ class Autodiff:
         stacks = tuple(np.stack(rows) for rows in zip(*places, strict=True))
         exact = self.at_rows(kind, *stacks)
         sensitivity = self._sensitivity(kind, stacks, exact)
-        return [ReferenceValue(e, s, 0.0) for e, s in zip(exact, sensitivity, strict=True)]
+        return [
+            ReferenceValue(*values, 0.0) for values in zip(places, exact, sensitivity, strict=True)
+        ]
 
     def _sensitivity(self, kind: str, stacks: Vectors, exact: np.ndarray) -> np.ndarray:
         """S of every entry: root mean square change per relative change of all data."""
@@ -191,7 +194,7 @@ class FiniteDifferences:
             found, error = extrapolate(self._gradient_rows, theta, directions)
             found, error = (x / self.scale[:, None] for x in (found, error))
         floor = _BEST_ACCURACY * float(np.nanmax(np.abs(found), initial=0.0))
-        return ReferenceValue(found, np.zeros(found.shape), _ERROR_MARGIN * error + floor)
+        return ReferenceValue(vectors, found, np.zeros(found.shape), _ERROR_MARGIN * error + floor)
 
     def _gradient_rows(self, points: np.ndarray) -> np.ndarray:
         if self.gradients is not None:

@@ -107,10 +107,8 @@ class Target:
             return self.user_function(theta, dtype="float64")
 
     def _value_or_nan(self, theta: np.ndarray) -> np.ndarray:
-        try:
-            return self.value_at(theta)
-        except UnusableOutput:  # outside its domain
-            return np.full(self.out_shape, np.nan)
+        value = self.user_function.attempt(theta, dtype="float64")
+        return np.full(self.out_shape, np.nan) if value is None else value
 
     def has_value(self, theta: np.ndarray) -> bool:
         """Whether the value is finite."""

@@ -85,6 +85,13 @@ class UserFunction:
             return flat.astype(np.float64)
         return flat.copy()  # the function may write its next answer into the same array
 
+    def attempt(self, *vectors: np.ndarray, dtype: str) -> np.ndarray | None:
+        """The same, or None if the function gives nothing to compare."""
+        try:
+            return self(*vectors, dtype=dtype)
+        except UnusableOutput:
+            return None
+
     def _call(self, vectors: tuple[np.ndarray, ...], dtype: str) -> Any:
         before = [np.array(v, dtype) for v in vectors]
         given = [
