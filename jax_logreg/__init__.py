@@ -11,8 +11,8 @@ The package is layered: a folder imports only itself and the folders above it.
     inference/    what the answer means    standard errors, tests, intervals, separation
     interfaces/   ways in and out          scikit-learn, the command line, files, plots
 
-To follow one fit, read in this order: objective/objective.py, derivatives/analytic_oracle.py,
-solvers/base.py, solvers/newton.py, fitting/driver.py, fitting/fit.py.
+To follow one fit, read in this order: objective/objective.py, derivatives/analytic.py,
+solvers/base.py, solvers/newton.py, fitting/loop.py, fitting/certificate.py, fitting/fit.py.
 """
 
 import ast

@@ -45,9 +45,6 @@ from jax_logreg.objective.penalties import ElasticNet as ElasticNet
 from jax_logreg.objective.penalties import Firth as Firth
 from jax_logreg.objective.sparse_features import sparse_features as sparse_features
 from jax_logreg.solvers.base import Solver as Solver
-from jax_logreg.solvers.gradient_descent import (
-    BacktrackingGradientDescent as BacktrackingGradientDescent,
-)
 from jax_logreg.solvers.gradient_descent import GradientDescent as GradientDescent
 from jax_logreg.solvers.lbfgs import LBFGS as LBFGS
 from jax_logreg.solvers.newton import Newton as Newton

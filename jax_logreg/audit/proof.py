@@ -13,10 +13,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jax_logreg.derivatives import analytic, autodiff
-from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
-from jax_logreg.derivatives.autodiff import AutodiffOracle
-from jax_logreg.derivatives.oracle import Oracle
-from jax_logreg.objective.dense_features import row_squares
+from jax_logreg.derivatives.model_oracle import ModelOracle
+from jax_logreg.derivatives.oracle import Oracle, value
 from jax_logreg.objective.model import probability
 from jax_logreg.objective.objective import Objective
 
@@ -116,14 +114,14 @@ def _of_solver(name: str, ask: Callable[..., jax.Array]) -> Formula:
     """A question as a solver puts it, to both oracles."""
     return Formula(
         name,
-        lambda F, theta, vector: ask(AnalyticOracle(F), theta, vector),
-        lambda F, theta, vector: ask(AutodiffOracle(F), theta, vector),
+        lambda F, theta, vector: ask(ModelOracle(F, analytic), theta, vector),
+        lambda F, theta, vector: ask(ModelOracle(F, autodiff), theta, vector),
         lambda F, theta, vector: (F, theta, vector),
     )
 
 
 def _gradient_on_a_line(oracle: Oracle, theta: jax.Array, vector: jax.Array) -> jax.Array:
-    line, step = oracle.along(oracle.at(theta), vector), jnp.asarray(0.5, theta.dtype)
+    line, step = oracle.line(oracle.evaluate(theta), vector), jnp.asarray(0.5, theta.dtype)
     return line.point(step, line.at(step)).gradient
 
 
@@ -132,21 +130,24 @@ FORMULAS = (
     _of_rows("∂softmax/∂z", "softmax_jacobian", lambda F, eta, coef: (jnp.atleast_2d(eta),)),
     _of_rows("∂ℓ/∂ŷ", "loss_wrt_prediction", lambda F, eta, coef: (probability(eta), F.y)),
     _of_rows("∂ŷ/∂z", "prediction_wrt_logits", lambda F, eta, coef: (eta,)),
-    _of_rows("∂z/∂w", "logits_wrt_coef", lambda F, eta, coef: (F.X, coef)),
+    _of_rows("∂z/∂w", "logits_wrt_coef", lambda F, eta, coef: (F.X.to_array(), coef)),
     _of_rows("∂ℓ/∂z", "loss_wrt_logits", lambda F, eta, coef: (eta, F.y)),
     _of_objective("score of each row", "scores"),
     _of_objective("gradient ∇F", "gradient"),
     _of_objective("Hessian ∇²F", "hessian"),
     _of_objective("∇²F · v", "hvp"),
-    _of_solver("solver: gradient", lambda oracle, t, v: oracle.at(t).gradient),
-    _of_solver("solver: Hessian", lambda oracle, t, v: oracle.hessian(oracle.at(t))),
-    _of_solver("solver: ∇²F · v", lambda oracle, t, v: oracle.hvp(oracle.at(t), v)),
+    _of_solver("solver: gradient", lambda oracle, t, v: oracle.evaluate(t).gradient),
+    _of_solver("solver: Hessian", lambda oracle, t, v: oracle.hessian(oracle.evaluate(t))),
+    _of_solver(
+        "solver: ∇²F · v",
+        lambda oracle, t, v: oracle.hessian_operator(oracle.evaluate(t))(v).product,
+    ),
     _of_solver(
         "solver: slope on a line",
-        lambda oracle, t, v: oracle.along(oracle.at(t), v).at(jnp.asarray(0.5, t.dtype)).slope,
+        lambda oracle, t, v: oracle.line(oracle.evaluate(t), v).at(jnp.asarray(0.5, t.dtype)).slope,
     ),
     _of_solver("solver: ∇F on a line", _gradient_on_a_line),
-    _of_solver("solver: ∇ of value", lambda oracle, t, v: jax.grad(oracle.value)(t)),
+    _of_solver("solver: ∇ of value", lambda oracle, t, v: jax.grad(value, argnums=1)(oracle, t)),
 )
 
 
@@ -177,7 +178,7 @@ def audit_objective(objective: Objective, key: jax.Array) -> list[Comparison]:
     here, there = jax.random.split(key)
     size = (objective.num_parameters,)
     # Logits of at most a few units in every row: none saturated, where ∂ℓ/∂ŷ is 0/0.
-    scale = jnp.sqrt(jnp.max(row_squares(objective.X)) + 1)
+    scale = jnp.sqrt(jnp.max(objective.X.row_squares()) + 1)
     theta = 2 * jax.random.normal(here, size, objective.X.dtype) / scale
     vector = jax.random.normal(there, size, objective.X.dtype)
     answers = both_versions(objective, theta, vector)

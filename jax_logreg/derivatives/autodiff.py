@@ -1,17 +1,19 @@
-"""The same derivatives as ``analytic.py``, each taken by JAX from the plain formula.
+"""The derivatives of ``analytic.py`` by autodiff: the same names, each taken by JAX from the
+plain formula.
 
 Nothing here is written by hand beyond the function that is differentiated, so each
 of these is evidence about its namesake.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.derivatives.model_oracle import ModelOracle
-from jax_logreg.derivatives.oracle import Line, Point, Trial
+from jax_logreg.derivatives.oracle import HessianProduct, Line, Oracle, Point, Trial
+from jax_logreg.objective.identifiability import Problem, max_logit_change
 from jax_logreg.objective.losses import cross_entropy, cross_entropy_of_probability
 from jax_logreg.objective.model import logits, sigmoid, softmax
 from jax_logreg.objective.objective import Objective
@@ -49,7 +51,63 @@ def loss_wrt_logits(eta: jax.Array, y: jax.Array) -> jax.Array:
     return jax.grad(lambda z: jnp.sum(cross_entropy(z, y)))(eta)
 
 
-# --- the whole objective --------------------------------------------------------
+# --- the objective: value, gradient, Hessian --------------------------------------------
+
+
+def smooth_value(objective: Objective, theta: jax.Array) -> jax.Array:
+    """F without the L1 part of its penalty, a scalar: the function that is differentiated."""
+    return _value_and_logits(objective, theta)[0]
+
+
+def _value_and_logits(objective: Objective, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
+    eta = objective.add_offset(objective.linear(theta))
+    return _value_from_logits(objective, eta, theta), eta
+
+
+def _value_from_logits(objective: Objective, eta: jax.Array, theta: jax.Array) -> jax.Array:
+    penalty = objective.penalty.smooth_value(objective.split(theta)[0])
+    return objective.mean(cross_entropy(eta, objective.y)) + penalty
+
+
+def evaluate(objective: Objective, theta: jax.Array, direction: jax.Array | None = None) -> Point:
+    """F and its gradient at θ; with a direction also the Hessian's product with it."""
+
+    def value(theta: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return _value_and_logits(objective, theta)
+
+    (loss, eta), slope = jax.value_and_grad(value, has_aux=True)(theta)
+    point = Point(theta, loss, slope, eta)
+    if direction is None:
+        return point
+    return point._replace(hvp=hessian_operator(objective, point)(direction))
+
+
+def hessian_operator(objective: Objective, point: Point) -> Callable[[jax.Array], HessianProduct]:
+    """v ↦ Hessian times v, from θ again: JAX differentiates functions, not stored logits."""
+
+    def apply(vector: jax.Array) -> HessianProduct:
+        change = max_logit_change(objective.linear(vector))
+        return HessianProduct(vector, hvp(objective, point.theta, vector), change)
+
+    return apply
+
+
+def hessian_at(objective: Objective, point: Point) -> jax.Array:
+    """The Hessian at a point, (P, P)."""
+    return hessian(objective, point.theta)
+
+
+def line(objective: Objective, point: Point, direction: jax.Array) -> Line:
+    """F along θ + t·d, and its slope."""
+    z = objective.linear(direction)
+
+    def value(t: jax.Array) -> jax.Array:
+        return _value_from_logits(objective, point.logits + t * z, point.theta + t * direction)
+
+    trial = jax.value_and_grad(value)
+    return Line(
+        lambda t: Trial(*trial(t)), lambda t, _: evaluate(objective, point.theta + t * direction)
+    )
 
 
 def scores(objective: Objective, theta: jax.Array) -> jax.Array:
@@ -63,59 +121,67 @@ def scores(objective: Objective, theta: jax.Array) -> jax.Array:
 
 def gradient(objective: Objective, theta: jax.Array) -> jax.Array:
     """∇F, (P,)."""
-    return jax.grad(objective.value)(theta)
+    return jax.grad(smooth_value, argnums=1)(objective, theta)
 
 
 def hvp(objective: Objective, theta: jax.Array, vector: jax.Array) -> jax.Array:
     """Hessian times vector, (P,), forward over reverse."""
-    return jax.jvp(jax.grad(objective.value), (theta,), (vector,))[1]
+    slope = jax.grad(lambda theta: smooth_value(objective, theta))
+    return jax.jvp(slope, (theta,), (vector,))[1]
 
 
 def hessian(objective: Objective, theta: jax.Array) -> jax.Array:
     """∇²F, (P, P)."""
-    return jax.hessian(objective.value)(theta)
+    return jax.hessian(smooth_value, argnums=1)(objective, theta)
 
 
-# --- the oracle -----------------------------------------------------------------
+# --- any other function -------------------------------------------------------------------
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class AutodiffOracle(ModelOracle):
-    """The objective with every derivative taken by JAX.
+class FunctionOracle(Oracle):
+    """The oracle of any smooth function of a vector.
 
-    Curvature starts again from θ: JAX differentiates functions, not remembered logits.
+    Attributes:
+        function: (θ, *args) ↦ scalar.
+        args: arrays that the function needs; traced, never compiled in as constants.
+
+    >>> bowl = FunctionOracle(lambda t, c: jnp.sum((t - c) ** 2), (jnp.ones(2),))
+    >>> bowl.evaluate(jnp.zeros(2)).gradient.tolist()
+    [-2.0, -2.0]
     """
 
-    objective: Objective
-    rough: Objective | None = None
+    function: Callable[..., jax.Array] = field(metadata={"static": True})
+    args: Any = ()
 
-    def at(self, theta: jax.Array) -> Point:
-        F = self.objective
+    capabilities = frozenset({"gradient", "hessian", "hvp", "line"})
 
-        def value(theta: jax.Array) -> tuple[jax.Array, jax.Array]:
-            eta = F.add_offset(F.linear(theta))
-            return F.value_from_logits(eta, F.split(theta)[0]), eta
+    @property
+    def problem(self) -> Problem:
+        return Problem()
 
-        (loss, eta), slope = jax.value_and_grad(value, has_aux=True)(theta)
-        return Point(theta, loss, slope, eta)
+    def evaluate(self, theta: jax.Array, direction: jax.Array | None = None) -> Point:
+        point = Point(theta, *jax.value_and_grad(self._value)(theta), jnp.zeros(0, theta.dtype))
+        if direction is None:
+            return point
+        return point._replace(hvp=self.hessian_operator(point)(direction))
 
-    def value(self, theta: jax.Array) -> jax.Array:
-        return self.objective.value(theta)
+    def _value(self, theta: jax.Array) -> jax.Array:
+        return self.function(theta, *self.args)
 
     def hessian(self, point: Point) -> jax.Array:
-        return hessian(self.objective, point.theta)
+        return jax.hessian(self._value)(point.theta)
 
-    def products_at(self, point: Point) -> Callable[[jax.Array], jax.Array]:
-        return lambda vector: hvp(self.objective, point.theta, vector)
+    def hessian_operator(self, point: Point) -> Callable[[jax.Array], HessianProduct]:
+        def apply(vector: jax.Array) -> HessianProduct:
+            product = jax.jvp(jax.grad(self._value), (point.theta,), (vector,))[1]
+            return HessianProduct(vector, product, jnp.zeros((), vector.dtype))
 
-    def along(self, point: Point, direction: jax.Array) -> Line:
-        F = self.objective
-        z = F.linear(direction)
+        return apply
 
-        def value(t: jax.Array) -> jax.Array:
-            coef, _ = F.split(point.theta + t * direction)
-            return F.value_from_logits(point.logits + t * z, coef)
-
-        along = jax.value_and_grad(value)
-        return Line(lambda t: Trial(*along(t)), lambda t, _: self.at(point.theta + t * direction))
+    def line(self, point: Point, direction: jax.Array) -> Line:
+        trial = jax.value_and_grad(lambda t: self._value(point.theta + t * direction))
+        return Line(
+            lambda t: Trial(*trial(t)), lambda t, _: self.evaluate(point.theta + t * direction)
+        )

@@ -1,84 +1,93 @@
-r"""``solver="auto"``: which method, from the shape of the problem alone.
+r"""``solver="auto"``: which solvers, from the shape of the problem alone.
 
 The costs that decide, in units of one pass over X (a product forward and one backward):
-a Hessian of P parameters is worth about P/50 passes, its factor P/150 · P²/n more. So
+a Hessian of P parameters costs about P/50 passes, its factorisation P/150 · P²/n more. So
 
 1. where a Hessian costs less than a call, exact Newton: it takes the fewest steps. What
-   singular Hessians need is compiled only where one turns up;
+   singular Hessians need is compiled only if one turns up;
 2. with 64 rows or more for each of at most 200 parameters, the rows are far more than
-   their Hessian needs: Newton on a sample of them, then steps on all rows divided by that
-   Hessian;
+   their Hessian needs: Newton on a sample of them, then steps on all rows preconditioned by
+   that Hessian;
 3. else the diagonal of a bound on the curvature, which costs one pass. With up to 3000
    columns the whole matrix of that bound, for every class and every step, would take fewer
-   steps and cost about p/32 passes. Which of the two is better depends on the data, so rent
-   first and buy then: the diagonal gets as many steps as the matrix costs, and loses at most
-   that;
-4. where columns outnumber rows and a penalty holds every coefficient, what the diagonal does
-   not bring home is carried over to the n dimensions that the rows span.
+   steps and cost about p/32 passes. Which of the two is better depends on the data, so the
+   diagonal first gets as many steps as the matrix costs, and loses at most those;
+4. where columns outnumber rows and a ridge penalty acts on every coefficient, what the diagonal
+   does not finish starts again from the kernel form, in the n dimensions that the rows span.
 
-2 to 4 are L-BFGS, one pass a step, and in 3 and 4 float32 leads float64 as far as it sees:
-then half of the rented steps are left for float64.
-A penalty with kinks has one method, proximal Newton, for more and more columns at a time.
-Inside ``jit`` and ``vmap`` nothing can be looked at and a method must see the fit through
-alone: Newton up to 500 parameters, beyond that the matrix. Elsewhere a fit that all this
-leaves short is finished by Newton, if the Hessian can be formed.
+2 to 4 are L-BFGS, one pass a step, and in 3 and 4 float64 begins with steps in float32:
+then half of the trial steps are left for float64.
+A penalty with an L1 part has one method, proximal Newton, with a growing working set of columns.
+Inside ``jit`` and ``vmap`` no value can be read and one solver must finish the fit
+alone: Newton up to 500 parameters, beyond that the matrix. Elsewhere Newton finishes a fit that
+the others leave short, if the Hessian can be formed.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
-from jax_logreg.derivatives.oracle import HESSIAN_LIMIT
+from jax_logreg.derivatives.model_oracle import ModelOracle
+from jax_logreg.fitting.jit_options import Compiled
+from jax_logreg.objective.kernel_form import kernel_form
 from jax_logreg.objective.objective import Objective
-from jax_logreg.objective.sparse_features import SparseFeatures
-from jax_logreg.solvers.base import Solver
+from jax_logreg.solvers.base import Solver, gradient_above
 from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton import Newton
+from jax_logreg.solvers.newton_cg import NewtonCG
 from jax_logreg.solvers.proximal_newton import ProximalNewton
-from jax_logreg.solvers.row_space import RowSpace
 
 # Multiply-adds of a Hessian that take no longer than a call of a compiled program.
 _CHEAP_HESSIAN = 1e8
 NEWTON_LIMIT = 500
 _SAMPLE_LIMIT = 200
-_ROWS_A_PARAMETER = 64
+_ROWS_PER_PARAMETER = 64
 _GRAM_LIMIT = 3000
-# An n × n problem is solved densely up to here.
-_ROW_LIMIT = 5000
-# Parameters that are worked on at a time where most coefficients are zero.
+# The kernel form, n × n, is solved up to here, in at most so many steps.
+_KERNEL_LIMIT = 5000
+_KERNEL_STEPS = 100
+# Parameters in the working set, where most coefficients are zero.
 _WORKING_PARAMETERS = (256, 1024, 4096)
-# Steps that are always worth trying before something is prepared, and columns whose matrix
+# Steps that are always worth trying before a matrix is computed, and columns whose matrix
 # costs a pass.
 _FEW_STEPS = 20
-_COLUMNS_A_PASS = 32
-# What a solver gets at most where another one stands by.
+_COLUMNS_PER_PASS = 32
+# The limit of a solver that is followed by another.
 _ENOUGH_STEPS = 200
 
 
 class Stage(NamedTuple):
-    """A solver, and how many steps it gets; None for its own limit."""
+    """One solver of a fit.
+
+    Attributes:
+        solver: the method.
+        steps: its limit; None for its own.
+        prepare: (oracle, θ) ↦ a better start, or None.
+    """
 
     solver: Solver
     steps: int | None = None
+    prepare: Callable[[Any, jax.Array], jax.Array] | None = None
 
 
-def choose(objective: Objective, *, warm: bool, known: bool, kinked: bool = False) -> list[Stage]:
+def choose_stages(objective: Objective, *, has_init: bool, concrete: bool) -> list[Stage]:
     """The solvers to run in turn until one arrives.
 
     Args:
         objective: the problem.
-        warm: whether a start was given, which a sample's answer would throw away.
-        known: whether how a fit ends can be looked at, as it cannot inside ``jit``.
-        kinked: whether the penalty has kinks.
+        has_init: whether a start was given, which a sample's answer would throw away.
+        concrete: whether the arrays have values, as they do not inside ``jit``.
     """
-    if kinked:
-        return _with_kinks(objective, known=known)
-    if not known:
-        return [Stage(_alone(objective))]
-    stages = _first(objective, warm=warm)
+    if objective.penalty.has_l1:
+        return _nonsmooth(objective, concrete=concrete)
+    if not concrete:
+        return [Stage(_single_solver(objective))]
+    stages = _few_passes(objective, has_init=has_init)
     last = _last(objective)
-    return stages if last is None else [*stages, Stage(last)]
+    return stages if last is None else [*stages, last]
 
 
 def has_cheap_hessian(num_rows: int, num_parameters: int) -> bool:
@@ -86,44 +95,46 @@ def has_cheap_hessian(num_rows: int, num_parameters: int) -> bool:
     return num_rows * num_parameters**2 <= _CHEAP_HESSIAN
 
 
-def _alone(objective: Objective) -> Solver:
-    """The one that sees a fit through by itself."""
-    sparse = isinstance(objective.X, SparseFeatures)
-    if objective.num_parameters <= NEWTON_LIMIT and not sparse:
+def _single_solver(objective: Objective) -> Solver:
+    """The one that can finish a fit alone."""
+    if objective.num_parameters <= NEWTON_LIMIT and objective.X.has_gram:
         return Newton()
-    return _matrix(objective) if _has_matrix(objective) else LBFGS("diagonal")
+    return _gram_solver(objective) if _gram_pays(objective) else LBFGS("diagonal")
 
 
-def _first(objective: Objective, *, warm: bool) -> list[Stage]:
+def _few_passes(objective: Objective, *, has_init: bool) -> list[Stage]:
     """The methods of few passes."""
     P, (n, p) = objective.num_parameters, objective.X.shape
-    if isinstance(objective.X, SparseFeatures):
+    if not objective.X.has_gram:
         return [Stage(LBFGS("diagonal"))]
     if has_cheap_hessian(n, P):
         return [Stage(Newton(singular=False))]
-    if n >= _ROWS_A_PARAMETER * P and P <= _SAMPLE_LIMIT and not warm:
-        sampled = LBFGS("hessian", sample=max(_ROWS_A_PARAMETER * P, n // 16))
+    if n >= _ROWS_PER_PARAMETER * P and P <= _SAMPLE_LIMIT and not has_init:
+        sampled = LBFGS("hessian", sample=max(_ROWS_PER_PARAMETER * P, n // 16))
         return [Stage(sampled, _ENOUGH_STEPS)]
-    # A given start is near: float32 would have nothing to do. In float32 it is no lead.
-    lead = 0 if warm or objective.X.dtype == jnp.float32 else _ENOUGH_STEPS
-    if not _has_matrix(objective):
-        return [Stage(LBFGS("diagonal", lead=lead), _ENOUGH_STEPS)]
-    rent = max(_FEW_STEPS, p // _COLUMNS_A_PASS)
-    rented = Stage(LBFGS("diagonal", lead=min(rent, lead)), rent // 2 if lead else rent)
-    return [rented, Stage(replace(_matrix(objective), lead=lead), _ENOUGH_STEPS)]
+    # A given start is near: float32 would have nothing to do.
+    float32_steps = 0 if has_init or objective.X.dtype == jnp.float32 else _ENOUGH_STEPS
+    if not _gram_pays(objective):
+        return [Stage(LBFGS("diagonal", float32_steps=float32_steps), _ENOUGH_STEPS)]
+    trial_steps = max(_FEW_STEPS, p // _COLUMNS_PER_PASS)
+    trial = LBFGS("diagonal", float32_steps=min(trial_steps, float32_steps))
+    return [
+        Stage(trial, trial_steps // 2 if float32_steps else trial_steps),
+        Stage(replace(_gram_solver(objective), float32_steps=float32_steps), _ENOUGH_STEPS),
+    ]
 
 
-def _with_kinks(objective: Objective, *, known: bool) -> list[Stage]:
-    """The solvers of a penalty with kinks: for few columns at a time first, then for more.
+def _nonsmooth(objective: Objective, *, concrete: bool) -> list[Stage]:
+    """The solvers of a penalty with an L1 part: over few columns at a time first, then over more.
 
-    What a step costs is a Hessian of the columns that are worked on, and most coefficients
-    end at zero: passes over all of X only tell which do not.
+    A step costs a Hessian of the working set, and most coefficients end at zero: passes over
+    all of X only find those that do not.
     """
     if objective.num_parameters <= _WORKING_PARAMETERS[0]:
         return [Stage(ProximalNewton())]
     K = objective.class_shape[0] if objective.class_shape else 1
     sizes = [min(objective.X.shape[1], max(1, size // K)) for size in _WORKING_PARAMETERS]
-    if not known:
+    if not concrete:
         return [Stage(ProximalNewton(sizes[1]))]
     *first, last = sorted(set(sizes))
     return [
@@ -132,27 +143,43 @@ def _with_kinks(objective: Objective, *, known: bool) -> list[Stage]:
     ]
 
 
-def _has_matrix(objective: Objective) -> bool:
-    """Whether a matrix of the columns pays: one of fewer columns than rows, and of not too
-    many."""
+def _gram_pays(objective: Objective) -> bool:
+    """Whether a matrix of the columns pays: of fewer columns than rows, and of not too many."""
     n, p = objective.X.shape
-    return not isinstance(objective.X, SparseFeatures) and p <= _GRAM_LIMIT and p < n
+    return objective.X.has_gram and p <= _GRAM_LIMIT and p < n
 
 
-def _matrix(objective: Objective) -> LBFGS:
+def _gram_solver(objective: Objective) -> LBFGS:
     n, p = objective.X.shape
-    rows = _ROWS_A_PARAMETER * p
+    rows = _ROWS_PER_PARAMETER * p
     return LBFGS("gram", sample=rows if n >= 2 * rows else 0)
 
 
-def _last(objective: Objective) -> Solver | None:
+def _last(objective: Objective) -> Stage | None:
     """What can finish a fit that the others leave short."""
-    if isinstance(objective.X, SparseFeatures):
+    X, penalty = objective.X, objective.penalty
+    if not X.has_gram:
         return None
-    n, p = objective.X.shape
+    n, p = X.shape
     if has_cheap_hessian(n, objective.num_parameters):
-        return Newton()
-    penalty = objective.penalty.curvature(jnp.zeros(p, objective.X.dtype))
-    if p > n and n <= _ROW_LIMIT and bool(jnp.min(penalty) > 0):
-        return RowSpace()
-    return Newton() if objective.num_parameters <= HESSIAN_LIMIT else None
+        return Stage(Newton())
+    may_use_kernel = p > n and n <= _KERNEL_LIMIT and penalty.is_quadratic
+    if may_use_kernel and bool(jnp.min(penalty.curvature(jnp.zeros(p, X.dtype))) > 0):
+        return Stage(LBFGS("diagonal"), prepare=kernel_start)
+    return Stage(Newton()) if objective.num_parameters <= X.hessian_limit else None
+
+
+@Compiled
+def kernel_start(oracle: ModelOracle, theta: jax.Array) -> jax.Array:
+    """The answer of Newton-CG in the span of the rows, (P,).
+
+    For p > n and a ridge penalty on every coefficient: a Gram matrix of the rows is computed
+    once, and each step then costs n² in place of n·p, however the columns are scaled and
+    correlated.
+    """
+    kernel = kernel_form(oracle.objective)
+    inner = replace(oracle, objective=kernel.objective, float32_copy=None)
+    tol, solver = 1e3 * float(jnp.finfo(theta.dtype).eps), NewtonCG("gram")
+    start = solver.init(inner, jnp.zeros(kernel.objective.num_parameters, theta.dtype))
+    end = solver.run_until(inner, start, gradient_above(tol), _KERNEL_STEPS)
+    return kernel.to_original(end.point.theta)

@@ -1,6 +1,5 @@
 """Batches of fits of one shape: resamples, folds, strengths, label sets."""
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,18 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
-from jax_logreg.derivatives.oracle import Point
-from jax_logreg.fitting import driver, validation
-from jax_logreg.fitting.certificate import Way
+from jax_logreg.derivatives.model_oracle import ModelOracle
+from jax_logreg.fitting import loop, validation
+from jax_logreg.fitting.certificate import CertificateMethod
 from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.fitting.result import FitResult, Status
-from jax_logreg.fitting.train import assemble
 from jax_logreg.fitting.validation import NONNEGATIVE, Rule
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import L2
-from jax_logreg.solvers.base import steeper_than
+from jax_logreg.solvers.base import gradient_above
 from jax_logreg.solvers.newton import Newton
 
 # Fits that share a loop; a fit that is done waits for the slowest of its block.
@@ -48,21 +45,6 @@ class BatchArgs(NamedTuple):
     penalty: Any
     sample_weight: Any
     offset: Any
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class _LaneOracle(AnalyticOracle):
-    """Leaves separation to the closing look: in a batch every fit would pay at every step
-    for what one of them asks."""
-
-    def may_separate(self, point: Point) -> jax.Array:
-        """Never known before the end."""
-        return jnp.asarray(False)
-
-    def separates(self, point: Point) -> jax.Array:
-        """Never known before the end."""
-        return jnp.asarray(False)
 
 
 def fit_many(
@@ -141,22 +123,23 @@ def _fit_regular(
 ) -> FitResult:
     """All fits, in blocks; singular and separated ones are left open."""
 
-    def make_oracle(single: BatchArgs) -> _LaneOracle:
+    def make_oracle(single: BatchArgs) -> ModelOracle:
         X, y, penalty, weight, offset = single
-        return _LaneOracle(
-            make_objective(
-                X, y, penalty, sample_weight=weight, offset=offset, fit_intercept=fit_intercept
-            )
+        objective = make_objective(
+            X, y, penalty, sample_weight=weight, offset=offset, fit_intercept=fit_intercept
         )
+        # In a batch every fit would pay at every step for the doubts of one.
+        return ModelOracle(objective, watches_separation=False)
 
     begin = None if varies.X else _near_optimum(make_oracle(_average(args, varies)))
 
     def one(i: jax.Array) -> FitResult:
         oracle = make_oracle(_get_fit(args, varies, i))
-        theta = jnp.zeros(oracle.num_parameters(), args.X.dtype) if begin is None else begin
-        run = driver.start(oracle, method, theta, tol, max_steps)
-        run = driver.advance(oracle, method, run, tol, jnp.asarray(max_steps))
-        return assemble(oracle, method, run, tol, Way.FIRST)
+        P = oracle.objective.num_parameters
+        theta = jnp.zeros(P, args.X.dtype) if begin is None else begin
+        run = loop.start(oracle, method, theta, tol, max_steps)
+        run = loop.advance(oracle, method, run, tol, jnp.asarray(max_steps))
+        return loop.finish(oracle, method, run, tol, CertificateMethod.CHOLESKY)
 
     return jax.lax.map(one, jnp.arange(size), batch_size=min(BLOCK_SIZE, size))
 
@@ -177,12 +160,12 @@ def _average(args: BatchArgs, varies: BatchArgs) -> BatchArgs:
     return jax.tree.map(middle, args, varies)
 
 
-def _near_optimum(oracle: AnalyticOracle) -> jax.Array:
+def _near_optimum(oracle: ModelOracle) -> jax.Array:
     """The point after some Newton steps; zero if they diverge."""
     method = Newton(singular=False)
-    zero = jnp.zeros(oracle.num_parameters(), oracle.objective.X.dtype)
+    zero = jnp.zeros(oracle.objective.num_parameters, oracle.objective.X.dtype)
     begin = method.init(oracle, zero)
-    end = method.run_roughly(oracle, begin, steeper_than(_POOLED_TOL), _POOLED_STEPS)
+    end = method.run_until(oracle, begin, gradient_above(_POOLED_TOL), _POOLED_STEPS)
     return jnp.where(jnp.all(jnp.isfinite(end.point.gradient)), end.point.theta, zero)
 
 

@@ -1,45 +1,93 @@
-"""The one place that judges: when to stop, and what the point that was reached is worth.
+"""Convergence certificates: what the point is worth at which a fit ended.
 
 "Converged" means that the gradient is within tol at the point that is returned, and
 that a minimum exists there. On separated data the gradient vanishes too, on the way to
 infinity. What tells the two apart is the Newton step d, Hd = −g, by an exact criterion:
 
-    if d moves no logit by as much as 1, the minimum is finite.
+    if d changes no logit by as much as 1, the minimum is finite.
 
 For then the shifted probabilities μ + D(Xd), which balance the data exactly because
 Zᵀ W (μ + D(Xd) − y) = g + Hd = 0, still lie strictly between 0 and 1: they solve the
-dual problem in its interior, which rules every direction of recession out.
+dual problem in its interior, which rules out every direction of recession.
 """
 
+from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.derivatives.oracle import Curved, Oracle, Point
-from jax_logreg.fitting.looks import (
-    Look,
-    look_at_regular,
-    look_further,
-    look_with_hessian,
-    look_with_products,
-)
+from jax_logreg.derivatives.oracle import Oracle, Point
 from jax_logreg.fitting.result import Status
-from jax_logreg.solvers.base import Solver, State
+from jax_logreg.solvers.base import Solver, State, compute_unless
+from jax_logreg.solvers.newton import Direction, newton_direction, newton_step
+from jax_logreg.solvers.newton_cg import cg_init, cg_run, cg_step, conjugate_gradients
 
 RUNNING = -1
-# So low a loss that the data may be separated: a product with X tells.
-DOUBTED = -2
+# A cheap test says that the run may be over: verify the point, which can cost a product with X.
+UNVERIFIED = -2
+
+# Relative residual of a Newton direction by conjugate gradients; the criterion has room for it.
+_CG_TOL = 0.1
+# Where a penalty guarantees a minimum, the direction only estimates how near it is.
+_LOOSE_CG_TOL = 0.3
+# Products that the first attempt may spend: in vain where there is no minimum.
+_FIRST_CG_STEPS = 25
+# Half of the 1 that the criterion allows, for round-off in d.
+_MAX_LOGIT_CHANGE = 0.5
+# On separated data each Newton step gains one unit of logit and removes a factor e of what
+# is not recession; the digits of float64 are used up after this many.
+_PATH_STEPS = 40
+# From the point itself, and from zero logits.
+_PATH_STARTS = 2
 
 
-class Verdict(NamedTuple):
-    """The end of a training, judged at the point that is returned."""
+class CertificateMethod(Enum):
+    """How the Newton direction at the end is computed.
 
-    point: Point
+    ``CHOLESKY`` and ``CONTINUED_CG`` are the cheap ones; where they do not certify convergence,
+    the fit is open and one of the others decides. ``BY_PENALTY`` chooses inside the program:
+    ``CG`` where the penalty guarantees a minimum, ``EIGENVALUES`` elsewhere.
+    """
+
+    CHOLESKY = "from a Hessian that is not singular"
+    CONTINUED_CG = "by conjugate gradients from the product that the verification made"
+    EIGENVALUES = "from any Hessian, by its eigenvalues, following Newton's path if need be"
+    CG = "by conjugate gradients"
+    BY_PENALTY = "by conjugate gradients or eigenvalues"
+
+
+class Certificate(NamedTuple):
+    """The end of a fit, certified at the point that is returned.
+
+    Attributes:
+        status: a ``Status``.
+        newton_decrement: √(gᵀH⁻¹g).
+        rank: of the Hessian; −1 where it was not computed.
+    """
+
     status: jax.Array
     newton_decrement: jax.Array
     rank: jax.Array
+
+
+class _Evidence(NamedTuple):
+    """What the Newton direction at a point shows.
+
+    Attributes:
+        direction: the Newton direction.
+        exists: whether it changes every logit by less than the criterion allows.
+        separated: whether a direction of recession was found.
+    """
+
+    direction: Direction
+    exists: jax.Array
+    separated: jax.Array
+
+
+# --- during the loop ----------------------------------------------------------------------
 
 
 def gradient_norm(point: Point) -> jax.Array:
@@ -47,96 +95,236 @@ def gradient_norm(point: Point) -> jax.Array:
     return jnp.max(jnp.abs(point.gradient))
 
 
-def glance(oracle: Oracle, state: State, tol: jax.Array) -> jax.Array:
-    """After a step: ``RUNNING``, or why to look closer here."""
-    doubted = oracle.may_separate(state.point)
-    return _judge(state, tol, doubted, DOUBTED)
+def cheap_status(oracle: Oracle, state: State, tol: jax.Array) -> jax.Array:
+    """After a step: ``RUNNING``, or ``UNVERIFIED`` where the run may be over."""
+    suspected = oracle.problem.loss_allows_separation(state.point.value)
+    is_running = _status_of_point(state, tol, suspected) == RUNNING
+    return jnp.where(is_running, RUNNING, UNVERIFIED).astype(jnp.int8)
 
 
-def judge(oracle: Oracle, state: State, tol: jax.Array) -> jax.Array:
-    """At a verified point: ``RUNNING``, or why to stop here."""
-    return _judge(state, tol, oracle.separates(state.point), int(Status.SEPARATED))
-
-
-def _judge(state: State, tol: jax.Array, apart: jax.Array, name: int) -> jax.Array:
+def verified_status(oracle: Oracle, state: State, tol: jax.Array) -> jax.Array:
+    """At a point computed from θ alone: ``RUNNING``, or the reason to stop."""
     point = state.point
-    finite = jnp.isfinite(point.value) & jnp.all(jnp.isfinite(point.gradient))
+    return _status_of_point(state, tol, oracle.problem.proves_separation(point.theta, point.value))
+
+
+def _status_of_point(state: State, tol: jax.Array, separated: jax.Array) -> jax.Array:
+    point = state.point
+    is_finite = jnp.isfinite(point.value) & jnp.all(jnp.isfinite(point.gradient))
     status = jnp.where(state.stalled, int(Status.STALLED), RUNNING)
     status = jnp.where(gradient_norm(point) <= tol, int(Status.CONVERGED), status)
-    status = jnp.where(apart, name, status)
-    return jnp.where(finite, status, int(Status.NOT_FINITE)).astype(jnp.int8)
+    status = jnp.where(separated, int(Status.SEPARATED), status)
+    return jnp.where(is_finite, status, int(Status.NOT_FINITE)).astype(jnp.int8)
 
 
-class Way(Enum):
-    """How the end is looked at: a Hessian tells most, products with it cost least.
-
-    ``EITHER`` takes products where a penalty on every coefficient already proves that one
-    minimum exists, and the Hessian elsewhere. ``FIRST`` takes products where one
-    is known already, else a Hessian that is not singular, and leaves a fit open (``LOOSE``)
-    where that does not settle the question.
-    """
-
-    HESSIAN = "hessian"
-    PRODUCTS = "products"
-    EITHER = "either"
-    FIRST = "first"
+# --- at the end ---------------------------------------------------------------------------
 
 
-def conclude(
+def certify(
     oracle: Oracle,
     solver: Solver,
     state: State,
-    stopped: jax.Array,
+    status: jax.Array,
     tol: jax.Array,
-    *,
-    how: Way,
-    curved: Curved | None = None,
-) -> Verdict:
-    """After the last step: look once more, with the curvature the loop did not pay for.
+    method: CertificateMethod,
+) -> Certificate:
+    """The certificate of the point where a loop ended.
 
     Args:
-        oracle: the problem.
-        solver: what ran; it may know about curvature.
-        state: where it ended.
-        stopped: the loop's status, ``RUNNING`` at the step limit.
+        oracle: the function.
+        solver: what ran; its estimate of the inverse Hessian preconditions.
+        state: where it ended; its point carries a Hessian product for ``CONTINUED_CG``.
+        status: the loop's, ``RUNNING`` at the step limit.
         tol: bound on the gradient norm.
-        how: the way of looking.
-        curved: the curvature along one direction there, if it is known, for a first look.
+        method: how to compute the Newton direction.
     """
     point = state.point
-
-    def by_products() -> Look:
-        return look_with_products(oracle, solver, state)
-
-    def by_hessian() -> Look:
-        return look_with_hessian(oracle, point)
-
-    def first() -> Look:
-        if curved is None:
-            return look_at_regular(oracle, point)
-        return look_further(oracle, solver, state, curved, gradient_norm(point) <= tol)
-
-    def either() -> Look:
-        return jax.lax.cond(oracle.can_recede(), by_hessian, by_products)
-
-    ways = {
-        Way.HESSIAN: by_hessian, Way.PRODUCTS: by_products, Way.EITHER: either, Way.FIRST: first
-    }  # fmt: skip
-    look = ways[how]()
-    decrement = jnp.sqrt(jnp.abs(jnp.vdot(point.gradient, look.direction.step)))
-    status = _status(point, stopped, tol, look)
-    return Verdict(point, status.astype(jnp.int8), decrement, look.direction.rank)
+    by: dict[CertificateMethod, Callable[[], _Evidence]] = {
+        CertificateMethod.CHOLESKY: partial(_by_cholesky, oracle, point),
+        CertificateMethod.CONTINUED_CG: partial(_by_continued_cg, oracle, solver, state, tol),
+        CertificateMethod.EIGENVALUES: partial(_by_newton_path, oracle, point),
+        CertificateMethod.CG: partial(_by_cg, oracle, solver, state),
+        CertificateMethod.BY_PENALTY: lambda: jax.lax.cond(
+            oracle.problem.minimum_may_not_exist(),
+            by[CertificateMethod.EIGENVALUES],
+            by[CertificateMethod.CG],
+        ),
+    }
+    evidence = by[method]()
+    decrement = jnp.sqrt(jnp.abs(jnp.vdot(point.gradient, evidence.direction.step)))
+    return Certificate(
+        _final_status(point, status, tol, evidence), decrement, evidence.direction.rank
+    )
 
 
-def _status(point: Point, stopped: jax.Array, tol: jax.Array, look: Look) -> jax.Array:
-    rank = look.direction.rank
-    deficient = (rank >= 0) & (rank < point.theta.size)
-    solved = jnp.where(deficient, int(Status.NOT_UNIQUE), int(Status.CONVERGED))
-    solved = jnp.where(look.settled, solved, int(Status.LOOSE))
+def _final_status(
+    point: Point, stopped: jax.Array, tol: jax.Array, evidence: _Evidence
+) -> jax.Array:
+    rank = evidence.direction.rank
+    is_singular = (rank >= 0) & (rank < point.theta.size)
+    solved = jnp.where(is_singular, int(Status.NOT_UNIQUE), int(Status.CONVERGED))
+    solved = jnp.where(evidence.exists, solved, int(Status.LOOSE))
     unsolved = jnp.where(stopped == int(Status.CONVERGED), int(Status.STALLED), stopped)
     unsolved = jnp.where(unsolved < 0, int(Status.MAX_STEPS), unsolved)  # still running
     status = jnp.where(gradient_norm(point) <= tol, solved, unsolved)
-    separated = look.separated | (stopped == int(Status.SEPARATED))
+    separated = evidence.separated | (stopped == int(Status.SEPARATED))
     status = jnp.where(separated, int(Status.SEPARATED), status)
-    lost = ~jnp.isfinite(point.value) | (stopped == int(Status.NOT_FINITE))
-    return jnp.where(lost, int(Status.NOT_FINITE), status)
+    is_lost = ~jnp.isfinite(point.value) | (stopped == int(Status.NOT_FINITE))
+    return jnp.where(is_lost, int(Status.NOT_FINITE), status).astype(jnp.int8)
+
+
+def _is_small(oracle: Oracle, step: jax.Array) -> jax.Array:
+    """Whether a step changes every logit by less than the criterion allows; NaN does not."""
+    return oracle.problem.max_logit_change(step) <= _MAX_LOGIT_CHANGE
+
+
+# --- by Hessian products --------------------------------------------------------------------
+
+
+def _by_cg(oracle: Oracle, solver: Solver, state: State) -> _Evidence:
+    """From Hessian-vector products alone: an approximate direction; the rank only where a
+    penalty settles it."""
+    point, no = state.point, jnp.asarray(False)
+    if "hvp" not in oracle.capabilities:
+        unknown = Direction(jnp.full_like(point.theta, jnp.nan), jnp.asarray(-1), point.theta)
+        return _Evidence(unknown, jnp.asarray(True), no)
+
+    apply = oracle.hessian_operator(point)
+    solve = partial(solver.apply_inverse_hessian, oracle, state)
+    step = conjugate_gradients(
+        lambda vector: apply(vector).product, -point.gradient, solve, _cg_tol(oracle)
+    )
+    exists, problem = _is_small(oracle, step), oracle.problem
+    separated = jax.lax.cond(
+        problem.minimum_may_not_exist() & ~exists,
+        lambda: problem.is_recession_direction(step),
+        lambda: no,
+    )
+    return _Evidence(_direction(oracle, step), exists, separated)
+
+
+def _by_continued_cg(oracle: Oracle, solver: Solver, state: State, tol: jax.Array) -> _Evidence:
+    """The same from the product with −M⁻¹g on, which is known and often enough; no more are
+    spent where the gradient is not within tol."""
+    point, known = state.point, state.point.hvp
+    assert known is not None  # the loop kept it
+    has_arrived = gradient_norm(point) <= tol
+    solve = partial(solver.apply_inverse_hessian, oracle, state)
+    start = cg_init(-point.gradient, known.vector)
+    target = jnp.where(has_arrived, _cg_tol(oracle) ** 2, jnp.inf) * start.norm_squared
+    apply = oracle.hessian_operator(point)
+    end = cg_run(apply, cg_step(start, known, solve), solve, target, _FIRST_CG_STEPS)
+    found = has_arrived & (end.norm_squared <= target) & jnp.isfinite(end.max_logit_change)
+    # The sum of the steps' maxima bounds the maximum of their sum (triangle inequality).
+    is_decided = ~found | (end.max_logit_change <= _MAX_LOGIT_CHANGE)
+    change = compute_unless(
+        is_decided,
+        end.max_logit_change,
+        lambda: oracle.problem.max_logit_change(end.solution),
+    )
+    exists = found & (change <= _MAX_LOGIT_CHANGE)
+    return _Evidence(_direction(oracle, end.solution), exists, jnp.asarray(False))
+
+
+def _cg_tol(oracle: Oracle) -> jax.Array:
+    return jnp.where(oracle.problem.minimum_may_not_exist(), _CG_TOL, _LOOSE_CG_TOL)
+
+
+def _direction(oracle: Oracle, step: jax.Array) -> Direction:
+    rank = jnp.where(oracle.problem.is_strictly_convex(), step.size, -1)
+    return Direction(step, rank, jnp.zeros_like(step))
+
+
+# --- by a Hessian ---------------------------------------------------------------------------
+
+
+def _by_cholesky(oracle: Oracle, point: Point) -> _Evidence:
+    """The exact direction of a Hessian that is not singular."""
+    direction = newton_direction(oracle, point, singular=False)
+    exists = (direction.rank >= 0) & _is_small(oracle, direction.step)
+    return _Evidence(direction, exists, jnp.asarray(False))
+
+
+class _Path(NamedTuple):
+    """Newton's path, followed for what its directions show.
+
+    Attributes:
+        state: where it is.
+        first: the evidence where it began.
+        separated: whether a direction of recession was found.
+        steps: taken from this start.
+        start: the number of this start.
+        is_open: whether to go on.
+    """
+
+    state: State
+    first: _Evidence
+    separated: jax.Array
+    steps: jax.Array
+    start: jax.Array
+    is_open: jax.Array
+
+
+def _by_newton_path(oracle: Oracle, point: Point) -> _Evidence:
+    """The exact direction; where it does not decide, Newton's path is followed.
+
+    From the point itself, and then from zero logits, for far out the digits of the loss are used
+    up. From there at once if the Hessian has lost rank though no columns are dependent:
+    probabilities of 0 and 1, or columns parallel to the last digits, hide from the direction the
+    very logits in question.
+    """
+    can_recede = oracle.problem.minimum_may_not_exist() & jnp.all(jnp.isfinite(point.gradient))
+    no, zero, nothing = jnp.asarray(False), jnp.asarray(0), jnp.zeros_like(point.theta)
+    start = State(point, no, jnp.zeros((), jnp.int32))
+    unseen = _Evidence(Direction(nothing, zero, nothing), no, no)
+    end = jax.lax.while_loop(
+        lambda path: path.is_open,
+        lambda path: _follow(oracle, path, can_recede),
+        _Path(start, unseen, no, zero, zero, ~no),
+    )
+    return end.first._replace(separated=end.separated)
+
+
+def _follow(oracle: Oracle, path: _Path, can_recede: jax.Array) -> _Path:
+    """One Newton direction, and whether and from where to go on."""
+    problem, point, no = oracle.problem, path.state.point, jnp.asarray(False)
+    is_first = (path.start == 0) & (path.steps == 0)
+    direction = newton_direction(oracle, point, sharpen_null=True)
+    lost_rank = is_first & (direction.rank < point.theta.size)
+    hidden = jax.lax.cond(lost_rank, lambda: ~problem.is_in_null_space(direction.null), lambda: no)
+    exists = ~hidden & _is_small(oracle, direction.step)
+    separated = jax.lax.cond(
+        can_recede & ~hidden & ~(is_first & exists),
+        lambda: (
+            problem.is_recession_direction(direction.step)
+            | problem.proves_separation(point.theta, point.value)
+        ),
+        lambda: no,
+    )
+    is_over = hidden | exists | path.state.stalled | (path.steps >= _PATH_STEPS)
+    is_last = (is_first & exists) | (is_over & (path.start == _PATH_STARTS - 1))
+    is_open = can_recede & ~separated & ~is_last
+    evidence = _Evidence(direction, exists, no)
+    return _Path(
+        _next_state(oracle, path.state, direction.step, is_open, is_over),
+        jax.tree.map(lambda a, b: jnp.where(is_first, a, b), evidence, path.first),
+        separated,
+        jnp.where(is_over, 0, path.steps + 1),
+        path.start + is_over,
+        is_open,
+    )
+
+
+def _next_state(
+    oracle: Oracle, state: State, direction: jax.Array, is_open: jax.Array, is_over: jax.Array
+) -> State:
+    """A Newton step on; from zero logits where a start is used up; here where all are."""
+
+    def restart() -> State:
+        zero = oracle.evaluate(jnp.zeros_like(state.point.theta))
+        return State(zero, jnp.asarray(False), jnp.zeros_like(state.memory))
+
+    def step() -> State:
+        return newton_step(oracle, state, direction)
+
+    return jax.lax.switch(is_open * (1 + is_over), [lambda: state, step, restart])

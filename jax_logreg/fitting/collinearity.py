@@ -4,7 +4,6 @@ import numpy as np
 
 from jax_logreg.fitting.column_scaling import scale_by_largest
 from jax_logreg.objective.objective import Objective
-from jax_logreg.objective.sparse_features import dense
 
 # A column belongs to a dependence if its coefficient is at least this share of the largest.
 _MEMBER = 1e-5
@@ -33,7 +32,7 @@ def collinear_columns(objective: Objective) -> list[list[int]]:
 
     The intercept comes first in its set, so that a constant column is the one to leave out.
     """
-    X = np.asarray(dense(objective.X), float)[np.asarray(objective.row_weights()) > 0]
+    X = np.asarray(objective.X.to_array(), float)[np.asarray(objective.row_weights()) > 0]
     if not objective.fit_intercept:
         return collinear_sets(X)
     p = X.shape[1]

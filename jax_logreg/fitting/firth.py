@@ -1,9 +1,8 @@
-"""Fits with Firth's penalty: Fisher's information, and what L-BFGS learns beyond it, from the
-lowest of several rough descents.
+"""Fits with Firth's penalty: L-BFGS over Fisher's information, from the best of several starts.
 
 Where rows lie far out Firth's function can have many minima: each such row is either certain,
-or holds the coefficients near zero for the weight that it then has in the determinant. Newton's
-steps towards maximum likelihood let go of them one after the other.
+or keeps the coefficients near zero by the weight that it then has in the determinant. Newton
+steps towards maximum likelihood release them one after the other.
 """
 
 from dataclasses import replace
@@ -11,103 +10,109 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
 from jax_logreg.derivatives.firth import FirthOracle
+from jax_logreg.derivatives.model_oracle import ModelOracle
+from jax_logreg.derivatives.oracle import missing_capabilities
 from jax_logreg.fitting import collinearity
 from jax_logreg.fitting.auto_solver import Stage
 from jax_logreg.fitting.jit_options import Compiled, are_concrete, is_concrete
+from jax_logreg.fitting.loop import Progress, solve_and_certify
 from jax_logreg.fitting.result import FitResult, Status
-from jax_logreg.fitting.train import Progress, result_of, train
 from jax_logreg.objective.objective import Objective
-from jax_logreg.objective.sparse_features import SparseFeatures
 from jax_logreg.solvers.base import Solver, State
 from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton import Newton
 
-# L-BFGS over the information: Fisher's scoring alone stalls where its rate is poor.
-_METHOD = LBFGS("hessian")
+# L-BFGS over the information: Fisher scoring alone stalls where its rate is poor.
+_SOLVER = LBFGS("hessian")
 # Newton steps towards maximum likelihood; on separated data so many stay finite.
-_TOWARDS_LIKELIHOOD = 8
+_LIKELIHOOD_STEPS = 8
 # Further starts where a descent is a matter of milliseconds, in multiply-adds of a Hessian.
-_MIXTURES = 55
-_SMALL = 3e5
-# A rough descent ends where a step would gain so many nats, or after so many.
-_ROUGH_GAIN = 1e-8
-_ROUGH_STEPS = 100
-# How far below tol the default method goes on: it has come near by then, and a step or two
+_MIXED_STARTS = 55
+_MAX_COST = 3e5
+# An approximate descent ends where a step would gain so many nats, or after so many steps.
+_MIN_GAIN = 1e-8
+_MAX_STEPS = 100
+# The default solver goes on to this fraction of tol: it is near by then, and a step or two
 # more give the digits that Newton's last step gives elsewhere.
-_BEYOND_TOL = 1e-3
+_TOL_FACTOR = 1e-3
 
 
 def fit_firth(
-    objective: Objective,
-    total: jax.Array,
-    by_hand: bool,
+    oracle: FirthOracle,
     start: jax.Array | None,
     solver: Solver | None,
     tol: jax.Array,
     max_steps: int | None,
     progress: Progress | None,
 ) -> FitResult:
-    """The lowest of the minima that are reached from zero and from the way to maximum
-    likelihood; from a given start it is the minimum of that start.
+    """The lowest of the minima that are reached from zero and from the path to maximum
+    likelihood; from a given start, the minimum that it leads to.
+
+    Args:
+        oracle: Firth's function.
+        start: θ, (P,), or None.
+        solver: the caller's, or None for the default.
+        tol: bound on the gradient norm.
+        max_steps: see ``fit``.
+        progress: see ``fit``.
 
     Raises:
-        ValueError: for a sparse X, whose information is never spelt out, for columns that
-            depend on one another, and for a solver that asks more than Firth's function can
-            answer.
+        ValueError: for a sparse X, whose information is never formed, for linearly dependent
+            columns, and for a solver that requires more than Firth's function offers.
     """
-    if isinstance(objective.X, SparseFeatures):
-        raise ValueError("penalty=Firth() needs a dense X: give X.toarray(), or fewer columns.")
-    _refuse_dependent_columns(objective)
-    oracle = FirthOracle(objective, total, by_hand)
-    if solver is not None and oracle.lacks(solver.needs, objective.num_parameters):
+    _check_design(oracle.objective)
+    if solver is not None and missing_capabilities(oracle, solver.requires):
         raise ValueError(
             "penalty=Firth() is fitted by solver='auto', 'lbfgs', 'newton' or gradient descent "
             f"with a step size, but solver is {type(solver).__name__}."
         )
-    theta = _lowest_end(oracle) if start is None else start
-    aim = tol * _BEYOND_TOL if solver is None else tol
-    run, last = train(oracle, [Stage(solver or _METHOD)], theta, aim, max_steps, progress)
-    result = result_of(oracle, last, run, tol)
+    theta = _best_start(oracle) if start is None else start
+    target = tol * _TOL_FACTOR if solver is None else tol
+    stages = [Stage(solver or _SOLVER)]
+    result, theta = solve_and_certify(
+        oracle, stages, theta, target, max_steps, progress, certified_tol=tol
+    )
     if solver is not None or not is_concrete(result.status) or result.status != Status.STALLED:
         return result
-    # Down where the determinant's round-off hides what a step gains, and the information is too
-    # far from the curvature: whole steps by the curvature itself.
-    oracle, theta = replace(oracle, exact=True), run.state.point.theta
-    run, last = train(oracle, [Stage(Newton(search=False))], theta, tol, max_steps, progress)
-    finished = result_of(oracle, last, run, tol)
+    # At depths where the determinant's round-off hides what a step gains, and the information is
+    # too far from the curvature: full steps by the curvature itself.
+    exact, stages = replace(oracle, exact=True), [Stage(Newton(search=False))]
+    finished, _ = solve_and_certify(exact, stages, theta, tol, max_steps, progress)
     return replace(finished, num_steps=result.num_steps + finished.num_steps)
 
 
-def _refuse_dependent_columns(objective: Objective) -> None:
-    """Their information has no determinant; inside jit, where nothing can be looked at, the fit
-    ends NOT_FINITE."""
+def _check_design(objective: Objective) -> None:
+    """Refuse what has no determinant; inside jit, where no value can be read, the fit ends
+    NOT_FINITE."""
+    if not objective.X.has_gram:
+        raise ValueError("penalty=Firth() needs a dense X: give X.toarray(), or fewer columns.")
     if not are_concrete(objective):
         return
     if sets := collinearity.collinear_columns(objective):
+        p = objective.X.shape[1]
         raise ValueError(
             f"penalty=Firth() needs linearly independent columns of X, but "
-            f"{collinearity.describe_set(sets[0], objective.X.shape[1])}. Leave out column "
-            f"{collinearity.column_to_drop(sets[0], objective.X.shape[1])}."
+            f"{collinearity.describe_set(sets[0], p)}. Leave out column "
+            f"{collinearity.column_to_drop(sets[0], p)}."
         )
 
 
 @Compiled
-def _lowest_end(oracle: FirthOracle) -> jax.Array:
-    """Where the lowest of the rough descents ends, (P,)."""
+def _best_start(oracle: FirthOracle) -> jax.Array:
+    """The end of the approximate descent that gets lowest, (P,)."""
 
     def can_gain(state: State) -> jax.Array:
         slope = state.point.gradient
-        gain = jnp.vdot(slope, _METHOD.divide_by_hessian(oracle, state, slope))
-        return gain * oracle.total > _ROUGH_GAIN
+        gain = jnp.vdot(slope, _SOLVER.apply_inverse_hessian(oracle, state, slope))
+        return gain * oracle.total > _MIN_GAIN
 
     def descend(theta: jax.Array) -> tuple[jax.Array, jax.Array]:
-        begin = _METHOD.init(oracle, theta)
-        end = _METHOD.run_roughly(oracle, begin, can_gain, _ROUGH_STEPS).point
+        start = _SOLVER.init(oracle, theta)
+        end = _SOLVER.run_until(oracle, start, can_gain, _MAX_STEPS).point
         return end.theta, jnp.where(jnp.isfinite(end.value), end.value, jnp.inf)
 
-    starts = jax.vmap(oracle.centre)(_starts(oracle.objective))
+    starts = jax.vmap(oracle.problem.project_gauge)(_starts(oracle.objective))
     ends, values = jax.lax.map(descend, starts)
     return ends[jnp.argmin(values)]
 
@@ -115,15 +120,15 @@ def _lowest_end(oracle: FirthOracle) -> jax.Array:
 def _starts(objective: Objective) -> jax.Array:
     """Zero, where each Newton step towards maximum likelihood leads, and for small data points
     with each coordinate from one of those: (count, P)."""
-    oracle, solver = AnalyticOracle(objective), Newton(singular=False)
+    oracle, solver = ModelOracle(objective), Newton(singular=False)
 
     def step(state: State, _: None) -> tuple[State, jax.Array]:
         return solver.step(oracle, state), state.point.theta
 
     P = objective.num_parameters
-    begin = solver.init(oracle, jnp.zeros(P, objective.X.dtype))
-    path = jax.lax.scan(step, begin, length=_TOWARDS_LIKELIHOOD + 1)[1]
-    if objective.X.shape[0] * P**2 > _SMALL:
+    start = solver.init(oracle, jnp.zeros(P, objective.X.dtype))
+    path = jax.lax.scan(step, start, length=_LIKELIHOOD_STEPS + 1)[1]
+    if objective.X.shape[0] * P**2 > _MAX_COST:
         return path
-    which = jax.random.randint(jax.random.key(0), (_MIXTURES, P), 0, len(path))
+    which = jax.random.randint(jax.random.key(0), (_MIXED_STARTS, P), 0, len(path))
     return jnp.concatenate([path, path[which, jnp.arange(P)]])

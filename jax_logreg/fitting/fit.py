@@ -1,26 +1,27 @@
 """The entry: data in, verified answer out."""
 
-from collections.abc import Callable
-from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
+from jax_logreg.derivatives import analytic
+from jax_logreg.derivatives.firth import FirthOracle
 from jax_logreg.derivatives.model_oracle import ModelOracle
-from jax_logreg.derivatives.nonsmooth import KinkedOracle
-from jax_logreg.derivatives.row_blocks import goes_by_blocks
+from jax_logreg.derivatives.nonsmooth import NonsmoothOracle
 from jax_logreg.fitting import validation
-from jax_logreg.fitting.auto_solver import Stage, choose
+from jax_logreg.fitting.auto_solver import Stage, choose_stages
 from jax_logreg.fitting.firth import fit_firth
 from jax_logreg.fitting.jit_options import are_concrete
+from jax_logreg.fitting.loop import Progress, solve_and_certify
 from jax_logreg.fitting.padding import Dataset, pad_rows
 from jax_logreg.fitting.result import FitResult
-from jax_logreg.fitting.train import Progress, result_of, train
-from jax_logreg.objective.objective import Objective, shares
-from jax_logreg.objective.penalties import L2, ElasticNet, Firth
+from jax_logreg.objective.dense_features import as_features, is_on_one_cpu
+from jax_logreg.objective.objective import Objective, normalized_weights
+from jax_logreg.objective.penalties import Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures
 from jax_logreg.solvers.base import Solver
 
@@ -32,7 +33,7 @@ def fit(
     X: ArrayLike | SparseFeatures,
     y: ArrayLike,
     *,
-    penalty: L2 | ElasticNet | Firth | None = None,
+    penalty: Penalty | None = None,
     solver: "str | Solver | optax.GradientTransformation" = "auto",
     derivatives: str = "analytic",
     sample_weight: ArrayLike | None = None,
@@ -112,40 +113,52 @@ def fit(
     >>> result.coef.shape, result.intercept.shape
     ((1, 3), (3,))
     """
-    firth = isinstance(penalty, Firth)
-    X = validation.check_features(X)
-    y = validation.check_labels(y, X.shape[0], num_classes, X.dtype)
-    checked = validation.check_penalty(None if firth else penalty, X)
+    table = validation.check_features(X)
+    y = validation.check_labels(y, table.shape[0], num_classes, table.dtype)
+    penalty = validation.check_penalty(penalty, table)
     method = validation.check_solver(solver)
-    make_oracle: Callable[[Objective], ModelOracle] = validation.check_derivatives(derivatives)
-    weight = validation.check_weight(sample_weight, X)
-    offset = validation.check_offset(offset, X, y)
+    module = validation.check_derivatives(derivatives)
+    weight = validation.check_weight(sample_weight, table)
+    offset = validation.check_offset(offset, table, y)
     fit_intercept = validation.check_flag("fit_intercept", fit_intercept)
-    if fit_intercept and not firth:
+    if fit_intercept and not penalty.is_jeffreys:
         validation.check_classes(y, weight)
-    start = validation.check_init(init, X, y, fit_intercept)
-    tol = validation.check_tol(tol, X.dtype)
+    start = validation.check_init(init, table, y, fit_intercept)
+    tol = validation.check_tol(tol, table.dtype)
     if max_steps is not None:
         max_steps = validation.check_count("max_steps", max_steps)
-    data = Dataset(X, y, weight, offset)
-    if method is None or "rows" not in method.needs:  # a minibatch draws from the rows given
+    data = Dataset(table, y, weight, offset)
+    if method is None or "rows" not in method.requires:  # a minibatch draws from the rows given
         data = pad_rows(data)
-    smooth = checked if isinstance(checked, L2) else checked.smooth()
-    weight_shares = shares(data.X, data.weight)
-    F = Objective(data.X, data.y, weight_shares, data.offset, smooth, fit_intercept)
-    theta = None if start is None else F.join(*start)
-    if firth:
-        total = jnp.asarray(X.shape[0], X.dtype) if weight is None else jnp.sum(weight)
-        by_hand = make_oracle is AnalyticOracle
-        return fit_firth(F, total, by_hand, theta, method, tol, max_steps, progress)
-    if make_oracle is AnalyticOracle and goes_by_blocks(F):
-        make_oracle = partial(AnalyticOracle, by_blocks=True)
-    oracle = make_oracle(F) if isinstance(checked, L2) else KinkedOracle(make_oracle(F), checked)
-    begin: Any = np.zeros(F.num_parameters, X.dtype) if theta is None else theta
-    known = are_concrete(oracle, begin, tol)
-    kinked = isinstance(oracle, KinkedOracle)
-    stages = (
-        [Stage(method)] if method else choose(F, warm=init is not None, known=known, kinked=kinked)
-    )
-    run, method = train(oracle, stages, begin, tol, max_steps, progress)
-    return result_of(oracle, method, run, tol)
+    # The hand-written derivatives of the sigmoid read a large table on one CPU by row blocks.
+    by_blocks = module is analytic and y.ndim == 1 and is_on_one_cpu(data.X)
+    features = as_features(data.X, by_blocks=by_blocks)
+    row_weight = normalized_weights(features, data.weight)
+    F = Objective(features, data.y, row_weight, data.offset, penalty, fit_intercept)
+    theta: Any = None if start is None else F.join(*start)
+    if penalty.is_jeffreys:
+        num_rows = jnp.asarray(table.shape[0], table.dtype) if weight is None else jnp.sum(weight)
+        oracle = FirthOracle(F, num_rows, module)
+        return fit_firth(oracle, theta, method, tol, max_steps, progress)
+    return _fit(F, module, theta, method, tol, max_steps, progress)
+
+
+def _fit(
+    F: Objective,
+    derivatives: ModuleType,
+    start: jax.Array | None,
+    solver: Solver | None,
+    tol: jax.Array,
+    max_steps: int | None,
+    progress: Progress | None,
+) -> FitResult:
+    """Choose the solvers, solve, and certify."""
+    model = ModelOracle(F, derivatives)
+    oracle = NonsmoothOracle(model) if F.penalty.has_l1 else model
+    theta: Any = np.zeros(F.num_parameters, F.X.dtype) if start is None else start
+    if solver is not None:
+        stages = [Stage(solver)]
+    else:
+        concrete = are_concrete(oracle, theta, tol)
+        stages = choose_stages(F, has_init=start is not None, concrete=concrete)
+    return solve_and_certify(oracle, stages, theta, tol, max_steps, progress)[0]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jax_logreg.objective.host_memory import is_on_one_device
+from jax_logreg.objective.dense_features import is_on_one_device
 
 # Up to this number of entries of X a copy costs nothing beside a call.
 _SMALL = 2**17

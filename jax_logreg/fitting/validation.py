@@ -8,19 +8,19 @@ names the argument, the entry, its value and the remedy.
 import operator
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
-from jax_logreg.derivatives.autodiff import AutodiffOracle
+from jax_logreg.derivatives import analytic, autodiff
 from jax_logreg.fitting.jit_options import are_concrete, is_concrete
-from jax_logreg.objective.dense_features import Features
-from jax_logreg.objective.identifiability import class_shares
-from jax_logreg.objective.penalties import L2, ElasticNet
+from jax_logreg.objective.identifiability import class_mass
+from jax_logreg.objective.penalties import L2, Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures, sparse_features
 from jax_logreg.solvers.base import Solver
 from jax_logreg.solvers.gradient_descent import GradientDescent
@@ -30,10 +30,10 @@ from jax_logreg.solvers.newton_cg import NewtonCG
 from jax_logreg.solvers.optax_adapter import Optax, is_transformation
 from jax_logreg.solvers.proximal_newton import ProximalNewton
 
-ORACLES: dict[str, type[AnalyticOracle] | type[AutodiffOracle]] = {
-    "analytic": AnalyticOracle,
-    "autodiff": AutodiffOracle,
-}
+# X as ``fit`` takes it, checked: a float array or sparse features.
+Table = jax.Array | SparseFeatures
+
+DERIVATIVES: dict[str, ModuleType] = {"analytic": analytic, "autodiff": autodiff}
 SOLVERS: dict[str, Solver] = {
     "newton": Newton(),
     "newton_cg": NewtonCG(),
@@ -74,7 +74,7 @@ PROBABILITY_ROWS = Rule(
 )
 
 
-def check_features(X: Any) -> Features:
+def check_features(X: Any) -> Table:
     """X as a finite float table (n, p) with n, p ≥ 1, dense or sparse."""
     if isinstance(X, SparseFeatures):
         return X
@@ -185,33 +185,34 @@ def _check_label_rows(y: jax.Array, num_classes: int | None) -> jax.Array:
     return check_entries("y", y, PROBABILITY_ROWS, tolerance, hint=" Divide each row by its sum.")
 
 
-def check_penalty(penalty: Any, X: Features) -> L2 | ElasticNet:
-    """The penalty, its numbers in the dtype of X; L2 where an l1_ratio is known to be zero."""
+def check_penalty(penalty: Any, X: Table) -> Penalty:
+    """The penalty, its numbers in their domains and in the dtype of X."""
     if penalty is None:
         return L2(jnp.zeros((), X.dtype))
-    if not isinstance(penalty, L2 | ElasticNet):
+    if not isinstance(penalty, Penalty) or isinstance(penalty, type):
         raise ValueError(
-            "penalty must be None, L2(strength), ElasticNet(strength, l1_ratio) or Firth(), but "
-            f"it is {penalty!r}."
+            "penalty must be None, L2(strength), ElasticNet(strength, l1_ratio), Firth() or "
+            f"another Penalty, but it is {penalty!r}."
         )
-    strength = check_array("penalty strength", penalty.strength, (), X.dtype, NONNEGATIVE)
-    factor = penalty.factor
-    if factor is not None:
-        factor = check_array("penalty factor", factor, X.shape[1:], X.dtype, NONNEGATIVE)
-    if isinstance(penalty, L2):
-        return L2(strength, factor)
-    ratio = check_array("penalty l1_ratio", penalty.l1_ratio, (), X.dtype, FRACTIONS)
-    if is_concrete(ratio) and float(ratio) == 0:
-        return L2(strength, factor)
-    return ElasticNet(strength, ratio, factor)
+    checked = {
+        name: _check_penalty_number(name, getattr(penalty, name), domain, X)
+        for name, domain in penalty.domains.items()
+        if getattr(penalty, name) is not None
+    }
+    return replace(penalty, **checked).simplified() if checked else penalty  # type: ignore[type-var]
 
 
-def check_smooth_penalty(penalty: Any, X: Features, reason: str) -> L2:
-    """The same where an L1 part is not supported, for a reason."""
-    if isinstance(penalty, ElasticNet):
-        raise ValueError(f"penalty is ElasticNet(...), but {reason}")
+def _check_penalty_number(name: str, x: Any, domain: str, X: Table) -> jax.Array:
+    rule = FRACTIONS if domain == "fraction" else NONNEGATIVE
+    shape = X.shape[1:] if domain.endswith("per feature") else ()
+    return check_array(f"penalty {name}", x, shape, X.dtype, rule)
+
+
+def check_smooth_penalty(penalty: Any, X: Table, reason: str) -> Penalty:
+    """The same where an L1 part, or Jeffreys' prior, is not supported, for a reason."""
     checked = check_penalty(penalty, X)
-    assert isinstance(checked, L2)
+    if checked.has_l1 or checked.is_jeffreys:
+        raise ValueError(f"penalty is {type(penalty).__name__}(...), but {reason}")
     return checked
 
 
@@ -231,14 +232,14 @@ def check_solver(solver: Any) -> Solver | None:
     )
 
 
-def check_derivatives(derivatives: Any) -> type[AnalyticOracle] | type[AutodiffOracle]:
-    """The class of the oracle from its name."""
-    if not isinstance(derivatives, str) or derivatives not in ORACLES:
+def check_derivatives(derivatives: Any) -> ModuleType:
+    """The module of derivatives from its name."""
+    if not isinstance(derivatives, str) or derivatives not in DERIVATIVES:
         raise ValueError(f"derivatives must be 'analytic' or 'autodiff', not {derivatives!r}.")
-    return ORACLES[derivatives]
+    return DERIVATIVES[derivatives]
 
 
-def check_weight(sample_weight: Any, X: Features) -> jax.Array | None:
+def check_weight(sample_weight: Any, X: Table) -> jax.Array | None:
     """Weights (n,), none negative, with a positive sum."""
     if sample_weight is None:
         return None
@@ -257,7 +258,7 @@ def check_classes(y: jax.Array, weight: jax.Array | None) -> None:
     with eager_if_concrete(y, weight):
         labels = as_numpy_if_small(y)
         weights: Any = 1.0 if weight is None else as_numpy_if_small(weight)
-        mass = np.asarray((_class_shares if labels is y else class_shares)(labels, weights))
+        mass = np.asarray((_class_mass if labels is y else class_mass)(labels, weights))
         absent = int(np.argmin(mass))
         if not mass[absent] > 0:
             raise ValueError(
@@ -267,10 +268,10 @@ def check_classes(y: jax.Array, weight: jax.Array | None) -> None:
             )
 
 
-_class_shares = jax.jit(class_shares)
+_class_mass = jax.jit(class_mass)
 
 
-def check_offset(offset: Any, X: Features, y: jax.Array) -> jax.Array | None:
+def check_offset(offset: Any, X: Table, y: jax.Array) -> jax.Array | None:
     """The offset, in the shape of the logits."""
     return None if offset is None else check_array("offset", offset, y.shape, X.dtype)
 
@@ -294,7 +295,7 @@ def check_count(name: str, value: Any) -> int:
 
 
 def check_init(
-    init: Any, X: Features, y: jax.Array, fit_intercept: bool
+    init: Any, X: Table, y: jax.Array, fit_intercept: bool
 ) -> tuple[jax.Array, jax.Array] | None:
     """The starting (coef, intercept) from a pair or an earlier result; None for zeros."""
     if init is None:

@@ -21,7 +21,6 @@ from scipy.special import ndtr, ndtri
 from jax_logreg.fitting.validation import as_floats
 from jax_logreg.inference.inference import Inference, check_level
 from jax_logreg.objective.model import probability, sigmoid
-from jax_logreg.objective.sparse_features import dense
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ def marginal_effects(inference: Inference, *, at_mean: bool = False) -> Derived:
     F, weight = inference.fit.objective, inference.fit.weight / inference.fit.num_observations
 
     def effects(coef: jax.Array, intercept: jax.Array) -> jax.Array:
-        X, offset, w = dense(F.X), F.offset, jnp.asarray(weight)
+        X, offset, w = F.X.to_array(), F.offset, jnp.asarray(weight)
         if at_mean:
             X, w = w[None] @ X, jnp.ones(1)
             offset = None if offset is None else jnp.tensordot(weight, offset, 1)[None]

@@ -21,17 +21,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
+from jax_logreg.derivatives.analytic import curvature, evaluate, loss_and_residual
 from jax_logreg.derivatives.firth import FirthOracle
 from jax_logreg.derivatives.oracle import Point
-from jax_logreg.derivatives.rows import curvature, loss_and_residual
 from jax_logreg.fitting import validation
 from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.objective.model import probability
 from jax_logreg.objective.objective import Objective, make_objective
 from jax_logreg.objective.penalties import L2, Firth
-from jax_logreg.objective.sparse_features import SparseFeatures, dense
+from jax_logreg.objective.sparse_features import SparseFeatures
 
 # A gradient may differ by this many roundings of its terms: the fit may have had another dtype.
 _GRADIENT_ROUNDINGS = 100
@@ -70,7 +69,9 @@ class FitContext:
     @property
     def is_penalised(self) -> bool:
         """Whether the fit was anything but maximum likelihood."""
-        return self.firth or bool(np.any(np.asarray(self.objective.penalty.strength) > 0))
+        with jax.enable_x64(True):
+            growth = self.objective.penalty.growth(jnp.ones(self.objective.X.shape[1]))
+        return self.firth or bool(np.any(np.asarray(growth) > 0))
 
     def has_observations_of(self, other: "FitContext") -> bool:
         """Whether both fits have the same labels, weights and offset."""
@@ -86,7 +87,7 @@ class FitContext:
     @cached_property
     def design(self) -> np.ndarray:
         """Z, (n, q): X, and a column of ones if there is an intercept."""
-        X = np.asarray(dense(self.objective.X))
+        X = np.asarray(self.objective.X.to_array())
         return np.column_stack([X, np.ones(len(X))]) if self.objective.fit_intercept else X
 
     @cached_property
@@ -199,14 +200,15 @@ class FitContext:
 @Compiled
 def _evaluate(objective: Objective, theta: jax.Array, total: jax.Array | None) -> Point:
     """Value and gradient of F; with Σw, of Firth's function."""
-    oracle = AnalyticOracle(objective) if total is None else FirthOracle(objective, total)
-    return oracle.at(theta)
+    if total is None:
+        return evaluate(objective, theta)
+    return FirthOracle(objective, total).evaluate(theta)
 
 
 @Compiled
 def _firth_hessian(objective: Objective, theta: jax.Array, total: jax.Array) -> jax.Array:
     oracle = FirthOracle(objective, total)
-    return jax.jacfwd(lambda at: oracle.at(at).gradient)(theta)
+    return jax.jacfwd(lambda at: oracle.evaluate(at).gradient)(theta)
 
 
 @Compiled

@@ -39,7 +39,7 @@ from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.inference import ChiSquaredTest, Inference, check_level, chi_squared
 from jax_logreg.inference.information import Information, information, triangle
 from jax_logreg.inference.restricted_fit import restricted_fit
-from jax_logreg.objective.sparse_features import dense
+from jax_logreg.objective.dense_features import as_features
 
 _METHODS = ("wald", "score", "likelihood_ratio")
 # Singular values below this fraction of the largest count as zero in the rank of a covariance.
@@ -247,7 +247,8 @@ def _test_added_columns(inference: Inference, added_columns: ArrayLike) -> ChiSq
                 f"{columns.shape[0]}."
             )
         coef, intercept = F.split(jnp.asarray(fit.theta))
-        larger = replace(F, X=jnp.column_stack([dense(F.X), dense(columns).astype(float)]))
+        extra = as_features(columns).to_array().astype(float)
+        larger = replace(F, X=as_features(jnp.column_stack([F.X.to_array(), extra])))
         zeros = jnp.zeros((columns.shape[1], *coef.shape[1:]))
         theta = np.asarray(larger.join(jnp.concatenate([coef, zeros]), intercept))
     context = replace(fit, objective=larger, theta=theta)

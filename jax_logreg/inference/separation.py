@@ -35,7 +35,6 @@ from jax_logreg.fitting import validation
 from jax_logreg.fitting.result import FIT_TERMS
 from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.restricted_fit import PROVING_LOGIT_CHANGE, newton_path
-from jax_logreg.objective.dense_features import Features
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import L2, Firth
 from jax_logreg.objective.sparse_features import SparseFeatures
@@ -158,8 +157,8 @@ def diagnose_separation(
     with jax.enable_x64(True):
         X = _to_dense(validation.check_features(X)).astype(float)
         weight = validation.check_weight(sample_weight, X)
-        penalty = validation.check_smooth_penalty(penalty, X, _NEEDS_SMOOTH_PENALTY)
-        penalised = np.asarray(penalty.curvature(X[0]) > 0)
+        checked = validation.check_smooth_penalty(penalty, X, _NEEDS_SMOOTH_PENALTY)
+        penalised = np.asarray(checked.growth(X[0]) > 0)
         labels = np.asarray(validation.check_labels(y, X.shape[0], num_classes, float), float)
         table = np.asarray(X)
     counted = np.ones(len(labels), bool) if weight is None else np.asarray(weight) > 0
@@ -227,7 +226,7 @@ def _is_proved_finite(
     )
 
 
-def _to_dense(X: Features) -> jax.Array:
+def _to_dense(X: validation.Table) -> jax.Array:
     """X as a dense table.
 
     Raises:
@@ -241,7 +240,7 @@ def _to_dense(X: Features) -> jax.Array:
             f"X is sparse, {n} × {p}: the linear programme needs it as a dense table, and that "
             f"has more than {_MAX_DENSE_ENTRIES} entries. Give fewer columns or rows."
         )
-    return X.times(jnp.eye(p, dtype=X.dtype))
+    return X.matvec(jnp.eye(p, dtype=X.dtype))
 
 
 def _in_robust_units(

@@ -1,193 +1,340 @@
-r"""Every product with X, in the forms that XLA runs fastest: the only place that knows them.
+r"""Dense features, and the questions that any table of features answers.
 
 All costs of a fit are here: :math:`X\beta` forward, :math:`X^\top r` backward, and
-:math:`X^\top D X`, which is worth many of the other two.
+:math:`X^\top D X`, which is worth many of the other two. Each is written in the form that XLA
+runs fastest. ``SparseFeatures`` answers the same questions from another layout.
 """
 
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from math import gcd
+from typing import Any, ClassVar, TypeGuard
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike, DTypeLike
 
-from jax_logreg.objective.sparse_features import SparseFeatures
-
-Features = jax.Array | SparseFeatures
-
-# Entries of a row block: about what a core's second cache holds.
+# Entries of a row block: about the size of a core's second-level cache.
 _BLOCK_ENTRIES = 2**18
-_FEWEST_ROWS = 1024
+_MIN_BLOCK_ROWS = 1024
 # Narrower tables gain nothing from a transposed copy.
-_COPY_FROM = 64
-# Beyond so many columns a product bears a transposed operand.
-_NARROW = 32
-# Tables so narrow and short have their products of two columns spelt out.
-_FEW_COLUMNS = 16
-_FEW_PAIRS = 2**18
-# A pass goes by row blocks of about so many bytes, which stay in the last cache, where the
-# table is too large for that and its rows are so long that copying them costs little.
+_MIN_COLUMNS_TO_COPY = 64
+# Up to so many columns the transposed operand of a Gram matrix is stored, not implied.
+_NARROW_COLUMNS = 32
+# Tables so narrow and short have their products of column pairs formed explicitly.
+_PAIR_COLUMNS = 16
+_PAIR_ENTRIES = 2**18
+# A pass goes by row blocks of about so many bytes, which stay in the last-level cache, if the
+# table is too large for that cache and its rows are so long that copying them costs little.
 _PASS_BYTES = 2**22
-_PASS_FROM = 2**25
-_LONG_ROW = 128
-_FEWEST_A_PASS = 256
-# Shares of such a block, which the threads multiply side by side.
-_SHARES = 8
+_MIN_PASS_BYTES = 2**25
+_MIN_ROW_BYTES = 128
+_MIN_ROWS_PER_PASS = 256
+# Parts of such a block, which XLA's threads multiply side by side.
+_PARTS = 8
+# JAX adopts a NumPy table without a copy if it begins on a multiple of so many bytes.
+_ALIGNMENT = 64
+_THREADS = 2
+
+
+class Features:
+    """A table X, (n, p): its products, and views of some of its rows or columns.
+
+    Attributes:
+        has_gram: whether XᵀDX is one product; otherwise a Hessian is made column by column.
+        can_take_rows: whether a minibatch can be taken.
+        hessian_limit: number of parameters up to which a dense Hessian is formed: beyond
+            10,000 one takes 800 MB in float64.
+    """
+
+    has_gram: ClassVar[bool] = True
+    can_take_rows: ClassVar[bool] = True
+    hessian_limit: ClassVar[int] = 10_000
+
+    shape: tuple[int, int]
+    dtype: Any
+
+    @property
+    def block_rows(self) -> int:
+        """Rows per block for a forward and a backward product in one pass; 0 for all."""
+        return 0
+
+    def matvec(self, beta: jax.Array) -> jax.Array:
+        """Xβ, (n,) or (n, K), for coefficients (p,) or (p, K)."""
+        raise NotImplementedError
+
+    def rmatvec(self, residual: jax.Array) -> jax.Array:
+        """Xᵀr, (p,) or (p, K), for residuals (n,) or (n, K)."""
+        raise NotImplementedError
+
+    def absolute_matvec(self, beta: jax.Array) -> jax.Array:
+        """|X|β, the size of the terms of Xβ for β ≥ 0."""
+        raise NotImplementedError
+
+    def column_squares(self, weight: jax.Array) -> jax.Array:
+        """The diagonal of Xᵀ diag(weight) X, (p,) or (p, K), for weights (n,) or (n, K)."""
+        raise NotImplementedError
+
+    def row_squares(self) -> jax.Array:
+        """The squared length of every row, (n,)."""
+        raise NotImplementedError
+
+    def gram(self, weight: jax.Array, dtype: DTypeLike | None = None) -> jax.Array:
+        """Xᵀ diag(weight) X, (p, p)."""
+        raise NotImplementedError
+
+    def columns(self, which: jax.Array) -> "DenseFeatures":
+        """Columns ``which``, (m,), as a dense table (n, m)."""
+        raise NotImplementedError
+
+    def rows(self, which: jax.Array) -> "DenseFeatures":
+        """Rows ``which``, (m,), as a dense table (m, p)."""
+        return DenseFeatures(self.to_array()[which])
+
+    def as_float32(self) -> "Features":
+        """A float32 copy of concrete features."""
+        return _to_float32(self)
+
+    def row_block(self, start: jax.Array, rows: int) -> "Features":
+        """``rows`` consecutive rows from ``start`` on, copied once for both products."""
+        raise NotImplementedError
+
+    def to_array(self) -> jax.Array:
+        """X as one dense array, where only that can be worked on.
+
+        Raises:
+            TypeError: for sparse features.
+        """
+        raise NotImplementedError
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class DenseFeatures(Features):
+    """A dense table.
+
+    Attributes:
+        array: (n, p).
+
+    >>> DenseFeatures(jnp.eye(2)).matvec(jnp.array([3.0, 5.0])).tolist()
+    [3.0, 5.0]
+    """
+
+    array: jax.Array
+
+    @property
+    def shape(self) -> tuple[int, int]:  # type: ignore[override]
+        """(n, p)."""
+        return self.array.shape  # type: ignore[return-value]
+
+    @property
+    def dtype(self) -> Any:
+        """Of the entries."""
+        return self.array.dtype
+
+    def matvec(self, beta: jax.Array) -> jax.Array:
+        return jnp.matmul(self.array, beta, precision=precision())
+
+    def rmatvec(self, residual: jax.Array) -> jax.Array:
+        """Xᵀr, by contracting r with X.
+
+        Contracting Xᵀ with r is 3 to 9 times slower in XLA on the CPU, for the same numbers;
+        a vector by parts is twice as fast again.
+        """
+        if residual.ndim == 1:
+            parts = _num_parts(self.shape[0])
+            if parts == 1:
+                return jnp.matmul(residual, self.array, precision=precision())
+            return RowBlock(self.array.reshape(parts, -1, self.shape[1])).rmatvec(residual)
+        return _rmatvec_by_class(self.array, residual)
+
+    def absolute_matvec(self, beta: jax.Array) -> jax.Array:
+        return jnp.matmul(jnp.abs(self.array), beta, precision=precision())
+
+    def column_squares(self, weight: jax.Array) -> jax.Array:
+        X = self.array
+        return jnp.einsum("ij,ij,i...->j...", X, X, weight, precision=precision())
+
+    def row_squares(self) -> jax.Array:
+        return jnp.sum(self.array * self.array, axis=1)
+
+    def gram(self, weight: jax.Array, dtype: DTypeLike | None = None) -> jax.Array:
+        """Xᵀ diag(weight) X, (p, p).
+
+        On the CPU it goes by row blocks that stay in the cache; an accelerator takes the
+        product whole.
+
+        Args:
+            weight: (n,).
+            dtype: of the product and the result; that of X if absent. float32 costs a
+                third of float64.
+        """
+        return _gram(self.array, weight, self.dtype if dtype is None else jnp.dtype(dtype))
+
+    def columns(self, which: jax.Array) -> "DenseFeatures":
+        return DenseFeatures(self.array[:, which])
+
+    def as_float32(self) -> "DenseFeatures":
+        if is_on_one_cpu(self.array):
+            return replace(self, array=float32_on_cpu(self.array))
+        return _to_float32(self)
+
+    def to_array(self) -> jax.Array:
+        return self.array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class BlockedFeatures(DenseFeatures):
+    """A dense table, larger than the caches, that is read once per pass, by row blocks.
+
+    It must lie on one CPU: a block is cut out of its middle.
+    """
+
+    @property
+    def block_rows(self) -> int:
+        """Rows per block; 0 where the table is small, as its float32 copy may be."""
+        return rows_per_block(*self.shape, self.dtype.itemsize)
+
+    def row_block(self, start: jax.Array, rows: int) -> "RowBlock":
+        block = lax.dynamic_slice_in_dim(self.array, start, rows)
+        return RowBlock(lax.optimization_barrier(block.reshape(_PARTS, -1, self.shape[1])))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class RowBlock(Features):
+    """Some rows of a dense table in equal parts, which XLA's threads take side by side.
+
+    Attributes:
+        parts: (parts, rows, p).
+    """
+
+    parts: jax.Array
+
+    @property
+    def shape(self) -> tuple[int, int]:  # type: ignore[override]
+        """(number of rows, p)."""
+        count, rows, p = self.parts.shape
+        return count * rows, p
+
+    @property
+    def dtype(self) -> Any:
+        """Of the entries."""
+        return self.parts.dtype
+
+    def matvec(self, beta: jax.Array) -> jax.Array:
+        each = jnp.broadcast_to(beta, (len(self.parts), *beta.shape))
+        return jnp.einsum("snp,sp->sn", self.parts, each, precision=precision()).reshape(-1)
+
+    def rmatvec(self, residual: jax.Array) -> jax.Array:
+        each = residual.reshape(len(self.parts), -1)
+        return jnp.sum(jnp.einsum("bn,bnp->bp", each, self.parts, precision=precision()), axis=0)
+
+    def column_squares(self, weight: jax.Array) -> jax.Array:
+        return RowBlock(lax.optimization_barrier(jnp.square(self.parts))).rmatvec(weight)
+
+
+@jax.jit
+def _to_float32(X: Any) -> Any:
+    def one(leaf: jax.Array) -> jax.Array:
+        return leaf.astype(jnp.float32) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(one, X)
+
+
+def as_features(X: ArrayLike | Features, *, by_blocks: bool = False) -> Features:
+    """X as features.
+
+    Args:
+        X: (n, p), an array or features, which are returned as they are.
+        by_blocks: whether passes may go by row blocks; see :func:`BlockedFeatures`.
+    """
+    if isinstance(X, Features):
+        return X
+    array: Any = X if isinstance(X, np.ndarray) else jnp.asarray(X)
+    blocked = BlockedFeatures(array)
+    return blocked if by_blocks and blocked.block_rows else DenseFeatures(array)
+
+
+def rows_per_block(n: int, p: int, itemsize: int) -> int:
+    """How many rows to take at a time for a product forward and one back; 0 for all.
+
+    >>> rows_per_block(100, 3, 8)
+    0
+    """
+    row = p * itemsize
+    if row < _MIN_ROW_BYTES or n * row < _MIN_PASS_BYTES:
+        return 0
+    blocks = -(-n * row // _PASS_BYTES)
+    rows = -(-n // (blocks * _PARTS)) * _PARTS
+    return rows if rows >= _MIN_ROWS_PER_PASS else 0
 
 
 def precision() -> lax.Precision | None:
     """Of products: full, unless the user asked JAX for another.
 
-    On a GPU JAX's own default for float32 keeps about three digits (TF32). Who wants that
-    speed for a first look says ``with jax.default_matmul_precision("tensorfloat32"):``;
-    the gradient that is then verified has those digits too.
+    On a GPU JAX's own default for float32 keeps about three digits (TF32). To trade digits for
+    speed, wrap the fit in ``with jax.default_matmul_precision("tensorfloat32"):``; the gradient
+    that is then verified has those digits too.
     """
     asked = getattr(jax.config, "jax_default_matmul_precision", None)
     return lax.Precision.HIGHEST if asked is None else None
 
 
-def rows_a_pass(X: Features) -> int:
-    """How many rows to take at a time for a product forward and one back; 0 for all.
-
-    >>> rows_a_pass(jnp.ones((100, 3)))
-    0
-    """
-    if isinstance(X, SparseFeatures):
-        return 0
-    row = X.shape[1] * X.dtype.itemsize
-    if row < _LONG_ROW or X.shape[0] * row < _PASS_FROM:
-        return 0
-    blocks = -(-X.shape[0] * row // _PASS_BYTES)
-    rows = -(-X.shape[0] // (blocks * _SHARES)) * _SHARES
-    return rows if rows >= _FEWEST_A_PASS else 0
-
-
-def row_block(X: jax.Array, start: jax.Array, rows: int) -> jax.Array:
-    """Rows of X in shares, (8, rows/8, p), copied once for both products."""
-    block = lax.dynamic_slice_in_dim(X, start, rows)
-    return lax.optimization_barrier(block.reshape(_SHARES, -1, X.shape[1]))
-
-
-def times(X: Features, beta: jax.Array) -> jax.Array:
-    """Xβ, (n,) or (n, K), for coefficients (p,) or (p, K), those alone where X is in shares."""
-    if isinstance(X, SparseFeatures):
-        return X.times(beta)
-    if X.ndim == 3:
-        each = jnp.broadcast_to(beta, (len(X), *beta.shape))
-        return jnp.einsum("snp,sp->sn", X, each, precision=precision()).reshape(-1)
-    return jnp.matmul(X, beta, precision=precision())
-
-
-def transposed_times(X: Features, residual: jax.Array) -> jax.Array:
-    """Xᵀr, (p,) or (p, K), for residuals (n,) or (n, K).
-
-    Contracting r with X, not Xᵀ with r, is 3 to 9 times faster in XLA on the CPU for the
-    same number; of a vector block by block twice as fast again.
-    """
-    if isinstance(X, SparseFeatures):
-        return X.transposed_times(residual)
-    blocks = _number_of_blocks(X.shape[0])
-    if X.ndim == 2 and residual.ndim == 1 and blocks > 1:
-        X = X.reshape(blocks, -1, X.shape[1])
-    if X.ndim == 3:
-        each = residual.reshape(len(X), -1)
-        return jnp.sum(jnp.einsum("bn,bnp->bp", each, X, precision=precision()), axis=0)
-    if residual.ndim == 1:
-        return jnp.matmul(residual, X, precision=precision())
-    if X.dtype == jnp.float64:  # XLA multiplies by a transposed operand at half speed
-        rows = lax.optimization_barrier(residual.T)
-        return lax.optimization_barrier(jnp.matmul(rows, X, precision=precision())).T
-    blocks = gcd(X.shape[0], _SHARES)
-    parts = residual.reshape(blocks, -1, residual.shape[1]), X.reshape(blocks, -1, X.shape[1])
-    product = jnp.sum(jnp.einsum("bnk,bnp->bkp", *parts, precision=precision()), axis=0)
-    return lax.optimization_barrier(product).T
-
-
-def _number_of_blocks(n: int) -> int:
-    """A number of equal blocks that gives each core a share; 1 where n has no such divisor."""
-    return next((b for b in range(64, 7, -1) if n >= _FEWEST_ROWS * 8 and n % b == 0), 1)
-
-
-def take_columns(X: Features, which: jax.Array) -> jax.Array:
-    """Columns ``which``, (m,), of X, spelt out, (n, m)."""
-    if isinstance(X, SparseFeatures):
-        return X.times((jnp.arange(X.shape[1])[:, None] == which).astype(X.dtype))
-    return X[:, which]
-
-
-def column_squares(X: Features, weight: jax.Array) -> jax.Array:
-    """The diagonal of Xᵀ diag(weight) X, (p,) or (p, K), for weights (n,) or (n, K)."""
-    if isinstance(X, SparseFeatures):
-        return X.transposed_times(weight, jnp.square)
-    if X.ndim == 3:
-        return transposed_times(lax.optimization_barrier(jnp.square(X)), weight)
-    return jnp.einsum("ij,ij,i...->j...", X, X, weight, precision=precision())
-
-
 def total(rows: jax.Array) -> jax.Array:
     """The sum over the rows of one number each, (n,), a scalar.
 
-    Of many rows the halves of each block are added first: XLA computes what a sum reads inside
-    the sum, one number after the other, and what is read twice on all cores and vector units.
-    Blocks, so that rows that lie on several devices stay there.
+    With many rows the halves of each block are added first: XLA computes what a sum reads
+    inside the sum, one number after the other, but what is read twice on all cores and vector
+    units. By blocks, so that rows on several devices stay there.
     """
-    if len(rows) < _FEWEST_ROWS * 16:
+    if len(rows) < _MIN_BLOCK_ROWS * 16:
         return jnp.sum(rows)
-    table = rows.reshape(_number_of_blocks(len(rows)), -1)
+    table = rows.reshape(_num_parts(len(rows)), -1)
     half = table.shape[1] // 2
     return jnp.sum(table[:, :half] + table[:, half : 2 * half]) + jnp.sum(table[:, 2 * half :])
 
 
-def row_squares(X: Features) -> jax.Array:
-    """The squared length of every row, (n,)."""
-    ones = jnp.ones(X.shape[1], X.dtype)
-    if isinstance(X, SparseFeatures):
-        return X.times(ones, jnp.square)
-    return jnp.sum(X * X, axis=1)
+def _num_parts(n: int) -> int:
+    """A number of equal parts that gives each core a share; 1 where n has no such divisor."""
+    return next((b for b in range(64, 7, -1) if n >= _MIN_BLOCK_ROWS * 8 and n % b == 0), 1)
 
 
-def gram(X: jax.Array, weight: jax.Array, dtype: jax.typing.DTypeLike | None = None) -> jax.Array:
-    """Xᵀ diag(weight) X, (p, p), of a dense X.
+def _rmatvec_by_class(X: jax.Array, residual: jax.Array) -> jax.Array:
+    """Xᵀr, (p, K), for residuals (n, K)."""
+    if X.dtype == jnp.float64:  # XLA multiplies by a transposed operand at half speed
+        rows = lax.optimization_barrier(residual.T)
+        return lax.optimization_barrier(jnp.matmul(rows, X, precision=precision())).T
+    parts = gcd(X.shape[0], _PARTS)
+    tables = residual.reshape(parts, -1, residual.shape[1]), X.reshape(parts, -1, X.shape[1])
+    product = jnp.sum(jnp.einsum("bnk,bnp->bkp", *tables, precision=precision()), axis=0)
+    return lax.optimization_barrier(product).T
 
-    On the CPU it goes by row blocks that stay in the cache; an accelerator takes the
-    product whole.
 
-    Args:
-        X: (n, p).
-        weight: (n,).
-        dtype: of the product and the result; that of X if absent. float32 costs a
-            third of float64.
-    """
-    dtype = X.dtype if dtype is None else jnp.dtype(dtype)
-    if X.shape[1] <= _FEW_COLUMNS and X.shape[0] * X.shape[1] ** 2 <= _FEW_PAIRS:
+def _gram(X: jax.Array, weight: jax.Array, dtype: Any) -> jax.Array:
+    n, p = X.shape
+    if p <= _PAIR_COLUMNS and n * p**2 <= _PAIR_ENTRIES:
         return _gram_by_pairs(X, weight).astype(dtype)
-    rows = max(_FEWEST_ROWS, _BLOCK_ENTRIES // X.shape[1])
-    whole = X.shape[0] // rows
-
-    def by_blocks(X: jax.Array, weight: jax.Array) -> jax.Array:
-        def add(i: jax.Array, total: jax.Array) -> jax.Array:
-            block = lax.dynamic_slice_in_dim(X, i * rows, rows)
-            return total + _block_gram(
-                block, lax.dynamic_slice_in_dim(weight, i * rows, rows), dtype
-            )
-
-        total = jnp.zeros((X.shape[1],) * 2, dtype)
-        total = lax.fori_loop(0, whole, add, total)
-        return total + _block_gram(X[whole * rows :], weight[whole * rows :], dtype)
-
-    def at_once(X: jax.Array, weight: jax.Array) -> jax.Array:
-        return _block_gram(X, weight, dtype)
-
-    if whole < 2 and X.shape[1] <= _NARROW:
+    rows = max(_MIN_BLOCK_ROWS, _BLOCK_ENTRIES // p)
+    if n // rows < 2 and p <= _NARROW_COLUMNS:
         return _narrow_gram(X, weight).astype(dtype)
-    if whole < 2:
-        return at_once(X, weight)
-    return lax.platform_dependent(X, weight, cpu=by_blocks, default=at_once)
+    if n // rows < 2:
+        return _block_gram(X, weight, dtype)
+    return lax.platform_dependent(
+        X,
+        weight,
+        cpu=lambda X, weight: _gram_by_blocks(X, weight, rows, dtype),
+        default=lambda X, weight: _block_gram(X, weight, dtype),
+    )
 
 
 def _gram_by_pairs(X: jax.Array, weight: jax.Array) -> jax.Array:
-    """Each entry is one weighted sum of a product of two columns, which no weight changes:
-    for a batch of weights over one X all entries are one matrix product."""
+    """Each entry is a weighted sum of a product of two columns. The products do not depend on
+    the weight: for a batch of weights over one X all entries are one matrix product."""
     left, right = np.triu_indices(X.shape[1])
     entries = jnp.matmul(weight, X[:, left] * X[:, right], precision=precision())
     which = np.zeros((X.shape[1],) * 2, int)
@@ -196,16 +343,74 @@ def _gram_by_pairs(X: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def _narrow_gram(X: jax.Array, weight: jax.Array) -> jax.Array:
-    """Of few columns and rows: the table is transposed once for all steps of a loop, and the
-    product of two operands that lie right takes half the time."""
+    """With few columns and rows the table is transposed once for all steps of a loop, and the
+    product of two operands in the right layout takes half the time."""
     return jnp.matmul(lax.optimization_barrier(X.T) * weight, X, precision=precision())
 
 
-def _block_gram(X: jax.Array, weight: jax.Array, dtype: jnp.dtype) -> jax.Array:
+def _gram_by_blocks(X: jax.Array, weight: jax.Array, rows: int, dtype: Any) -> jax.Array:
+    whole = X.shape[0] // rows
+
+    def add(i: jax.Array, total: jax.Array) -> jax.Array:
+        block = lax.dynamic_slice_in_dim(X, i * rows, rows)
+        return total + _block_gram(block, lax.dynamic_slice_in_dim(weight, i * rows, rows), dtype)
+
+    total = lax.fori_loop(0, whole, add, jnp.zeros((X.shape[1],) * 2, dtype))
+    return total + _block_gram(X[whole * rows :], weight[whole * rows :], dtype)
+
+
+def _block_gram(X: jax.Array, weight: jax.Array, dtype: Any) -> jax.Array:
     # Weighted before the cast: what overflows float32 alone may not in the product.
     left = (X * weight[:, None]).astype(dtype)
     right = X.astype(dtype)
-    if dtype == jnp.float64 and X.shape[1] >= _COPY_FROM:
+    if dtype == jnp.float64 and X.shape[1] >= _MIN_COLUMNS_TO_COPY:
         # XLA multiplies by a transposed float64 operand at half speed; a copy is cheap.
         return jnp.matmul(lax.optimization_barrier(left.T), right, precision=precision())
     return jnp.tensordot(left, right, axes=(0, 0), precision=precision())
+
+
+# --- large new tables on the host ---------------------------------------------------
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """A NumPy table to be filled, that ``jax.device_put`` adopts without a copy.
+
+    An operating system hands out new memory page by page, as it is touched. NumPy asks for
+    large pages where JAX's allocator does not, and a copy of X then takes half the time.
+
+    >>> aligned_empty((3, 5), np.float32).shape
+    (3, 5)
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def is_on_one_device(x: Any) -> TypeGuard[jax.Array]:
+    """Whether x is a concrete array that lies on a single device."""
+    is_concrete = isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
+    return is_concrete and len(x.devices()) == 1
+
+
+def is_on_one_cpu(X: Any) -> TypeGuard[jax.Array]:
+    """Whether X is a concrete array on a single CPU."""
+    return is_on_one_device(X) and next(iter(X.devices())).platform == "cpu"
+
+
+def float32_on_cpu(X: jax.Array) -> jax.Array:
+    """A float32 copy of a concrete array on one CPU, made by two threads: one does not use all
+    of the memory's bandwidth.
+
+    >>> float32_on_cpu(jnp.ones((2, 2))).dtype.name
+    'float32'
+    """
+    table = aligned_empty(X.shape, np.float32)
+
+    def copy(to: np.ndarray, rows: np.ndarray) -> None:
+        with np.errstate(over="ignore"):  # the fit reports an infinite entry
+            np.copyto(to, rows, casting="same_kind")
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(copy, *(np.array_split(A, _THREADS) for A in (table, np.asarray(X)))))
+    return jax.device_put(table, next(iter(X.devices())))

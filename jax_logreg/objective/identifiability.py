@@ -1,80 +1,194 @@
-r"""Where F has no curvature, and how much it can have at most.
+r"""Identifiability: where F has no curvature, no minimum, or no unique one.
 
-Three facts about F that solvers and the stopping rule lean on: the class shifts
-that softmax cannot see, the directions along which the loss falls for ever, and the
-largest curvature anywhere.
+The loop asks a :class:`Problem` these questions, and a solver never does. For the logistic
+objective they are the class shifts that softmax cannot see (the *gauge*), the directions along
+which the loss falls forever (*recession*), and whether a penalty rules those out.
 """
+
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.objective.dense_features import Features, column_squares, precision, times
+from jax_logreg.objective.dense_features import precision
 from jax_logreg.objective.objective import Objective
-from jax_logreg.objective.sparse_features import SparseFeatures, dense
 
 _ROUND_OFF_UNITS = 100
-_EXACT_BOUND_LIMIT = 2000  # a larger Gram matrix costs more than the fit it would serve
+_EXACT_BOUND_LIMIT = 2000  # a larger Gram matrix costs more than the fit that it would serve
 
 
-def centre_classes(objective: Objective, theta: jax.Array) -> jax.Array:
+class Problem:
+    """All that the loop may ask about a function beyond its derivatives.
+
+    The answers here are those of any smooth function with a unique minimum.
+    """
+
+    def project_gauge(self, theta: jax.Array) -> jax.Array:
+        """The representative of θ, (P,), among parameters that F cannot tell apart."""
+        return theta
+
+    def max_logit_change(self, direction: jax.Array) -> jax.Array:
+        """The largest change of a logit over a step d, a scalar; zero where there are none."""
+        return jnp.zeros((), direction.dtype)
+
+    def is_in_null_space(self, direction: jax.Array) -> jax.Array:
+        """Whether a direction moves no logit at all, to the rounding of Xd."""
+        return jnp.asarray(True)
+
+    def is_recession_direction(self, direction: jax.Array) -> jax.Array:
+        """Whether F falls forever along a Newton direction, to the precision of such a one."""
+        return jnp.asarray(False)
+
+    def loss_allows_separation(self, value: jax.Array) -> jax.Array:
+        """Whether F is so low at a point that the point may prove the data separated."""
+        return jnp.asarray(False)
+
+    def proves_separation(self, theta: jax.Array, value: jax.Array) -> jax.Array:
+        """Whether θ, where F has this value, proves that F has no minimum."""
+        return jnp.asarray(False)
+
+    def minimum_may_not_exist(self) -> jax.Array:
+        """Whether nothing in F itself rules out a direction of recession."""
+        return jnp.asarray(False)
+
+    def is_strictly_convex(self) -> jax.Array:
+        """Whether F is known to have curvature in every direction."""
+        return jnp.asarray(True)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LogisticProblem(Problem):
+    """The questions of the loop, answered for the logistic objective.
+
+    Attributes:
+        objective: F.
+        watches_separation: whether the loop looks for separation at every step; in a batch all
+            fits would pay for what one of them needs.
+    """
+
+    objective: Objective
+    watches_separation: bool = field(default=True, metadata={"static": True})
+
+    def project_gauge(self, theta: jax.Array) -> jax.Array:
+        return project_gauge(self.objective, theta)
+
+    def max_logit_change(self, direction: jax.Array) -> jax.Array:
+        return max_logit_change(self.objective.linear(direction))
+
+    def is_in_null_space(self, direction: jax.Array) -> jax.Array:
+        return is_in_null_space(self.objective, direction)
+
+    def is_recession_direction(self, direction: jax.Array) -> jax.Array:
+        # A Newton direction is exact to a few units of round-off in the rows that have
+        # curvature; two thirds of the digits leave room for their number.
+        rtol = float(jnp.finfo(self.objective.X.dtype).eps) ** (2 / 3)
+        return is_recession_direction(self.objective, direction, rtol)
+
+    def loss_allows_separation(self, value: jax.Array) -> jax.Array:
+        if not self.watches_separation or self.objective.penalty.is_jeffreys:
+            return jnp.asarray(False)
+        return loss_allows_separation(self.objective, value)
+
+    def proves_separation(self, theta: jax.Array, value: jax.Array) -> jax.Array:
+        if not self.watches_separation or self.objective.penalty.is_jeffreys:
+            return jnp.asarray(False)
+        return proves_separation(self.objective, theta, value)
+
+    def minimum_may_not_exist(self) -> jax.Array:
+        return ~minimum_exists(self.objective)
+
+    def is_strictly_convex(self) -> jax.Array:
+        curvature = self.objective.penalty.largest_curvature(_zero_coef(self.objective))
+        ridge = self.objective.penalty.is_jeffreys | jnp.all(curvature > 0)
+        return minimum_exists(self.objective) & ridge
+
+
+# --- the gauge of softmax -----------------------------------------------------------
+
+
+def project_gauge(objective: Objective, theta: jax.Array) -> jax.Array:
     """θ with the same probabilities whose coefficients sum to zero over the classes.
 
     Adding one number to all K logits changes no probability, so unpenalised softmax
-    has no unique answer; this is the one that the package returns. The L2 penalty
-    only falls. The sigmoid model has no such freedom: θ comes back as it is.
+    has no unique answer; this is the one that the package returns. Where that would raise
+    the penalty, coefficients stay as they are. The sigmoid model has no such freedom.
+
+    Args:
+        objective: F.
+        theta: θ, (P,).
     """
     if not objective.class_shape:
         return theta
     table = theta.reshape((-1, *objective.class_shape))
-    return (table - jnp.mean(table, axis=1, keepdims=True)).reshape(-1)
+    centred = (table - jnp.mean(table, axis=1, keepdims=True)).reshape(-1)
+    return jnp.where(_gauge_mask(objective), centred, theta)
 
 
-def pin_class_shifts(objective: Objective, hessian: jax.Array) -> jax.Array:
-    """The Hessian, given curvature along the class shifts as well, (P, P).
+def add_gauge_curvature(objective: Objective, hessian: jax.Array) -> jax.Array:
+    """The Hessian with curvature added along the class shifts, (P, P).
 
     For a θ and a gradient that sum to zero over the classes the Newton step stays
     what it was; the matrix becomes invertible whenever X has full rank.
+
+    Args:
+        objective: F.
+        hessian: (P, P).
     """
     if not objective.class_shape:
         return hessian
     (K,) = objective.class_shape
     size = jnp.mean(jnp.diag(hessian).reshape(-1, K), axis=1)
-    pin = jnp.kron(jnp.diag(size), jnp.full((K, K), 1 / K, hessian.dtype))
-    return hessian + pin
+    added = jnp.kron(jnp.diag(size), jnp.full((K, K), 1 / K, hessian.dtype))
+    free = _gauge_mask(objective)
+    return hessian + jnp.where(free[:, None] & free[None, :], added, 0)
 
 
-def ignores(objective: Objective, direction: jax.Array) -> jax.Array:
-    """Whether Xd is zero to its own rounding, as for columns that depend on one another;
-    rows of weight zero do not count.
-
-    Columns that are parallel to all but a few digits do not pass: their Hessian is
-    singular to its rounding, and yet they tell rows apart.
-    """
-    coef, intercept = objective.split(direction)
-    z = objective.linear(direction)
-    if z.ndim == 2:
-        z = z - jnp.mean(z, axis=1, keepdims=True)
-    terms = _absolute_times(objective.X, jnp.abs(coef)) + jnp.abs(intercept)
-    noise = _ROUND_OFF_UNITS * objective.X.shape[1] * jnp.finfo(z.dtype).eps
-    counted = (objective.row_weights() > 0).reshape(-1, *[1] * (z.ndim - 1))
-    furthest, largest = (jnp.max(jnp.where(counted, jnp.abs(t), 0)) for t in (z, terms))
-    return furthest <= noise * largest
+def _gauge_mask(objective: Objective) -> jax.Array:
+    """Which parameters a class shift may move without raising the penalty, (P,)."""
+    free = objective.penalty.allows_class_shift(_zero_coef(objective))
+    return objective.join(free, jnp.ones(objective.class_shape, bool))
 
 
-def _absolute_times(X: Features, beta: jax.Array) -> jax.Array:
-    """|X|β."""
-    return X.times(beta, jnp.abs) if isinstance(X, SparseFeatures) else times(jnp.abs(X), beta)
+def _zero_coef(objective: Objective) -> jax.Array:
+    return jnp.zeros((objective.X.shape[1], *objective.class_shape), objective.X.dtype)
 
 
-def furthest(z: jax.Array) -> jax.Array:
-    """The largest change of a logit, or of a difference of two logits of a row."""
+# --- logits -------------------------------------------------------------------------
+
+
+def max_logit_change(z: jax.Array) -> jax.Array:
+    """The largest entry of |z|, or the largest difference of two logits of a row, a scalar."""
     if z.ndim == 2:
         z = jnp.max(z, axis=1) - jnp.min(z, axis=1)
     return jnp.max(jnp.abs(z))
 
 
-def recedes(objective: Objective, direction: jax.Array, rtol: float = 0.0) -> jax.Array:
-    r"""Whether F falls for ever along ``direction``, so that it has no minimum.
+def is_in_null_space(objective: Objective, direction: jax.Array) -> jax.Array:
+    """Whether Xd is zero to its own rounding, as for linearly dependent columns; rows of weight
+    zero do not count.
+
+    Columns that are parallel to all but a few digits do not pass: their Hessian is
+    singular to its rounding, yet they distinguish rows.
+    """
+    coef, intercept = objective.split(direction)
+    z = objective.linear(direction)
+    if z.ndim == 2:
+        z = z - jnp.mean(z, axis=1, keepdims=True)
+    terms = objective.X.absolute_matvec(jnp.abs(coef)) + jnp.abs(intercept)
+    noise = _ROUND_OFF_UNITS * objective.X.shape[1] * jnp.finfo(z.dtype).eps
+    counted = (objective.row_weights() > 0).reshape(-1, *[1] * (z.ndim - 1))
+    change, largest = (jnp.max(jnp.where(counted, jnp.abs(t), 0)) for t in (z, terms))
+    return change <= noise * largest
+
+
+# --- separation ---------------------------------------------------------------------
+
+
+def is_recession_direction(
+    objective: Objective, direction: jax.Array, rtol: float = 0.0
+) -> jax.Array:
+    r"""Whether F falls forever along ``direction``, so that it has no minimum.
 
     The slope of row i's loss at the far end of z = Xd is :math:`\max(z,0) - yz`, for
     softmax :math:`\max_k z_k - \sum_k Y_k z_k`: never negative, and zero only where
@@ -104,23 +218,49 @@ def recedes(objective: Objective, direction: jax.Array, rtol: float = 0.0) -> ja
     spread = jnp.max(jnp.where(counted, spread, 0))
     agrees = jnp.all(jnp.where(counted, slope <= rtol * spread, True))
     coef, _ = objective.split(direction)
-    curvature = objective.penalty.curvature(coef)
-    scale = rtol**2 * jnp.max(curvature) * jnp.sum(direction**2)
-    free = jnp.sum(curvature * coef**2) <= scale
-    return agrees & free & (spread > 0) & jnp.isfinite(spread)
+    growth = objective.penalty.growth(coef)
+    scale = rtol**2 * jnp.max(growth) * jnp.sum(direction**2)
+    is_free = jnp.sum(growth * coef**2) <= scale
+    return agrees & is_free & (spread > 0) & jnp.isfinite(spread)
 
 
-def is_bounded_by_design(objective: Objective) -> jax.Array:
-    """Whether every coefficient is penalised and every class occurs: a minimum exists."""
-    coef, _ = objective.split(jnp.zeros(objective.num_parameters, objective.X.dtype))
-    held = jnp.all(class_shares(objective.y, objective.row_weight) > 0)
-    held = held if objective.fit_intercept else jnp.asarray(True)
-    return held & jnp.all(objective.penalty.curvature(coef) > 0)
+def loss_allows_separation(objective: Objective, value: jax.Array) -> jax.Array:
+    """Whether a point where F has this value can have every row on its own side.
+
+    A row on the wrong side costs at least log 2: a value below log 2 times the smallest row
+    weight has none.
+    """
+    lightest = jnp.min(jnp.where(objective.row_weight > 0, objective.row_weight, jnp.inf))
+    return value < jnp.log(2.0) * lightest
 
 
-def class_shares(y: jax.Array, weight: jax.Array) -> jax.Array:
-    """The largest weighted label of every class, (2,) or (K,): zero where one never occurs."""
-    xp = y.__array_namespace__()  # a few labels are looked at by NumPy
+def proves_separation(objective: Objective, theta: jax.Array, value: jax.Array) -> jax.Array:
+    """Whether θ, where F has this value, proves complete separation: only where the value
+    allows it is a product spent to test whether θ itself is a direction of recession."""
+    suspected = loss_allows_separation(objective, value)
+    return jax.lax.cond(
+        suspected, lambda: is_recession_direction(objective, theta), lambda: jnp.asarray(False)
+    )
+
+
+def minimum_exists(objective: Objective) -> jax.Array:
+    """Whether the penalty alone guarantees a minimum: it grows in every coefficient, and every
+    class occurs. Jeffreys' prior always does."""
+    if objective.penalty.is_jeffreys:
+        return jnp.asarray(True)
+    occurs = jnp.all(class_mass(objective.y, objective.row_weight) > 0)
+    occurs = occurs if objective.fit_intercept else jnp.asarray(True)
+    return occurs & jnp.all(objective.penalty.growth(_zero_coef(objective)) > 0)
+
+
+def class_mass(y: jax.Array, weight: jax.Array) -> jax.Array:
+    """The largest weighted label of every class, (2,) or (K,): zero where one never occurs.
+
+    Args:
+        y: (n,) or (n, K), of NumPy or JAX.
+        weight: () or (n,).
+    """
+    xp = y.__array_namespace__()  # few labels are examined by NumPy
     if y.ndim == 1 and jnp.ndim(weight) == 0:  # after the maximum: no vector of n is made
         return xp.stack([1 - xp.min(y), xp.max(y)]) * weight
     if y.ndim == 1:
@@ -128,45 +268,30 @@ def class_shares(y: jax.Array, weight: jax.Array) -> jax.Array:
     return xp.max(y * xp.broadcast_to(weight, y.shape[:1])[:, None], axis=0)
 
 
-def may_separate(objective: Objective, value: jax.Array) -> jax.Array:
-    """Whether a point where F has this value can have every row on its own side.
-
-    A row on the wrong side costs at least log 2, so that a value below the lightest row's
-    share of that has none.
-    """
-    lightest = jnp.min(jnp.where(objective.row_weight > 0, objective.row_weight, jnp.inf))
-    return value < jnp.log(2.0) * lightest
-
-
-def separates(objective: Objective, theta: jax.Array, value: jax.Array) -> jax.Array:
-    """Whether θ, where F has this value, proves the data completely separated: only where it
-    may is a product spent to see whether θ itself is a direction of recession."""
-    doubted = may_separate(objective, value)
-    return jax.lax.cond(doubted, lambda: recedes(objective, theta), lambda: jnp.asarray(False))
+# --- the largest curvature ----------------------------------------------------------
 
 
 def curvature_bound(objective: Objective) -> jax.Array:
-    r"""L with :math:`\nabla^2F(\theta) \preceq L\,I` everywhere: 1/L is a safe step.
+    r"""L with :math:`\nabla^2F(\theta) \preceq L\,I` everywhere, a scalar: 1/L is a safe step.
 
-    :math:`L = c\,\lambda_{\max}(Z^\top W Z) + \max_j \text{strength}\,f_j`, with Z the
+    :math:`L = c\,\lambda_{\max}(Z^\top W Z) + \max_j P''_j`, with Z the
     features and the intercept's ones, c = ¼ for the sigmoid and ½ for softmax
     (Böhning 1992, Ann. Inst. Statist. Math. 44). Sparse features, and thousands of rows
     and columns, take the trace in place of the eigenvalue: larger, hence still safe.
     """
     X, weight = objective.X, objective.row_weights()
-    largest = jnp.sum(column_squares(X, weight)) + objective.fit_intercept
-    if not isinstance(X, SparseFeatures) and min(X.shape) <= _EXACT_BOUND_LIMIT:
+    largest = jnp.sum(X.column_squares(weight)) + objective.fit_intercept
+    if X.has_gram and min(X.shape) <= _EXACT_BOUND_LIMIT:
         largest = jnp.linalg.eigvalsh(_weighted_gram(objective))[-1]
         largest = largest * (1 + 10 * min(X.shape) * jnp.finfo(X.dtype).eps)
-    coef, _ = objective.split(jnp.zeros(objective.num_parameters, X.dtype))
     factor = 0.5 if objective.class_shape else 0.25
-    return factor * largest + jnp.max(objective.penalty.curvature(coef))
+    return factor * largest + jnp.max(objective.penalty.largest_curvature(_zero_coef(objective)))
 
 
 def _weighted_gram(objective: Objective) -> jax.Array:
     """ZᵀWZ or √W ZZᵀ √W, whichever is smaller: they share their largest eigenvalue."""
     root = jnp.sqrt(objective.row_weights())[:, None]
-    Z = dense(objective.X) * root
+    Z = objective.X.to_array() * root
     if objective.fit_intercept:
         Z = jnp.concatenate([Z, root], axis=1)
     axis = 0 if Z.shape[0] > Z.shape[1] else 1

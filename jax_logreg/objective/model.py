@@ -1,15 +1,14 @@
 r"""The sigmoid and the softmax model: from rows to logits to probabilities.
 
 Binary problems have logits of shape (n,), problems with K classes (n, K); every
-function here reads which model is meant from that shape.
+function here tells the model by that shape.
 """
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jax_logreg.objective.dense_features import times
-from jax_logreg.objective.sparse_features import SparseFeatures
+from jax_logreg.objective.dense_features import Features, as_features
 
 
 def as_inexact(x: ArrayLike) -> jax.Array:
@@ -23,7 +22,7 @@ def as_inexact(x: ArrayLike) -> jax.Array:
 
 
 def logits(
-    X: ArrayLike | SparseFeatures,
+    X: ArrayLike | Features,
     coef: ArrayLike,
     intercept: ArrayLike = 0.0,
     offset: ArrayLike = 0.0,
@@ -31,7 +30,7 @@ def logits(
     r"""Linear predictor of every row: :math:`\eta = X\beta + b + \text{offset}`.
 
     Args:
-        X: features, (n, p).
+        X: features, (n, p), an array or sparse features.
         coef: β, (p,) for the sigmoid model, (p, K) for softmax.
         intercept: b, () or (K,).
         offset: a known part of η, (n,) or (n, K).
@@ -43,8 +42,8 @@ def logits(
     >>> logits([[1.0, 2.0]], [0.5, -1.0], 0.25).tolist()
     [-1.25]
     """
-    X = X if isinstance(X, SparseFeatures) else jnp.asarray(X)
-    return times(X, jnp.asarray(coef)) + jnp.asarray(intercept) + jnp.asarray(offset)
+    product = as_features(X).matvec(jnp.asarray(coef))
+    return product + jnp.asarray(intercept) + jnp.asarray(offset)
 
 
 def sigmoid(z: ArrayLike) -> jax.Array:

@@ -1,4 +1,4 @@
-r"""The function that training minimises, and the one place that lays out its parameters.
+r"""The objective: the function that training minimises, and the layout of its parameters.
 
 .. math::
     F(\beta, b) = \frac{1}{\sum_i w_i}\sum_i w_i\,\ell(y_i, \eta_i) + P(\beta),
@@ -11,7 +11,7 @@ last K entries are the intercepts. Without an intercept that last part is absent
 ======================  ======  =======================================
 word                    symbol  shape
 ======================  ======  =======================================
-features                X       (n, p), an array or SparseFeatures
+features                X       (n, p), dense or sparse
 labels                  y, Y    (n,) in [0, 1]; (n, K) rows sum to one
 sample_weight           w       (n,)
 offset                          (n,) or (n, K)
@@ -31,11 +31,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jax_logreg.objective.dense_features import Features, total
+from jax_logreg.objective.dense_features import Features, as_features, total
 from jax_logreg.objective.losses import cross_entropy
 from jax_logreg.objective.model import as_inexact, logits
-from jax_logreg.objective.penalties import L2
-from jax_logreg.objective.sparse_features import SparseFeatures, dense
+from jax_logreg.objective.penalties import L2, Penalty
 
 
 @jax.tree_util.register_dataclass
@@ -56,7 +55,7 @@ class Objective:
     y: jax.Array
     row_weight: jax.Array
     offset: jax.Array | None
-    penalty: L2
+    penalty: Penalty
     fit_intercept: bool = field(metadata={"static": True})
 
     @property
@@ -71,12 +70,12 @@ class Objective:
         return rows * (self.class_shape[0] if self.class_shape else 1)
 
     def row_weights(self) -> jax.Array:
-        """w / Σw spelt out, (n,)."""
+        """w / Σw of every row, (n,)."""
         return jnp.broadcast_to(self.row_weight, self.y.shape[:1])
 
     def mean(self, rows: jax.Array) -> jax.Array:
         """Σᵢ wᵢ rowᵢ / Σᵢ wᵢ of one number a row, (n,)."""
-        if self.row_weight.ndim == 0:  # after the sum: XLA would spell the weights out
+        if self.row_weight.ndim == 0:  # after the sum: before it XLA would make a vector of them
             return self.row_weight * total(rows)
         return total(self.row_weight * rows)
 
@@ -102,21 +101,30 @@ class Objective:
 
     def value_from_logits(self, eta: jax.Array, coef: jax.Array) -> jax.Array:
         """F where η is already known: no product with X."""
-        return self.value_from_losses(cross_entropy(eta, self.y), coef)
+        return self.mean(cross_entropy(eta, self.y)) + self.penalty.value(coef)
 
-    def value_from_losses(self, loss: jax.Array, coef: jax.Array) -> jax.Array:
-        """F where the loss of every row is already known, (n,)."""
-        return self.mean(loss) + self.penalty.value(coef)
+    def penalty_terms(self, theta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Value, gradient (P,) and curvature (P,) of the penalty's smooth part at θ; zero at the
+        intercept."""
+        coef, intercept = self.split(theta)
+        zero = jnp.zeros_like(intercept)
+        slope, curvature = self.penalty.gradient(coef), self.penalty.curvature(coef)
+        return self.penalty.smooth_value(coef), self.join(slope, zero), self.join(curvature, zero)
+
+    def l1_weights(self, theta: jax.Array) -> jax.Array:
+        """κ of the penalty in the layout of θ, (P,); zero at the intercept."""
+        coef, intercept = self.split(theta)
+        return self.join(self.penalty.l1_weights(coef), jnp.zeros_like(intercept))
 
     def value(self, theta: jax.Array) -> jax.Array:
         """F(θ), a scalar: mean nats a row, plus the penalty."""
         return self.value_from_logits(self.add_offset(self.linear(theta)), self.split(theta)[0])
 
     def take(self, rows: jax.Array, scale: jax.Array) -> "Objective":
-        """F over the given rows, their weights times ``scale`` (m,): one minibatch."""
+        """F over the given rows, (m,), their weights times ``scale``, () or (m,)."""
         return replace(
             self,
-            X=dense(self.X)[rows],
+            X=self.X.rows(rows),
             y=self.y[rows],
             row_weight=self.row_weights()[rows] * scale,
             offset=None if self.offset is None else self.offset[rows],
@@ -124,9 +132,9 @@ class Objective:
 
 
 def make_objective(
-    X: ArrayLike | SparseFeatures,
+    X: ArrayLike | Features,
     y: ArrayLike,
-    penalty: L2 | None = None,
+    penalty: Penalty | None = None,
     *,
     sample_weight: ArrayLike | None = None,
     offset: ArrayLike | None = None,
@@ -135,7 +143,7 @@ def make_objective(
     """The objective of a data set, in the dtype of X.
 
     Args:
-        X: (n, p), an array or SparseFeatures; whole numbers become floating.
+        X: (n, p), an array or features; whole numbers become floating.
         y: (n,) in [0, 1] for the sigmoid model, (n, K) for softmax. Nothing is checked
             or encoded here, that is for ``fit``: class numbers need ``jax.nn.one_hot``.
         penalty: none if absent.
@@ -147,33 +155,34 @@ def make_objective(
     >>> F.num_parameters, F.value(jnp.zeros(2)).round(4).item()
     (2, 0.693...)
     """
-    X = X if isinstance(X, SparseFeatures) else as_inexact(X)
-    weight = None if sample_weight is None else jnp.asarray(sample_weight, X.dtype)
+    features = as_features(X if isinstance(X, Features) else as_inexact(X))
+    dtype = features.dtype
+    weight = None if sample_weight is None else jnp.asarray(sample_weight, dtype)
     return Objective(
-        X=X,
-        y=jnp.asarray(y, X.dtype),
-        row_weight=shares(X, weight),
-        offset=None if offset is None else jnp.asarray(offset, X.dtype),
+        X=features,
+        y=jnp.asarray(y, dtype),
+        row_weight=normalized_weights(features, weight),
+        offset=None if offset is None else jnp.asarray(offset, dtype),
         penalty=L2(0.0) if penalty is None else penalty,
         fit_intercept=fit_intercept,
     )
 
 
-def shares(X: Features, weight: jax.Array | np.ndarray | None) -> jax.Array:
-    """w / Σw, (n,), of NumPy's where the weights are; the number 1/n where there are none."""
+def normalized_weights(X: Features, weight: jax.Array | np.ndarray | None) -> jax.Array:
+    """w / Σw, (n,), a NumPy array if the weights are; the scalar 1/n without weights."""
     if weight is None:
         return jnp.asarray(1 / X.shape[0], X.dtype)
-    return _shares(weight, np) if isinstance(weight, np.ndarray) else _shares_by_jax(weight)
+    return _normalized(weight, np) if isinstance(weight, np.ndarray) else _normalized_by_jax(weight)
 
 
-def _shares(weight: Any, xp: Any, keep: Any = lambda weight: weight) -> Any:
+def _normalized(weight: Any, xp: Any, barrier: Any = lambda weight: weight) -> Any:
     # Neither the sum of huge weights may overflow nor the reciprocal of their size underflow.
     root = xp.sqrt(xp.max(weight))
-    weight = keep(weight / root) / root
+    weight = barrier(weight / root) / root
     return weight / xp.sum(weight)
 
 
 @jax.jit
-def _shares_by_jax(weight: jax.Array) -> jax.Array:
-    # XLA divides by multiplying, and joins two divisions where it may.
-    return _shares(weight, jnp, jax.lax.optimization_barrier)
+def _normalized_by_jax(weight: jax.Array) -> jax.Array:
+    # XLA divides by multiplying, and would merge the two divisions.
+    return _normalized(weight, jnp, jax.lax.optimization_barrier)

@@ -19,80 +19,90 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jax_logreg.objective.host_memory import empty
+from jax_logreg.objective.dense_features import DenseFeatures, Features, aligned_empty
 
 # A line longer than this is cut into pieces: a loop over the layers of one heavy column
 # would run a step an entry.
 _LONGEST_PIECE = 256
 
-# Layers that a loop adds in one turn.
-_TOGETHER = 5
+# Layers that a loop adds in one step.
+_LAYERS_PER_STEP = 5
 
-# What is done to entries as they are used: a changed table would be as large as the old one.
-Change = Callable[[jax.Array], jax.Array]
+# Applied to entries as they are read: a table of the results would be as large as X. It must
+# keep zero.
+EntryMap = Callable[[jax.Array], jax.Array]
 
 
-def _as_it_is(values: jax.Array) -> jax.Array:
+def _identity(values: jax.Array) -> jax.Array:
     return values
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Diagonals:
-    """One direction of a sparse table: m lines over ``width`` places.
+    """One direction of a sparse table: m lines over ``width`` positions.
 
     Attributes:
-        places: one array (layers, lines) a group: where in the other direction an entry is.
-        values: as ``places``; padding is zero.
+        positions: one array (layers, lines) a group: where in the other direction an entry is.
+        values: as ``positions``; padding is zero.
         piece_of: (m,): where a line's first piece came in the sorting.
         extra_of: (e,): lines of the pieces beyond the first.
         extra: (e,): where those came in the sorting.
     """
 
-    places: tuple[Any, ...]
+    positions: tuple[Any, ...]
     values: tuple[Any, ...]
     piece_of: Any
     extra_of: Any
     extra: Any
 
-    def times(self, vector: jax.Array, change: Change = _as_it_is) -> jax.Array:
-        """The sum over each line of change(value) · vector[place], (m,) or (m, K)."""
+    def matvec(self, vector: jax.Array, entrywise: EntryMap = _identity) -> jax.Array:
+        """The sum over each line of entrywise(value) · vector[position], (m,) or (m, K)."""
         total = jnp.zeros((0, *vector.shape[1:]), vector.dtype)
-        for places, values in zip(reversed(self.places), reversed(self.values), strict=True):
+        for positions, values in zip(reversed(self.positions), reversed(self.values), strict=True):
             # The shortest groups come first: their lines head all the longer ones.
-            begun = jnp.zeros((places.shape[1], *vector.shape[1:]), vector.dtype)
+            begun = jnp.zeros((positions.shape[1], *vector.shape[1:]), vector.dtype)
             begun = begun.at[: total.shape[0]].set(total)
-            total = _add_layers(begun, places, values, vector, change)
+            total = _add_layers(begun, positions, values, vector, entrywise)
         lines = total.at[self.piece_of].get(mode="promise_in_bounds")
         return lines.at[self.extra_of].add(total[self.extra]) if self.extra.size else lines
 
 
 def _add_layers(
-    total: jax.Array, places: jax.Array, values: jax.Array, vector: jax.Array, change: Change
+    total: jax.Array,
+    positions: jax.Array,
+    values: jax.Array,
+    vector: jax.Array,
+    entrywise: EntryMap,
 ) -> jax.Array:
-    """total + Σⱼ change(values[j]) · vector[places[j]], one layer after the other."""
+    """total + Σⱼ entrywise(values[j]) · vector[positions[j]], one layer after the other."""
     trailing = (1,) * (vector.ndim - 1)
 
     def add(total: jax.Array, layer: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-        places, values = layer
-        taken = vector.at[places].get(mode="promise_in_bounds")
-        return total + change(values).reshape(-1, *trailing) * taken, None
+        positions, values = layer
+        taken = vector.at[positions].get(mode="promise_in_bounds")
+        return total + entrywise(values).reshape(-1, *trailing) * taken, None
 
     # In between the total stays in registers. Layers that were left over would be copied.
-    unroll = _TOGETHER if len(places) % _TOGETHER == 0 else 1
-    return lax.scan(add, total, (places, values), unroll=unroll)[0]
+    unroll = _LAYERS_PER_STEP if len(positions) % _LAYERS_PER_STEP == 0 else 1
+    return lax.scan(add, total, (positions, values), unroll=unroll)[0]
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class SparseFeatures:
-    """A table (n, p) of which only the entries that are not zero are kept.
+class SparseFeatures(Features):
+    """A table (n, p) that stores only its nonzero entries.
 
     Build it with :func:`sparse_features`; ``fit`` does so itself.
 
+    Attributes:
+        by_rows: for Xβ.
+        by_columns: for Xᵀr.
+        shape: (n, p).
+
     >>> import scipy.sparse
     >>> X = sparse_features(scipy.sparse.csr_array([[0.0, 2.0], [1.0, 0.0]]))
-    >>> X.shape, X.times(jnp.array([3.0, 5.0])).tolist()
+    >>> X.shape, X.matvec(jnp.array([3.0, 5.0])).tolist()
     ((2, 2), [10.0, 3.0])
     """
 
@@ -100,25 +110,41 @@ class SparseFeatures:
     by_columns: Diagonals
     shape: tuple[int, int] = field(metadata={"static": True})
 
+    has_gram = False
+    can_take_rows = False
+    hessian_limit = 500  # it is made column by column
+
     @property
     def dtype(self) -> Any:
         """Of the values."""
         return self.by_rows.values[0].dtype
 
-    def times(self, beta: jax.Array, change: Change = _as_it_is) -> jax.Array:
-        """Xβ, (n,) or (n, K), of X with every entry changed; it must keep zero."""
-        return self.by_rows.times(jnp.asarray(beta), change)
+    def matvec(self, beta: jax.Array) -> jax.Array:
+        return self.by_rows.matvec(jnp.asarray(beta))
 
-    def transposed_times(self, residual: jax.Array, change: Change = _as_it_is) -> jax.Array:
-        """Xᵀr, (p,) or (p, K), of X with every entry changed."""
-        return self.by_columns.times(jnp.asarray(residual), change)
+    def rmatvec(self, residual: jax.Array) -> jax.Array:
+        return self.by_columns.matvec(jnp.asarray(residual))
 
+    def absolute_matvec(self, beta: jax.Array) -> jax.Array:
+        return self.by_rows.matvec(jnp.asarray(beta), jnp.abs)
 
-def dense(X: jax.Array | SparseFeatures) -> jax.Array:
-    """X where only a dense one can be worked on."""
-    if isinstance(X, SparseFeatures):
-        raise TypeError("sparse features are never spelt out, and this works on dense ones only.")
-    return X
+    def column_squares(self, weight: jax.Array) -> jax.Array:
+        return self.by_columns.matvec(jnp.asarray(weight), jnp.square)
+
+    def row_squares(self) -> jax.Array:
+        return self.by_rows.matvec(jnp.ones(self.shape[1], self.dtype), jnp.square)
+
+    def columns(self, which: jax.Array) -> DenseFeatures:
+        basis = (jnp.arange(self.shape[1])[:, None] == which).astype(self.dtype)
+        return DenseFeatures(self.matvec(basis))
+
+    def to_array(self) -> jax.Array:
+        """Refused: the dense table may not fit into memory.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("sparse features are never made dense, and this needs a dense X.")
 
 
 def sparse_features(X: Any, dtype: Any = None) -> SparseFeatures:
@@ -166,21 +192,23 @@ def _both(rows: Any, make_columns: Callable[[], Any], dtype: np.dtype) -> list[D
 
 def _diagonals(side: Any, dtype: np.dtype, pool: ThreadPoolExecutor) -> Diagonals:
     """Jagged diagonals, of NumPy's arrays, of the lines of a compressed table."""
-    starts, places, values = (np.asarray(part) for part in (side.indptr, side.indices, side.data))
-    places, values = places.astype(np.int32, copy=False), values.astype(dtype, copy=False)
+    starts, positions, values = (
+        np.asarray(part) for part in (side.indptr, side.indices, side.data)
+    )
+    positions, values = positions.astype(np.int32, copy=False), values.astype(dtype, copy=False)
     line, first, length = _pieces(starts)
     order = np.argsort(-length, kind="stable").astype(np.int32)
     first, length = first[order].astype(np.intp, copy=False), length[order]
     groups = _layer_groups(length)
     tables = [
         [pool.submit(_layers, first, length, layers, entries) for layers in groups]
-        for entries in (places, values)
+        for entries in (positions, values)
     ]
     position = np.empty_like(order)
     position[order] = np.arange(len(order), dtype=np.int32)
     lines = len(starts) - 1  # the first piece of each line was listed first
     return Diagonals(
-        places=tuple(table.result() for table in tables[0]),
+        positions=tuple(table.result() for table in tables[0]),
         values=tuple(table.result() for table in tables[1]),
         piece_of=position[:lines],
         extra_of=line[lines:].astype(np.int32),
@@ -210,8 +238,8 @@ def _layer_groups(length: np.ndarray) -> list[range]:
     while True:
         few = np.flatnonzero(reach[start:] < 0.5 * lines)
         stop = start + int(few[0]) if few.size else len(reach)
-        if stop - start > _TOGETHER:
-            stop -= (stop - start) % _TOGETHER
+        if stop - start > _LAYERS_PER_STEP:
+            stop -= (stop - start) % _LAYERS_PER_STEP
         groups.append(range(start, stop))
         if stop == len(reach):
             return groups
@@ -229,7 +257,7 @@ def _layers(
     """What the lines hold in some layers, (layers, lines), zero beyond a line's end."""
     reach = _reach(length, layers)
     lines = len(length) if layers.start == 0 else reach[0]
-    table = empty((len(layers), int(lines)), entries.dtype)
+    table = aligned_empty((len(layers), int(lines)), entries.dtype)
     for row, layer, reached in zip(table, layers, reach, strict=True):
         # "clip" writes in place; no index is beyond the end.
         np.take(entries, first[:reached] + layer, out=row[:reached], mode="clip")

@@ -1,4 +1,4 @@
-"""The contract of a solver: what it needs, how it starts, and one step.
+r"""The contract of a solver: what it requires of an oracle, how it starts, and one step.
 
 A solver is a frozen dataclass registered as a pytree: its numbers are leaves, so a
 new step size does not recompile and ``jax.vmap`` runs over settings. The loop, the
@@ -6,12 +6,14 @@ stopping rule and the result belong to ``fitting``.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jax_logreg.derivatives.linear_algebra import Diagonal, Preconditioner, invert
 from jax_logreg.derivatives.oracle import Oracle, Point
 
 T = TypeVar("T")
@@ -32,20 +34,20 @@ class State(NamedTuple):
     memory: Any = ()
 
 
-def steeper_than(left: ArrayLike) -> Callable[[State], jax.Array]:
-    """Whether some entry of the gradient is larger."""
-    return lambda state: jnp.max(jnp.abs(state.point.gradient)) > left
-
-
 class Solver:
-    """A method of minimisation, told by the questions it puts to an oracle.
+    """A method of minimisation, in terms of the questions that it puts to an oracle.
+
+    To add one, subclass it as a frozen dataclass, register it with
+    ``jax.tree_util.register_dataclass`` and write ``init`` and ``step``; see
+    :class:`~jax_logreg.GradientDescent` for a short one.
 
     Attributes:
-        needs: what the oracle must offer; the loop refuses to start without it.
+        requires: the capabilities that the oracle must have; the loop refuses to start without
+            them.
         default_max_steps: the limit when the caller names none.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"gradient"})
+    requires: ClassVar[frozenset[str]] = frozenset({"gradient"})
     default_max_steps: ClassVar[int] = 1000
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
@@ -56,10 +58,10 @@ class Solver:
         """The next state; traced once, run many times."""
         raise NotImplementedError
 
-    def run_roughly(
+    def run_until(
         self, oracle: Oracle, state: State, is_open: Callable[[State], jax.Array], steps: int
     ) -> State:
-        """Where some steps lead; fewer where the question is no longer open before."""
+        """The state after at most ``steps`` steps, stopping when ``is_open`` is False."""
 
         def unfinished(carry: tuple[State, jax.Array]) -> jax.Array:
             state, taken = carry
@@ -71,28 +73,107 @@ class Solver:
         start = state, jnp.zeros((), jnp.int32)
         return jax.lax.while_loop(unfinished, step, start)[0]
 
-    def divide_by_hessian(self, oracle: Oracle, state: State, vector: jax.Array) -> jax.Array:
-        """What is known here of H⁻¹ · vector, positive definite: by default the diagonal."""
-        if "preconditioner" not in oracle.offers:
+    def apply_inverse_hessian(self, oracle: Oracle, state: State, vector: jax.Array) -> jax.Array:
+        """The solver's estimate of H⁻¹ · vector, positive definite: by default the diagonal."""
+        if "preconditioner" not in oracle.capabilities:
             return vector
         return oracle.preconditioner("diagonal").solve(vector)
 
 
-def unless(done: ArrayLike, value: T, make: Callable[[], T]) -> T:
-    """``value`` where that is done with, else what ``make`` makes, of the same types.
+def gradient_above(bound: ArrayLike) -> Callable[[State], jax.Array]:
+    """Whether some entry of the gradient is larger than a bound, as a test of a state."""
+    return lambda state: jnp.max(jnp.abs(state.point.gradient)) > bound
 
-    As a loop of one turn at most: XLA copies whatever comes out of a ``cond``, and what
-    comes here may be as long as the data.
 
-    >>> [unless(done, 1.0, lambda: 2.0).item() for done in (True, False)]
+def compute_unless(done: ArrayLike, value: T, compute: Callable[[], T]) -> T:
+    """``value`` if ``done``, else what ``compute`` returns, of the same types.
+
+    As a loop of at most one turn: XLA copies whatever comes out of a ``cond``, and these
+    arrays may be as long as the data.
+
+    >>> [compute_unless(done, 1.0, lambda: 2.0).item() for done in (True, False)]
     [1.0, 2.0]
     """
 
-    def settle(leaf: ArrayLike, like: ArrayLike) -> jax.Array:
+    def as_array(leaf: ArrayLike, like: ArrayLike) -> jax.Array:
         return jnp.asarray(leaf, jnp.asarray(like).dtype)
 
     def turn(_: tuple[T, jax.Array]) -> tuple[T, jax.Array]:
-        return jax.tree.map(settle, make(), value), jnp.asarray(True)
+        return jax.tree.map(as_array, compute(), value), jnp.asarray(True)
 
-    start = jax.tree.map(settle, value, value), jnp.asarray(done)
-    return jax.lax.while_loop(lambda made: ~made[1], turn, start)[0]
+    start = jax.tree.map(as_array, value, value), jnp.asarray(done)
+    return jax.lax.while_loop(lambda carry: ~carry[1], turn, start)[0]
+
+
+def check_count(name: str, count: int, *, least: int) -> None:
+    """Refuse what is no whole number, or too small."""
+    if not isinstance(count, int) or count < least:
+        raise ValueError(f"{name} must be a whole number ≥ {least}, but it is {count!r}.")
+
+
+# --- solvers with a preconditioner ------------------------------------------------------
+
+_KINDS = ("none", "diagonal", "gram", "hessian")
+_SAMPLE_STEPS = 10
+# Far below the difference between a sample's answer and that of all rows.
+_SAMPLE_GRADIENT = 1e-3
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PreconditionedSolver(Solver):
+    """A solver with a preconditioner.
+
+    Attributes:
+        preconditioner: "gram" (Böhning's bound, one p × p matrix for all classes; dense
+            X), "diagonal" (the diagonal of the bound; sparse X too), "hessian" (the one
+            at the start; P × P), or "none".
+        sample: compute the preconditioner from about so many rows; 0 takes all. With
+            "hessian" the fit then begins at Newton's answer to those rows.
+    """
+
+    preconditioner: str = field(default="diagonal", metadata={"static": True})
+    sample: int = field(default=0, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could use."""
+        if self.preconditioner not in _KINDS:
+            raise ValueError(
+                f"preconditioner must be one of {_KINDS}, but it is {self.preconditioner!r}."
+            )
+        check_count("sample", self.sample, least=0)
+
+    @property
+    def requires(self) -> frozenset[str]:  # type: ignore[override]
+        requires = {"gradient", "line"}
+        requires |= {"preconditioner"} if self.preconditioner != "none" else set()
+        requires |= {"hessian"} if self.preconditioner == "hessian" else set()
+        return frozenset(requires | ({"rows"} if self.sample else set()))
+
+    def prepare(self, oracle: Oracle, theta: jax.Array) -> tuple[jax.Array, Preconditioner]:
+        """Where to start, and the preconditioner."""
+        if self.preconditioner == "none":
+            return theta, Diagonal(jnp.ones_like(theta))
+        part = (
+            oracle.subset(stratified_rows(oracle.num_rows, self.sample)) if self.sample else oracle
+        )
+        if self.preconditioner != "hessian":
+            return theta, part.preconditioner(self.preconditioner)
+        if not self.sample:
+            return theta, invert(part.hessian(part.evaluate(theta)))
+        # The sample's answer, by this very method: few steps, since few of its digits matter, and
+        # if its rows are separated they lead no further than logits of a few units.
+        whole = replace(self, sample=0)
+        is_open = gradient_above(_SAMPLE_GRADIENT)
+        end = whole.run_until(part, whole.init(part, theta), is_open, _SAMPLE_STEPS)
+        inverse = invert(part.hessian(end.point))
+        # One more Newton step, for a product of P × P; and XLA must have finished with the sample
+        # before it reads all rows, so that both may use the same memory.
+        return end.point.theta - inverse.solve(end.point.gradient), inverse
+
+
+def stratified_rows(n: int, count: int) -> jax.Array:
+    """Row numbers, (count,): one at random of each stretch, for an even stride could coincide
+    with a pattern in the data."""
+    stride = n // count
+    return jnp.arange(count) * stride + jax.random.randint(jax.random.key(0), (count,), 0, stride)

@@ -1,10 +1,10 @@
-r"""L-BFGS over a preconditioner: one forward and one backward product a step.
+r"""L-BFGS with a preconditioner: one forward and one backward product a step.
 
 Sources: Nocedal & Wright, *Numerical Optimization*, section 7.2, started from
 :math:`M^{-1}` in place of a multiple of the identity; Byrd, Nocedal & Schnabel (1994), Math.
 Program. 63, for the recursion as products of matrices. The line search nearly finds the
-lowest point of the line: along a line of a generalised linear model a trial costs O(n), so the
-passes over X are what is worth saving.
+minimum along the line: for a generalised linear model a trial costs O(n), so the passes over X
+are what is worth saving.
 """
 
 from dataclasses import dataclass, field
@@ -15,18 +15,17 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
+from jax_logreg.derivatives.linear_algebra import Preconditioner
 from jax_logreg.derivatives.oracle import Oracle, Point, cast
-from jax_logreg.derivatives.preconditioners import Preconditioner
-from jax_logreg.solvers.base import State
-from jax_logreg.solvers.line_search import leap, move
+from jax_logreg.solvers.base import PreconditionedSolver, State, check_count
+from jax_logreg.solvers.line_search import full_step_or_search, line_search_step
 from jax_logreg.solvers.newton import count_idle
-from jax_logreg.solvers.preconditioned import Preconditioned, check_count
 
-# Near the optimum F is level, and a quasi-Newton step may leave most of the gradient.
-_IDLE_MOVES = 10
-# How far a search may end from the lowest point of the line, in shares of the first slope.
-_SLOPE_LEFT = 0.2
-_TRIALS = 25
+# Near the optimum F no longer changes, and a quasi-Newton step may leave most of the gradient.
+_MAX_IDLE_STEPS = 10
+# The slope at which a search ends, as a fraction of the first.
+_SLOPE_FRACTION = 0.2
+_MAX_TRIALS = 25
 # Round-off of an entry of the gradient, in units of the last digit of its terms.
 _ROUNDING_UNITS = 4
 
@@ -42,7 +41,7 @@ class Pairs(NamedTuple):
         products: step · change of every step with its own change and with all after it,
             (memory, memory).
         scale: of the preconditioner, so that it fits the newest pair.
-        met: how many there were since the last were forgotten; pair j is in place
+        num_added: how many were added since the history was last dropped; pair j is in row
             j mod memory.
     """
 
@@ -50,16 +49,16 @@ class Pairs(NamedTuple):
     changes: jax.Array
     products: jax.Array
     scale: jax.Array
-    met: jax.Array
+    num_added: jax.Array
 
     def by_age(self) -> tuple[jax.Array, jax.Array]:
-        """Where each pair is, the newest first, and which of these places are filled."""
+        """The row of each pair, the newest first, and which of these rows are filled."""
         ages = jnp.arange(len(self.steps))
-        return (self.met - 1 - ages) % len(self.steps), ages < self.met
+        return (self.num_added - 1 - ages) % len(self.steps), ages < self.num_added
 
 
 class Memory(NamedTuple):
-    """What L-BFGS carries: its pairs, the preconditioner, and moves in a row for nothing."""
+    """The pairs, the preconditioner, and consecutive steps without progress."""
 
     pairs: Pairs
     preconditioner: Preconditioner
@@ -68,16 +67,17 @@ class Memory(NamedTuple):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class LBFGS(Preconditioned):
+class LBFGS(PreconditionedSolver):
     """L-BFGS with a preconditioner.
 
     Attributes:
-        preconditioner: "diagonal", "gram", "hessian" or "none"; see ``Preconditioned``.
-        sample: rows that the preconditioner is made from; 0 takes all.
+        preconditioner: "diagonal", "gram", "hessian" or "none"; see
+            ``PreconditionedSolver``.
+        sample: rows that the preconditioner is computed from; 0 takes all.
         memory: how many steps are remembered.
-        lead: in float64, take so many steps at most on a copy of the data in float32
-            first, as far as that can see: at half the cost, and half the memory of X more.
-            Their pairs are kept, and float64 goes on from there.
+        float32_steps: in float64, first take up to so many steps on a float32 copy of the
+            data, as long as its gradient is above round-off: at half the cost, with half the
+            memory of X more. Their pairs are kept, and float64 goes on from there.
 
     >>> from jax_logreg import fit, L2
     >>> X, y = jnp.arange(8.0).reshape(-1, 1), jnp.array([0, 0, 1, 0, 1, 0, 1, 1])
@@ -86,7 +86,7 @@ class LBFGS(Preconditioned):
     """
 
     memory: int = field(default=20, metadata={"static": True})
-    lead: int = field(default=0, metadata={"static": True})
+    float32_steps: int = field(default=0, metadata={"static": True})
 
     default_max_steps = 1_000
 
@@ -94,52 +94,56 @@ class LBFGS(Preconditioned):
         """Refuse what no run could use."""
         super().__post_init__()
         check_count("memory", self.memory, least=1)
-        check_count("lead", self.lead, least=0)
+        check_count("float32_steps", self.float32_steps, least=0)
 
     @property
-    def needs(self) -> frozenset[str]:  # type: ignore[override]
-        return super().needs | ({"rounded"} if self.lead else set())
+    def requires(self) -> frozenset[str]:  # type: ignore[override]
+        return super().requires | ({"float32"} if self.float32_steps else set())
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
-        theta, preconditioner = self.begin(oracle, theta)
-        memory = Memory(_no_pairs(self.memory, theta), preconditioner, jnp.zeros((), jnp.int32))
-        if self.lead and theta.dtype != jnp.float32:
-            theta, memory = self._lead(oracle, theta, memory)
-        return State(oracle.at(theta), jnp.asarray(False), memory)
+        theta, preconditioner = self.prepare(oracle, theta)
+        memory = Memory(_empty_pairs(self.memory, theta), preconditioner, jnp.zeros((), jnp.int32))
+        if self.float32_steps and theta.dtype != jnp.float32:
+            theta, memory = self._float32_phase(oracle, theta, memory)
+        return State(oracle.evaluate(theta), jnp.asarray(False), memory)
 
-    def _lead(self, oracle: Oracle, theta: jax.Array, memory: Memory) -> tuple[jax.Array, Memory]:
-        """Where float32 leads, and the pairs from there; the start where it does not suffice."""
-        rough, narrow = oracle.rounded(), cast((theta, memory), jnp.float32)
-        start = State(rough.at(narrow[0]), jnp.asarray(False), narrow[1])
-        end = self.run_roughly(rough, start, _visible_in_float32, self.lead)
-        led = cast((end.point.theta, end.memory), theta.dtype)
-        numbers = jax.tree.leaves((end.point.value, led))
-        sound = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in numbers]))
-        theta, memory = jax.tree.map(lambda a, b: jnp.where(sound, a, b), led, (theta, memory))
+    def _float32_phase(
+        self, oracle: Oracle, theta: jax.Array, memory: Memory
+    ) -> tuple[jax.Array, Memory]:
+        """The end of a run in float32, and its pairs; the start if that is not finite."""
+        narrow, start = oracle.as_float32(), cast((theta, memory), jnp.float32)
+        state = State(narrow.evaluate(start[0]), jnp.asarray(False), start[1])
+        end = self.run_until(narrow, state, _above_float32_rounding, self.float32_steps)
+        result = cast((end.point.theta, end.memory), theta.dtype)
+        numbers = jax.tree.leaves((end.point.value, result))
+        is_finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in numbers]))
+        theta, memory = jax.tree.map(
+            lambda a, b: jnp.where(is_finite, a, b), result, (theta, memory)
+        )
         return theta, memory._replace(idle=jnp.zeros_like(memory.idle))
 
     def step(self, oracle: Oracle, state: State) -> State:
         point, memory = state.point, state.memory
         direction = -inverse_hessian(memory, point.gradient)
-        # Divided by a Hessian a whole step is nearly always good; a stand-in knows less.
-        go = leap if self.preconditioner == "hessian" else move
-        moved, found = go(
+        # Preconditioned by a Hessian, a full step is nearly always accepted.
+        search = full_step_or_search if self.preconditioner == "hessian" else line_search_step
+        moved, found = search(
             oracle, point, direction,
-            curvature=_SLOPE_LEFT, overshoot=_SLOPE_LEFT, max_trials=_TRIALS,
+            curvature=_SLOPE_FRACTION, overshoot=_SLOPE_FRACTION, max_trials=_MAX_TRIALS,
         )  # fmt: skip
         idle = count_idle(memory.idle, found, point, moved)
-        # A search that fails with old pairs may succeed without them.
-        fresh = memory.pairs.met == 0
+        # If the search fails, drop the history and retry.
+        has_no_history = memory.pairs.num_added == 0
         pairs = _remember(memory, point, moved, found.found)
-        stalled = (~found.found & fresh) | (idle >= _IDLE_MOVES)
+        stalled = (~found.found & has_no_history) | (idle >= _MAX_IDLE_STEPS)
         return State(moved, stalled, Memory(pairs, memory.preconditioner, idle))
 
-    def divide_by_hessian(self, oracle: Oracle, state: State, vector: jax.Array) -> jax.Array:
+    def apply_inverse_hessian(self, oracle: Oracle, state: State, vector: jax.Array) -> jax.Array:
         return inverse_hessian(state.memory, vector)
 
 
-def _visible_in_float32(state: State) -> jax.Array:
-    r"""Whether the gradient stands out of its rounding.
+def _above_float32_rounding(state: State) -> jax.Array:
+    r"""Whether the gradient is above its round-off.
 
     An entry is a mean of :math:`r_i x_{ij}`, so that its rounding is some units of
     :math:`\sqrt{\sum_i w_i x_{ij}^2}`, and that is twice the root of the bound on its
@@ -181,24 +185,24 @@ def inverse_hessian(memory: Memory, vector: jax.Array) -> jax.Array:
     return solved + combine(solve_triangular(triangle, right, lower=True, trans=1), pairs.steps)
 
 
-def _no_pairs(count: int, theta: jax.Array) -> Pairs:
+def _empty_pairs(count: int, theta: jax.Array) -> Pairs:
     table = jnp.zeros((count, theta.size), theta.dtype)
     one, none = jnp.ones((), theta.dtype), jnp.zeros((), jnp.int32)
     return Pairs(table, table, jnp.zeros((count, count), theta.dtype), one, none)
 
 
 def _remember(memory: Memory, before: Point, after: Point, found: jax.Array) -> Pairs:
-    """The pairs with the newest one added; none at all where no step was found."""
+    """The pairs with the newest one added; none at all if no step was found."""
     pairs = memory.pairs
     step, change = after.theta - before.theta, after.gradient - before.gradient
     curvature = jnp.vdot(step, change)
     eps = jnp.finfo(step.dtype).eps
     curved = found & (curvature > eps * jnp.linalg.norm(step) * jnp.linalg.norm(change))
     fit = curvature / jnp.vdot(change, memory.preconditioner.solve(change))
-    i = pairs.met % len(pairs.steps)
+    i = pairs.num_added % len(pairs.steps)
 
     def put(table: jax.Array, row: jax.Array) -> jax.Array:
-        # One row is written, not the table: that is as long as many passes over sparse X.
+        # Write one row, not the table: writing that takes as long as many passes over sparse X.
         return table.at[i].set(jnp.where(curved, row, table[i]))
 
     steps = put(pairs.steps, step)
@@ -208,5 +212,5 @@ def _remember(memory: Memory, before: Point, after: Point, found: jax.Array) -> 
         put(pairs.changes, change),
         pairs.products.at[:, i].set(column),
         jnp.where(curved & jnp.isfinite(fit), fit, pairs.scale),
-        jnp.where(found, pairs.met + curved, 0),
+        jnp.where(found, pairs.num_added + curved, 0),
     )

@@ -1,4 +1,4 @@
-r"""How far to go along a direction, in O(n) a trial: X·d was computed once.
+r"""Line search along a direction, in O(n) a trial: X·d is computed once.
 
 Source: the bracketing for the weak Wolfe conditions is Lewis & Overton (2013), Math.
 Program. 141; the clause for round-off follows Hager & Zhang (2005), SIAM J. Optim. 16.
@@ -12,27 +12,27 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.oracle import Line, Oracle, Point, Trial
-from jax_logreg.solvers.base import unless
+from jax_logreg.solvers.base import compute_unless
 
-# Beyond the last digit of F by this many units, a difference in F is noise.
+# A difference in F of up to so many units of its last digit is noise.
 _NOISE_UNITS = 32
 _HALVINGS = 6
-_MOST_TRIALS = 60
+_MAX_TRIALS = 60
 
 
-class Seen(NamedTuple):
-    """A trial judged: whether its step is too short, or too long, or F changed by noise
-    alone."""
+class TrialVerdict(NamedTuple):
+    """Whether the step of a trial is too short, or too long, or F changed by noise alone."""
 
-    too_near: jax.Array
-    too_far: jax.Array
-    level: jax.Array
+    too_short: jax.Array
+    too_long: jax.Array
+    within_noise: jax.Array
 
 
 class Conditions(NamedTuple):
-    r"""What a step t must keep to.
+    r"""The weak Wolfe conditions on a step t, and two more.
 
-    Enough: :math:`F(t) \le F(0) + c_1 t F'(0)`. Far enough: :math:`F'(t) \ge c_2 F'(0)`.
+    Sufficient decrease: :math:`F(t) \le F(0) + c_1 t F'(0)`. Curvature:
+    :math:`F'(t) \ge c_2 F'(0)`.
     When F can no longer resolve a decrease (both values agree to round-off), a step
     that shrinks the slope along the line is accepted in its place: without this
     Newton's method stalls just short of the optimum on a few fits in a hundred.
@@ -41,22 +41,25 @@ class Conditions(NamedTuple):
         decrease: c₁.
         curvature: c₂; 1 turns the second condition off (pure backtracking).
         overshoot: c₃ in :math:`F'(t) \le -c_3 F'(0)`, a third condition for methods that
-            want nearly the lowest point of the line; infinite turns it off.
+            want nearly the minimum along the line; infinite turns it off.
     """
 
     decrease: float = 1e-4
     curvature: float = 0.9
     overshoot: float = float("inf")
 
-    def judge(self, trial: Trial, step: jax.Array, value: jax.Array, slope: jax.Array) -> Seen:
-        """A trial at t, by F(0) and F′(0)."""
+    def judge(
+        self, trial: Trial, step: jax.Array, value: jax.Array, slope: jax.Array
+    ) -> TrialVerdict:
+        """The verdict on a trial at t, given F(0) and F′(0)."""
         noise = _NOISE_UNITS * jnp.finfo(value.dtype).eps * jnp.abs(value)
         lower = trial.value <= value + self.decrease * step * slope
-        level = jnp.abs(trial.value - value) <= noise
+        within_noise = jnp.abs(trial.value - value) <= noise
         flatter = jnp.abs(trial.slope) <= (1 - 2 * self.decrease) * jnp.abs(slope)
-        too_far = ~(lower | (level & flatter))  # also when the value is NaN
-        too_far |= trial.slope > -self.overshoot * slope
-        return Seen(~too_far & (trial.slope < self.curvature * slope), too_far, level)
+        too_long = ~(lower | (within_noise & flatter))  # also when the value is NaN
+        too_long |= trial.slope > -self.overshoot * slope
+        too_short = ~too_long & (trial.slope < self.curvature * slope)
+        return TrialVerdict(too_short, too_long, within_noise)
 
 
 class Search(NamedTuple):
@@ -66,63 +69,64 @@ class Search(NamedTuple):
     step: jax.Array
     trial: Trial
     found: jax.Array
-    level: jax.Array
+    within_noise: jax.Array
 
 
-def move(
+def line_search_step(
     oracle: Oracle,
     point: Point,
     direction: jax.Array,
     first_step: ArrayLike = 1.0,
     slope: jax.Array | None = None,
     *,
-    max_trials: int = _MOST_TRIALS,
+    max_trials: int = _MAX_TRIALS,
     **conditions: float,
 ) -> tuple[Point, Search]:
-    """The point that a search along a direction accepts; the rest as in ``search``.
+    """The point that a search along a direction accepts; the rest as in :func:`search`.
 
-    The slope is that of the gradient, unless a model that knows more foresees another.
+    The slope is that of the gradient, unless the caller's model predicts another.
     """
-    line: Line = oracle.along(point, direction)
+    line: Line = oracle.line(point, direction)
     slope = jnp.vdot(point.gradient, direction) if slope is None else slope
     first_step = jnp.asarray(first_step, point.value.dtype)
     found = search(line.at, point.value, slope, first_step, max_trials=max_trials, **conditions)
     return line.point(found.step, found.trial), found
 
 
-def leap(
+def full_step_or_search(
     oracle: Oracle, point: Point, direction: jax.Array, *, max_trials: int, **conditions: float
 ) -> tuple[Point, Search]:
-    """θ + d where a search along d would take the whole step, else what the search accepts.
+    """θ + d if a search along d would accept the full step, else what the search accepts.
 
-    The point is made from θ + d alone, at the price of one on the line: a run that ends there
-    need not make it anew.
+    The point is computed from θ + d alone, at the cost of one on the line: a run that ends there
+    need not compute it again.
     """
-    there, slope = oracle.at(point.theta + direction), jnp.vdot(point.gradient, direction)
+    there, slope = oracle.evaluate(point.theta + direction), jnp.vdot(point.gradient, direction)
     trial = Trial(there.value, jnp.vdot(there.gradient, direction))
-    seen = Conditions(**conditions).judge(trial, jnp.ones_like(slope), point.value, slope)
-    good = ~(seen.too_near | seen.too_far)
+    verdict = Conditions(**conditions).judge(trial, jnp.ones_like(slope), point.value, slope)
+    accepted = ~(verdict.too_short | verdict.too_long)
+    full = there, Search(jnp.ones_like(slope), trial, accepted, verdict.within_noise)
 
-    whole = there, Search(jnp.ones_like(slope), trial, good, seen.level)
+    def searched() -> tuple[Point, Search]:
+        return line_search_step(
+            oracle, point, direction, 1.0, slope, max_trials=max_trials, **conditions
+        )
 
-    def along() -> tuple[Point, Search]:
-        return move(oracle, point, direction, 1.0, slope, max_trials=max_trials, **conditions)
-
-    return unless(good, whole, along)
+    return compute_unless(accepted, full, searched)
 
 
 class _Bracket(NamedTuple):
     """Ends between which a good step lies.
 
     Attributes:
-        ends: (3, 2), a row an end, each a step and the slope there: the lower end before
-            this one, the lower end, and the upper one. In one table, for a program of many
-            scalars compiles and runs at the price of as many vectors.
+        ends: (3, 2), a row an end, each a step and the slope there: the previous lower end,
+            the lower end, and the upper one. In one table, since scalars cost a program as
+            much compile time and run time as vectors.
         step: the next trial, or the accepted one.
-        trial: what was seen at the last.
+        trial: the last.
         trials: how many there were.
         found: whether the last was accepted.
-        level: whether F had changed there by noise alone.
+        within_noise: whether F had changed there by noise alone.
     """
 
     ends: jax.Array
@@ -130,7 +134,7 @@ class _Bracket(NamedTuple):
     trial: Trial
     trials: jax.Array
     found: jax.Array
-    level: jax.Array
+    within_noise: jax.Array
 
 
 def search(
@@ -139,7 +143,7 @@ def search(
     slope: jax.Array,
     first_step: jax.Array,
     *,
-    max_trials: int = _MOST_TRIALS,
+    max_trials: int = _MAX_TRIALS,
     **conditions: float,
 ) -> Search:
     """A step t that lowers F enough and goes far enough.
@@ -164,16 +168,16 @@ def search(
     def trial(bracket: _Bracket) -> _Bracket:
         t = bracket.step
         made = line(t)
-        seen = wanted.judge(made, t, value, slope)
-        done = ~(seen.too_far | seen.too_near)
+        verdict = wanted.judge(made, t, value, slope)
+        done = ~(verdict.too_long | verdict.too_short)
         trials = bracket.trials + 1
         end = jnp.stack([t, made.slope])
-        replaced = jnp.stack([seen.too_near, seen.too_near, seen.too_far])
+        replaced = jnp.stack([verdict.too_short, verdict.too_short, verdict.too_long])
         ends = jnp.where(replaced[:, None], jnp.stack([bracket.ends[1], end, end]), bracket.ends)
         # Out of trials with a lower point in hand: that point is still progress.
-        following = jnp.where(trials == max_trials, ends[1, 0], _following(ends, trials))
-        step = jnp.where(done | (bracket.trials == max_trials), t, following)
-        return _Bracket(ends, step, made, trials, done, seen.level)
+        next_step = jnp.where(trials == max_trials, ends[1, 0], _next_trial(ends, trials))
+        step = jnp.where(done | (bracket.trials == max_trials), t, next_step)
+        return _Bracket(ends, step, made, trials, done, verdict.within_noise)
 
     def searching(bracket: _Bracket) -> jax.Array:
         return ~bracket.found & (bracket.trials <= max_trials)
@@ -183,30 +187,32 @@ def search(
     start = _Bracket(
         ends=jnp.stack([here, here, jnp.full(2, jnp.inf, dtype)]),
         step=jnp.asarray(first_step, dtype),
-        trial=_nothing_like(line, first_step),
+        trial=_zero_trial(line, first_step),
         trials=jnp.zeros((), int),
         found=jnp.asarray(False),
-        level=jnp.asarray(False),
+        within_noise=jnp.asarray(False),
     )
     end = jax.lax.while_loop(searching, trial, start)
-    return Search(end.step, end.trial, end.found | (end.step > 0), end.level)
+    return Search(end.step, end.trial, end.found | (end.step > 0), end.within_noise)
 
 
-def _nothing_like(line: Callable[[jax.Array], Trial], step: jax.Array) -> Trial:
+def _zero_trial(line: Callable[[jax.Array], Trial], step: jax.Array) -> Trial:
     """A trial of the right shapes, before the first."""
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(line, step))
 
 
-def _following(ends: jax.Array, trials: jax.Array) -> jax.Array:
-    """The next trial: where the slope, if it were straight, would be zero."""
+def _next_trial(ends: jax.Array, trials: jax.Array) -> jax.Array:
+    """The next trial step: the zero of the slope by linear interpolation."""
     before, low, high = ((end[0], end[1]) for end in ends)
-    return jnp.where(jnp.isfinite(high[0]), _inside(low, high, trials), _beyond(before, low))
+    return jnp.where(
+        jnp.isfinite(high[0]), _interpolate(low, high, trials), _extrapolate(before, low)
+    )
 
 
 _End = tuple[jax.Array, jax.Array]
 
 
-def _inside(low: _End, high: _End, trials: jax.Array) -> jax.Array:
+def _interpolate(low: _End, high: _End, trials: jax.Array) -> jax.Array:
     """Between both ends."""
     (near, near_slope), (far, far_slope) = low, high
     share = -near_slope / (far_slope - near_slope)
@@ -216,7 +222,7 @@ def _inside(low: _End, high: _End, trials: jax.Array) -> jax.Array:
     return near + share * (far - near)
 
 
-def _beyond(before: _End, low: _End) -> jax.Array:
+def _extrapolate(before: _End, low: _End) -> jax.Array:
     """Further, up to ten times."""
     rise = (low[1] - before[1]) / (low[0] - before[0])
     reach = low[0] - low[1] / rise

@@ -2,34 +2,33 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 
+from jax_logreg.derivatives.linear_algebra import jacobi_scaling
 from jax_logreg.derivatives.oracle import Oracle, Point
-from jax_logreg.derivatives.preconditioners import unit_scale
 from jax_logreg.solvers.base import Solver, State
-from jax_logreg.solvers.line_search import Search, move
+from jax_logreg.solvers.line_search import Search, line_search_step
 
-# What the sum over the rows leaves of an eigenvalue that is zero, in units of P · eps: up to 2
-# was seen. A pivot this close to it means that Cholesky's digits cannot be trusted.
+# The rounding of an eigenvalue that is zero, in units of P · eps: up to 2 was seen. A pivot
+# this close to it means that Cholesky's digits cannot be trusted.
 _ROUND_OFF_UNITS = 8
 _TRUSTED_PIVOT = 1e2
-_IDLE_MOVES = 3
+_MAX_IDLE_STEPS = 3
 
 Product = Callable[[jax.Array], jax.Array]
 
 
 class Direction(NamedTuple):
-    """A Newton direction and what was learnt on the way.
+    """A Newton direction, and the rank of the Hessian.
 
     Attributes:
         step: d, (P,), of minimum norm among all that solve Hd = −g.
         rank: numerical rank of H, an integer scalar; −1 where it was not computed.
-        null: a combination of all directions without curvature, (P,); zero if none.
+        null: a combination of all directions without curvature, (P,); zero if there are none.
     """
 
     step: jax.Array
@@ -50,72 +49,82 @@ class Newton(Solver):
     Attributes:
         singular: whether to go on where H is singular, by its eigenvalues; without it the
             method stalls there, compiles in half the time, and a batch costs half.
-        search: whether to look along the line. Without it every step is whole, and the
-            method stalls where that did not shrink the gradient: for a start that is near,
+        search: whether to search along the line. Without it every step is a full one, and the
+            method stalls if that did not shrink the gradient: for a start near the answer,
             at a third of the cost in a batch.
+
+    >>> from jax_logreg import fit, L2
+    >>> X, y = jnp.arange(4.0).reshape(-1, 1), jnp.array([0, 1, 0, 1])
+    >>> bool(fit(X, y, penalty=L2(0.1), solver=Newton()).converged)
+    True
     """
 
     singular: bool = field(default=True, repr=False, metadata={"static": True})
     search: bool = field(default=True, repr=False, metadata={"static": True})
 
-    needs = frozenset({"gradient", "hessian", "along"})
+    requires = frozenset({"gradient", "hessian", "line"})
     default_max_steps = 100
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
-        return State(oracle.at(theta), jnp.asarray(False), jnp.zeros((), jnp.int32))
+        return State(oracle.evaluate(theta), jnp.asarray(False), jnp.zeros((), jnp.int32))
 
     def step(self, oracle: Oracle, state: State) -> State:
         direction = newton_direction(oracle, state.point, singular=self.singular)
-        move_by = newton_move if self.search else _whole_step
-        moved = move_by(oracle, state, direction.step)
+        take_step = newton_step if self.search else _full_step
+        moved = take_step(oracle, state, direction.step)
         return moved._replace(stalled=moved.stalled | (direction.rank < 0))
 
 
-def newton_move(oracle: Oracle, state: State, direction: jax.Array) -> State:
+def newton_step(oracle: Oracle, state: State, direction: jax.Array) -> State:
     """The state after a line search along a Newton direction, full step first.
 
-    Its memory counts the moves in a row for nothing. A few of those, or no step at all,
-    and it is stalled.
+    ``memory`` counts consecutive steps without progress: after a few of those, or if no step
+    was found, the method has stalled.
     """
     point = state.point
-    moved, found = move(oracle, point, direction)
+    moved, found = line_search_step(oracle, point, direction)
     idle = count_idle(state.memory, found, point, moved)
-    return State(moved, ~found.found | (idle >= _IDLE_MOVES), idle)
+    return State(moved, ~found.found | (idle >= _MAX_IDLE_STEPS), idle)
 
 
-def _whole_step(oracle: Oracle, state: State, direction: jax.Array) -> State:
-    """The state after θ + d, stalled where the gradient is no smaller there."""
-    before, after = state.point, oracle.at(state.point.theta + direction)
+def _full_step(oracle: Oracle, state: State, direction: jax.Array) -> State:
+    """The state at θ + d, stalled if the gradient is no smaller there."""
+    before, after = state.point, oracle.evaluate(state.point.theta + direction)
     shrinks = jnp.max(jnp.abs(after.gradient)) < jnp.max(jnp.abs(before.gradient))
     return State(after, ~shrinks, state.memory)
 
 
 def count_idle(idle: jax.Array, found: Search, before: Point, after: Point) -> jax.Array:
-    """One more where F changed by noise alone and the gradient did not halve, else zero."""
+    """One more if F changed by noise alone and the gradient did not halve, else zero."""
     halved = jnp.max(jnp.abs(after.gradient)) <= 0.5 * jnp.max(jnp.abs(before.gradient))
-    return jnp.where(found.level & ~halved, idle + 1, 0).astype(jnp.int32)
+    return jnp.where(found.within_noise & ~halved, idle + 1, 0).astype(jnp.int32)
 
 
 def newton_direction(
-    oracle: Oracle, point: Point, *, singular: bool = True, sharpen: bool = False
+    oracle: Oracle, point: Point, *, singular: bool = True, sharpen_null: bool = False
 ) -> Direction:
     """The minimum-norm solution of Hd = −g from the dense Hessian.
 
     Where H explains too little of the gradient (a start so far out that every
-    probability is saturated) the direction is that of steepest descent. ``sharpen`` gives the
-    direction without curvature to more digits than the entries of H hold.
+    probability is saturated) the direction is that of steepest descent. ``sharpen_null`` gives
+    the null direction to more digits than the entries of H hold.
     """
-    H = oracle.pin(oracle.hessian(point))
+    H = oracle.hessian(point)
     if not singular:
         return regular_solve(H, -point.gradient)
-    product = partial(oracle.hvp, point) if sharpen and "hvp" in oracle.offers else None
+    product = _product(oracle, point) if sharpen_null and "hvp" in oracle.capabilities else None
     direction = minimum_norm_solve(H, -point.gradient, product)
     descends = jnp.vdot(point.gradient, direction.step) < 0
     return direction._replace(step=jnp.where(descends, direction.step, -point.gradient))
 
 
+def _product(oracle: Oracle, point: Point) -> Product:
+    apply = oracle.hessian_operator(point)
+    return lambda vector: apply(vector).product
+
+
 class _Scaled(NamedTuple):
-    """A system scaled to a unit diagonal, and its Cholesky factor; sound, if it can be trusted."""
+    """A system scaled to a unit diagonal, and its Cholesky factor; sound if that can be trusted."""
 
     matrix: jax.Array
     right: jax.Array
@@ -128,7 +137,7 @@ class _Scaled(NamedTuple):
 
 
 def _scaled(H: jax.Array, b: jax.Array) -> _Scaled:
-    scale = unit_scale(H)
+    scale = jacobi_scaling(H)
     matrix = H * scale[:, None] * scale[None, :]
     factor = jnp.linalg.cholesky(matrix)
     sound = jnp.min(jnp.diag(factor)) ** 2 > _TRUSTED_PIVOT * _round_off(H)  # False on NaN
@@ -149,8 +158,8 @@ def regular_solve(H: jax.Array, b: jax.Array) -> Direction:
 def minimum_norm_solve(H: jax.Array, b: jax.Array, product: Product | None = None) -> Direction:
     """The shortest x that solves Hx = b in the least-squares sense, H symmetric.
 
-    H is first scaled to a unit diagonal, so that the units of a column decide nothing
-    about rank. Cholesky does the work; where its pivots come near round-off the
+    H is first scaled to a unit diagonal, so that the units of a column have no influence on
+    rank. Cholesky does the work; where its pivots come near round-off the
     eigenvalues decide. A negative eigenvalue counts by its size, so that the step goes
     downhill where a general function is not convex.
 
@@ -194,10 +203,10 @@ def _pseudo_solve(system: _Scaled, round_off: float, product: Product | None) ->
     x = solve(parts)
     x = x - null @ cho_solve((jnp.linalg.cholesky(inner), True), null.T @ x)
     shortest = jnp.where(unexplained, right / scale, x)  # else steepest descent
-    blend = jnp.sum(null, axis=1)
-    if product is not None:  # what it wrongly has of the other directions
-        blend = blend - solve(vectors.T @ (scale * product(blend)))
-    return Direction(shortest, jnp.sum(keep), blend)
+    combined = jnp.sum(null, axis=1)
+    if product is not None:  # take out its error along the other directions
+        combined = combined - solve(vectors.T @ (scale * product(combined)))
+    return Direction(shortest, jnp.sum(keep), combined)
 
 
 def _null_directions(
@@ -205,7 +214,7 @@ def _null_directions(
 ) -> jax.Array:
     """The eigenvectors that are not kept, in the caller's units and of length 1, (P, P); zero
     for the others."""
-    # Round-off in them would pass for a dependence on columns that have no part in it.
+    # Their round-off would look like a dependence on columns that have no part in it.
     exact = jnp.where(jnp.abs(vectors) > round_off, vectors, 0)
     null = jnp.where(keep, 0, scale[:, None] * exact)
     return null / jnp.where(keep, 1, jnp.linalg.norm(null, axis=0))

@@ -11,11 +11,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.derivatives.oracle import Curved, Oracle
-from jax_logreg.derivatives.preconditioners import Preconditioner
-from jax_logreg.solvers.base import State
-from jax_logreg.solvers.newton import Product, newton_move
-from jax_logreg.solvers.preconditioned import Preconditioned
+from jax_logreg.derivatives.linear_algebra import Preconditioner
+from jax_logreg.derivatives.oracle import HessianProduct, Oracle
+from jax_logreg.solvers.base import PreconditionedSolver, State
+from jax_logreg.solvers.newton import Product, newton_step
 
 # The system is solved to this share of the gradient at most, and to the square root of
 # how far the gradient has come down: superlinear in the end, cheap in the beginning.
@@ -24,7 +23,7 @@ _CG_STEPS = 250
 
 
 class Memory(NamedTuple):
-    """The preconditioner, the first gradient's size, and moves in a row for nothing."""
+    """The preconditioner, the first gradient's norm, and consecutive steps without progress."""
 
     preconditioner: Preconditioner
     first: jax.Array
@@ -33,12 +32,13 @@ class Memory(NamedTuple):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class NewtonCG(Preconditioned):
+class NewtonCG(PreconditionedSolver):
     """Newton's method by Hessian–vector products, preconditioned.
 
     Attributes:
-        preconditioner: "diagonal", "gram", "hessian" or "none"; see ``Preconditioned``.
-        sample: rows that the preconditioner is made from; 0 takes all.
+        preconditioner: "diagonal", "gram", "hessian" or "none"; see
+            ``PreconditionedSolver``.
+        sample: rows that the preconditioner is computed from; 0 takes all.
 
     >>> from jax_logreg import fit, L2
     >>> X, y = jnp.arange(8.0).reshape(-1, 1), jnp.array([0, 0, 1, 0, 1, 0, 1, 1])
@@ -49,122 +49,123 @@ class NewtonCG(Preconditioned):
     default_max_steps = 200
 
     @property
-    def needs(self) -> frozenset[str]:  # type: ignore[override]
-        return super().needs | {"hvp"}
+    def requires(self) -> frozenset[str]:  # type: ignore[override]
+        return super().requires | {"hvp"}
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
-        theta, preconditioner = self.begin(oracle, theta)
-        point = oracle.at(theta)
-        first = _size(preconditioner.solve, point.gradient)
+        theta, preconditioner = self.prepare(oracle, theta)
+        point = oracle.evaluate(theta)
+        first = _norm(preconditioner.solve, point.gradient)
         memory = Memory(preconditioner, first, jnp.zeros((), jnp.int32))
         return State(point, jnp.asarray(False), memory)
 
     def step(self, oracle: Oracle, state: State) -> State:
         point, memory = state.point, state.memory
-        divide = memory.preconditioner.solve
-        left = jnp.sqrt(_size(divide, point.gradient) / memory.first)
+        solve, apply = memory.preconditioner.solve, oracle.hessian_operator(point)
+        tol = jnp.minimum(jnp.sqrt(_norm(solve, point.gradient) / memory.first), _LOOSEST)
         direction = conjugate_gradients(
-            oracle.products_at(point), -point.gradient, divide, jnp.minimum(left, _LOOSEST)
+            lambda vector: apply(vector).product, -point.gradient, solve, tol
         )
-        moved = newton_move(oracle, state._replace(memory=memory.idle), direction)
+        moved = newton_step(oracle, state._replace(memory=memory.idle), direction)
         return moved._replace(memory=memory._replace(idle=moved.memory))
 
-    def divide_by_hessian(self, oracle: Oracle, state: State, vector: jax.Array) -> jax.Array:
+    def apply_inverse_hessian(self, oracle: Oracle, state: State, vector: jax.Array) -> jax.Array:
         return state.memory.preconditioner.solve(vector)
 
 
-def _size(divide: Product, gradient: jax.Array) -> jax.Array:
-    return jnp.sqrt(jnp.vdot(gradient, divide(gradient)))
+def _norm(solve: Product, gradient: jax.Array) -> jax.Array:
+    """Of the gradient, in the metric of M⁻¹."""
+    return jnp.sqrt(jnp.vdot(gradient, solve(gradient)))
 
 
-class Progress(NamedTuple):
-    """Where conjugate gradients are.
+class CGState(NamedTuple):
+    """The state of conjugate gradients.
 
     Attributes:
         solution: so far.
-        residual: what is left of the right-hand side.
+        residual: of the system.
         direction: the next.
-        size: of the residual, squared, in the norm of M⁻¹.
-        reach: how far the solution moves a logit at most; infinite where a direction had no
-            curvature.
+        norm_squared: of the residual, in the metric of M⁻¹.
+        max_logit_change: a bound on the largest change of a logit over the solution; infinite
+            if a direction had no curvature.
         steps: taken so far.
     """
 
     solution: jax.Array
     residual: jax.Array
     direction: jax.Array
-    size: jax.Array
-    reach: jax.Array
+    norm_squared: jax.Array
+    max_logit_change: jax.Array
     steps: jax.Array
 
 
 def conjugate_gradients(
-    product: Product, right: jax.Array, divide: Product, tol: jax.Array | float
+    product: Product, right: jax.Array, solve: Product, tol: jax.Array | float
 ) -> jax.Array:
     r"""An x with Hx nearly ``right``, H positive semi-definite.
 
     Unlike ``jax.scipy.sparse.linalg.cg`` it stops on the residual in the norm of
-    :math:`M^{-1}`, in which the units of the columns do not count, and where H has no
+    :math:`M^{-1}`, which the units of the columns do not influence, and where H has no
     curvature along its direction.
 
     Args:
         product: v ↦ Hv.
         right: (P,).
-        divide: v ↦ M⁻¹v, M positive definite.
-        tol: what may be left of the residual, as a share.
+        solve: v ↦ M⁻¹v, M positive definite.
+        tol: residual at which to stop, relative to the right-hand side.
 
     >>> H = jnp.array([[2.0, 0.0], [0.0, 8.0]])
     >>> conjugate_gradients(lambda v: H @ v, jnp.ones(2), lambda v: v, 1e-6).tolist()
     [0.5, 0.125]
     """
-    start = begin(right, divide(right))
+    start = cg_init(right, solve(right))
 
-    def curve(direction: jax.Array) -> Curved:
-        return Curved(direction, product(direction), jnp.zeros_like(start.reach))
+    def apply(direction: jax.Array) -> HessianProduct:
+        return HessianProduct(direction, product(direction), jnp.zeros_like(start.norm_squared))
 
-    end = follow(curve, start, divide, tol**2 * start.size)
+    end = cg_run(apply, start, solve, tol**2 * start.norm_squared)
     # No curvature at the very first direction: it is still downhill.
     return jnp.where(jnp.any(end.solution != 0), end.solution, start.direction)
 
 
-def begin(right: jax.Array, direction: jax.Array) -> Progress:
+def cg_init(right: jax.Array, direction: jax.Array) -> CGState:
     """Before the first step, along M⁻¹ · right."""
     size, steps = jnp.vdot(right, direction), jnp.zeros((), jnp.int32)
-    return Progress(jnp.zeros_like(right), right, direction, size, jnp.zeros_like(size), steps)
+    return CGState(jnp.zeros_like(right), right, direction, size, jnp.zeros_like(size), steps)
 
 
-def after(now: Progress, curved: Curved, divide: Product) -> Progress:
-    """After a step along the next direction, whose product is given."""
-    direction, product = now.direction, curved.product
+def cg_step(now: CGState, hvp: HessianProduct, solve: Product) -> CGState:
+    """After a step along the current direction, whose product is given."""
+    direction, product = now.direction, hvp.product
     curvature = jnp.vdot(direction, product)
-    flat = ~((curvature > 0) & (now.size > 0))
-    curvature = jnp.where(flat, 1, curvature)
-    share = jnp.where(flat, 0, now.size / curvature)
+    is_flat = ~((curvature > 0) & (now.norm_squared > 0))
+    curvature = jnp.where(is_flat, 1, curvature)
+    share = jnp.where(is_flat, 0, now.norm_squared / curvature)
     residual = now.residual - share * product
-    scaled = divide(residual)
-    return Progress(
+    scaled = solve(residual)
+    return CGState(
         now.solution + share * direction,
         residual,
         scaled - jnp.vdot(scaled, product) / curvature * direction,
-        jnp.where(flat, 0, jnp.vdot(residual, scaled)),
-        now.reach + jnp.where(flat, jnp.inf, share * curved.reach),
+        jnp.where(is_flat, 0, jnp.vdot(residual, scaled)),
+        now.max_logit_change + jnp.where(is_flat, jnp.inf, share * hvp.max_logit_change),
         now.steps + 1,
     )
 
 
-def follow(
-    curve: Callable[[jax.Array], Curved],
-    begun: Progress,
-    divide: Product,
-    least: jax.Array,
-    steps: int = _CG_STEPS,
-) -> Progress:
-    """On until the residual's size is ``least`` or so many steps have been taken."""
+def cg_run(
+    apply: Callable[[jax.Array], HessianProduct],
+    start: CGState,
+    solve: Product,
+    tol_squared: jax.Array,
+    max_steps: int = _CG_STEPS,
+) -> CGState:
+    """Steps until the residual's squared norm is ``tol_squared``, at most ``max_steps``."""
 
-    def unfinished(now: Progress) -> jax.Array:
-        return (now.size > least) & (now.steps < steps)
+    def unfinished(now: CGState) -> jax.Array:
+        return (now.norm_squared > tol_squared) & (now.steps < max_steps)
 
-    def step(now: Progress) -> Progress:
-        return after(now, curve(now.direction), divide)
+    def step(now: CGState) -> CGState:
+        return cg_step(now, apply(now.direction), solve)
 
-    return jax.lax.while_loop(unfinished, step, begun)
+    return jax.lax.while_loop(unfinished, step, start)

@@ -1,16 +1,17 @@
 """Any Optax gradient transformation, on the whole data or on shuffled minibatches.
 
-Optax is not loaded here: whoever has a transformation has loaded it, and others need not wait.
+Optax is not loaded here: a caller who has a transformation has loaded it already.
 """
 
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.derivatives.oracle import Oracle
+from jax_logreg.derivatives.oracle import Oracle, value
 from jax_logreg.solvers.base import Solver, State
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _STILL_STEPS = 10
 
 
 def is_transformation(x: Any) -> bool:
-    """Whether x is one of Optax's."""
+    """Whether x is an Optax transformation."""
     optax = sys.modules.get("optax")
     return optax is not None and isinstance(x, optax.GradientTransformation)
 
@@ -31,7 +32,7 @@ def _update(
     oracle: Oracle,
     theta: Any,
     grad: Any,
-    value: Any,
+    loss: Any,
     memory: Any,
 ) -> tuple[jax.Array, Any]:
     """One Optax update; a line search inside it differentiates the oracle's value."""
@@ -39,7 +40,7 @@ def _update(
 
     general = optax.with_extra_args_support(transform)
     updates, memory = general.update(
-        grad, memory, theta, value=value, grad=grad, value_fn=oracle.value
+        grad, memory, theta, value=loss, grad=grad, value_fn=partial(value, oracle)
     )
     return optax.apply_updates(theta, updates), memory
 
@@ -61,7 +62,7 @@ class Optax(Solver):
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
         memory = (self.transform.init(theta), jnp.zeros((), int))
-        return State(oracle.at(theta), jnp.asarray(False), memory)
+        return State(oracle.evaluate(theta), jnp.asarray(False), memory)
 
     def step(self, oracle: Oracle, state: State) -> State:
         point, (memory, still) = state.point, state.memory
@@ -69,7 +70,7 @@ class Optax(Solver):
             self.transform, oracle, point.theta, point.gradient, point.value, memory
         )
         still = jnp.where(jnp.all(theta == point.theta), still + 1, 0)
-        return State(oracle.at(theta), still >= _STILL_STEPS, (memory, still))
+        return State(oracle.evaluate(theta), still >= _STILL_STEPS, (memory, still))
 
 
 @jax.tree_util.register_dataclass
@@ -91,7 +92,7 @@ class Minibatch(Solver):
     batch_size: int = field(metadata={"static": True})
     key: jax.Array
 
-    needs = frozenset({"gradient", "rows"})
+    requires = frozenset({"gradient", "rows"})
     default_max_steps = 200
 
     def __post_init__(self) -> None:
@@ -102,23 +103,25 @@ class Minibatch(Solver):
             )
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
-        return State(oracle.at(theta), jnp.asarray(False), (self.transform.init(theta), self.key))
+        return State(
+            oracle.evaluate(theta), jnp.asarray(False), (self.transform.init(theta), self.key)
+        )
 
     def step(self, oracle: Oracle, state: State) -> State:
         memory, key = state.memory
         key, shuffle = jax.random.split(key)
-        batches = self._batches(oracle.num_rows(), shuffle)
+        batches = self._batches(oracle.num_rows, shuffle)
 
         def train(
             carry: tuple[jax.Array, Any], batch: tuple[jax.Array, jax.Array]
         ) -> tuple[tuple[jax.Array, Any], None]:
             theta, memory = carry
-            part = oracle.minibatch(*batch)
-            point = part.at(theta)
+            part = oracle.subset(*batch)
+            point = part.evaluate(theta)
             return _update(self.transform, part, theta, point.gradient, point.value, memory), None
 
         (theta, memory), _ = jax.lax.scan(train, (state.point.theta, memory), batches)
-        return State(oracle.at(theta), jnp.asarray(False), (memory, key))
+        return State(oracle.evaluate(theta), jnp.asarray(False), (memory, key))
 
     def _batches(self, n: int, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Row numbers and weight multipliers, (number of batches, batch size) each.

@@ -1,13 +1,15 @@
-"""Kinks: the proximal map by its definition, the shortest subgradient by its own."""
+"""The L1 part: the proximal map and the minimum-norm subgradient by their definitions."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jax_logreg import ElasticNet
-from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
-from jax_logreg.derivatives.autodiff import AutodiffOracle
-from jax_logreg.derivatives.nonsmooth import KinkedOracle, least_subgradient, soft_threshold
+from jax_logreg.derivatives import analytic, autodiff
+from jax_logreg.derivatives.linear_algebra import min_norm_subgradient, soft_threshold
+from jax_logreg.derivatives.model_oracle import ModelOracle
+from jax_logreg.derivatives.nonsmooth import NonsmoothOracle
+from jax_logreg.objective.losses import cross_entropy
 from jax_logreg.objective.objective import make_objective
 from tests.problems import make_problem, random_theta
 
@@ -23,7 +25,7 @@ def test_the_proximal_map_minimises_what_it_says(x64):
 def test_the_shortest_subgradient_is_the_shortest(x64):
     theta = jnp.array([0.0, 0.0, 0.0, 1.5, -1.5])
     slope = jnp.array([0.3, -2.0, 2.0, 0.4, 0.4])
-    found = least_subgradient(theta, slope, jnp.ones(5))
+    found = min_norm_subgradient(theta, slope, jnp.ones(5))
     signs = np.linspace(-1, 1, 2001)  # the subdifferential of |·| at zero
     for t, s, g in zip(theta, slope, found, strict=True):
         candidates = s + signs if t == 0 else s + np.sign(t)[None]
@@ -36,32 +38,35 @@ def oracles(x64):
     problem = make_problem("softmax", "float64")
     penalty = ElasticNet(jnp.asarray(0.2), jnp.asarray(0.6), jnp.asarray(problem.penalty.factor))
     F = make_objective(
-        problem.X, problem.y, penalty.smooth(), sample_weight=problem.sample_weight,
+        problem.X, problem.y, penalty, sample_weight=problem.sample_weight,
         offset=problem.offset,
     )  # fmt: skip
     theta = random_theta(F).at[jnp.array([0, 2])].set(0)
-    return *(KinkedOracle(kind(F), penalty) for kind in (AnalyticOracle, AutodiffOracle)), theta
+    hand, auto = (NonsmoothOracle(ModelOracle(F, module)) for module in (analytic, autodiff))
+    return hand, auto, theta
 
 
 def value_by_hand(oracle, theta):
     """Loss and penalty, each from its own formula."""
     F = oracle.objective
     coef, _ = F.split(theta)
-    return F.value(theta) - F.penalty.value(coef) + oracle.penalty.value(coef)
+    eta = F.add_offset(F.linear(theta))
+    return F.mean(cross_entropy(eta, F.y)) + F.penalty.value(coef)
 
 
 def test_both_kinds_of_derivatives_agree(oracles):
     hand, auto, theta = oracles
-    one, other = hand.at(theta), auto.at(theta)
+    one, other = hand.evaluate(theta), auto.evaluate(theta)
     np.testing.assert_allclose(one.value, value_by_hand(hand, theta), rtol=1e-12)
-    for name in ("value", "gradient", "smooth_gradient"):
-        np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-12)
+    np.testing.assert_allclose(one.value, other.value, atol=1e-12)
+    np.testing.assert_allclose(one.gradient, other.gradient, atol=1e-12)
+    np.testing.assert_allclose(one.smooth.gradient, other.smooth.gradient, atol=1e-12)
 
 
 def test_the_subgradient_foretells_the_steepest_descent(oracles):
     """Its length is the steepest slope of F there: so it is no other subgradient."""
     hand, _, theta = oracles
-    g = hand.at(theta).gradient
+    g = hand.evaluate(theta).gradient
     length, h = jnp.linalg.norm(g), 1e-7
     fall = value_by_hand(hand, theta - h * g / length) - value_by_hand(hand, theta)
     np.testing.assert_allclose(fall / h, -length, rtol=1e-5)
@@ -69,35 +74,36 @@ def test_the_subgradient_foretells_the_steepest_descent(oracles):
 
 def test_the_line_is_that_of_the_whole_function(oracles):
     hand, _, theta = oracles
-    point = hand.at(theta)
+    point = hand.evaluate(theta)
     direction = jnp.asarray(np.random.default_rng(0).normal(size=theta.size))
-    line, h = hand.along(point, direction), 1e-6
+    line, h = hand.line(point, direction), 1e-6
     for t in (0.3, 1.0):
         trial = line.at(jnp.asarray(t))
         there = theta + t * direction
         np.testing.assert_allclose(trial.value, value_by_hand(hand, there), rtol=1e-12)
         ahead, behind = (value_by_hand(hand, there + s * h * direction) for s in (1, -1))
         np.testing.assert_allclose(trial.slope, (ahead - behind) / (2 * h), atol=1e-6)
-        made, anew = line.point(jnp.asarray(t), trial), hand.at(there)
+        made, anew = line.point(jnp.asarray(t), trial), hand.evaluate(there)
         np.testing.assert_allclose(made.gradient, anew.gradient, atol=1e-12)
 
 
 def test_products_are_those_of_the_hessian_where_coefficients_move(oracles):
     hand, _, theta = oracles
-    point = hand.at(theta)
+    point = hand.evaluate(theta)
     moves = theta != 0
     v = jnp.where(moves, random_theta(hand.objective, 7), 0)
-    product, H = hand.hvp(point, v), hand.hessian(point)
+    v = hand.problem.project_gauge(v)  # beside which the Hessian has added curvature
+    product, H = hand.hessian_operator(point)(v).product, hand.hessian(point)
     np.testing.assert_allclose(product, H @ v, atol=1e-12)
     assert not np.any(np.asarray(H)[np.ix_(~np.asarray(moves), np.asarray(moves))])
 
 
 def test_some_columns_are_the_whole_with_the_others_fixed(oracles):
     hand, _, theta = oracles
-    point = hand.at(theta)
-    part = hand.columns(point, jnp.abs(point.gradient), 2)
-    np.testing.assert_allclose(part.lift(part.theta), theta)
+    point = hand.evaluate(theta)
+    part = hand.restrict_columns(point, jnp.abs(point.gradient), 2)
+    np.testing.assert_allclose(part.to_original(part.theta), theta)
     shift = jnp.linspace(0.1, 0.3, part.theta.size)
-    inner = part.oracle.at(part.theta + shift).value - part.oracle.at(part.theta).value
-    outer = hand.at(part.lift(part.theta + shift)).value - point.value
+    inner = part.oracle.evaluate(part.theta + shift).value - part.oracle.evaluate(part.theta).value
+    outer = hand.evaluate(part.to_original(part.theta + shift)).value - point.value
     np.testing.assert_allclose(inner, outer, atol=1e-12)

@@ -10,8 +10,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jax_logreg import L2, fit, sigmoid
-from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
-from jax_logreg.derivatives.row_blocks import goes_by_blocks
+from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.objective import dense_features
 from jax_logreg.objective.objective import make_objective
 from tests.problems import random_theta
@@ -22,7 +21,11 @@ P = 16
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of 64 rows at most, of any table."""
-    for name, value in {"_PASS_FROM": 0, "_FEWEST_A_PASS": 0, "_PASS_BYTES": 64 * 8 * P}.items():
+    for name, value in {
+        "_MIN_PASS_BYTES": 0,
+        "_MIN_ROWS_PER_PASS": 0,
+        "_PASS_BYTES": 64 * 8 * P,
+    }.items():
         monkeypatch.setattr(dense_features, name, value)
 
 
@@ -40,6 +43,13 @@ def objective(n, *, weighted, y="share", intercept=True):
     return replace(F, y=jnp.asarray(labels, np.int8)) if y == "bits" else F
 
 
+def by_blocks(F):
+    X = F.X if isinstance(F.X, jax.Array) else F.X.array
+    F = replace(F, X=dense_features.as_features(X, by_blocks=True))
+    assert F.X.block_rows
+    return F
+
+
 @pytest.mark.parametrize(
     "F",
     [
@@ -50,51 +60,47 @@ def objective(n, *, weighted, y="share", intercept=True):
 )
 def test_blocks_say_the_same_as_all_rows(F, x64, small_blocks):
     F = F()
-    assert goes_by_blocks(F)
     theta, d = random_theta(F), random_theta(F, 1)
 
-    @partial(jax.jit, static_argnames="by_blocks")
-    def asked(F, by_blocks):
-        oracle = AnalyticOracle(F, by_blocks=by_blocks)
-        point = oracle.at(theta)
-        both, squares = oracle.at_and_curved(theta, d), oracle.preconditioner("diagonal")
-        return point, oracle.curved(point, d), oracle.hvp(point, d), both, squares
+    @jax.jit
+    def asked(F):
+        oracle = ModelOracle(F)
+        point = oracle.evaluate(theta)
+        both, squares = oracle.evaluate(theta, d), oracle.preconditioner("diagonal")
+        return point, oracle.hessian_operator(point)(d), both, squares
 
     close = partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-14)
-    jax.tree.map(close, asked(F, by_blocks=True), asked(F, by_blocks=False))
+    jax.tree.map(close, asked(by_blocks(F)), asked(F))
 
 
 def test_a_number_that_is_none_is_not_lost_between_blocks(x64, small_blocks):
     F = objective(203, weighted=False)
-    F = replace(F, X=F.X.at[100, 3].set(jnp.nan))
-    point = AnalyticOracle(F, by_blocks=True).at(random_theta(F))
-    curved = AnalyticOracle(F, by_blocks=True).curved(point, random_theta(F, 1))
-    assert all(np.isnan(x).all() for x in (point.value, point.gradient, *curved[1:]))
+    oracle = ModelOracle(by_blocks(replace(F, X=F.X.array.at[100, 3].set(jnp.nan))))
+    point = oracle.evaluate(random_theta(F))
+    hvp = oracle.hessian_operator(point)(random_theta(F, 1))
+    assert all(np.isnan(x).all() for x in (point.value, point.gradient, *hvp[1:]))
 
 
 def test_blocks_are_for_large_tables_of_long_rows_on_one_cpu():
-    def table(n, p, dtype=np.float64):
-        return jax.ShapeDtypeStruct((n, p), dtype)
-
-    rows = dense_features.rows_a_pass
-    assert 0 < rows(table(10**6, 20)) * 20 * 8 <= 2**22 + 20 * 64
-    assert rows(table(20_000, 1000)) % 8 == 0
-    assert not rows(table(10**6, 20, np.float32))  # short rows
-    assert not rows(table(10**4, 20))  # a table that the cache holds
-    assert not rows(table(10**3, 10**5))  # few rows
+    rows = dense_features.rows_per_block
+    assert 0 < rows(10**6, 20, 8) * 20 * 8 <= 2**22 + 20 * 64
+    assert rows(20_000, 1000, 8) % 8 == 0
+    assert not rows(10**6, 20, 4)  # short rows
+    assert not rows(10**4, 20, 8)  # a table that the cache holds
+    assert not rows(10**3, 10**5, 8)  # few rows
 
 
 def test_rows_on_several_devices_stay_there(x64, small_blocks):
     F = objective(192, weighted=False)
     mesh = Mesh(np.asarray(jax.devices()[:2]), "rows")
-    apart = jax.device_put(F.X, NamedSharding(mesh, PartitionSpec("rows")))
-    assert goes_by_blocks(F)
-    assert not goes_by_blocks(replace(F, X=apart))
+    apart = jax.device_put(F.X.array, NamedSharding(mesh, PartitionSpec("rows")))
+    assert dense_features.is_on_one_cpu(F.X.array)
+    assert not dense_features.is_on_one_cpu(apart)
 
 
 @pytest.mark.parametrize("kind", [np.int64, bool, float])
 def test_a_large_fit_is_the_answer_by_numpy(kind, x64):
-    n = dense_features._PASS_FROM // (8 * P) + 5
+    n = dense_features._MIN_PASS_BYTES // (8 * P) + 5
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n, P))
     y = (X[:, 0] + rng.logistic(size=n) > 0).astype(kind)

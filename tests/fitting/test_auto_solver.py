@@ -8,8 +8,8 @@ import scipy.sparse
 
 from jax_logreg import L2, LBFGS, Newton, fit, make_objective, sparse_features
 from jax_logreg.fitting import auto_solver as module
-from jax_logreg.fitting.auto_solver import choose
-from jax_logreg.solvers.row_space import RowSpace
+from jax_logreg.fitting.auto_solver import choose_stages, kernel_start
+from jax_logreg.objective.dense_features import DenseFeatures
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -19,14 +19,15 @@ def objective(n, p, K=None, strength=0.0, dtype=np.float64):
     labels = (n,) if K is None else (n, K)
     F = make_objective(np.zeros((1, p)), np.zeros((1, *labels[1:])), L2(jnp.asarray(strength)))
     X = jax.ShapeDtypeStruct((n, p), np.dtype(dtype))
-    return F.__class__(**{**vars(F), "X": X, "y": jax.ShapeDtypeStruct(labels, F.X.dtype)})
+    features = DenseFeatures(X)
+    return F.__class__(**{**vars(F), "X": features, "y": jax.ShapeDtypeStruct(labels, F.X.dtype)})
 
 
-LAST = (Newton(), None)
+LAST = (Newton(), None, None)
 
 
-def rented(steps):
-    return LBFGS("diagonal", lead=steps)
+def trial(steps):
+    return LBFGS("diagonal", float32_steps=steps)
 
 
 @pytest.mark.parametrize(
@@ -35,57 +36,60 @@ def rented(steps):
         ((569, 30), [(Newton(singular=False), None), LAST]),
         ((1_000_000, 20), [(LBFGS("hessian", sample=62_500), 200), LAST]),
         ((100_000, 100), [(LBFGS("hessian", sample=64 * 101), 200), LAST]),
-        ((20_000, 1000), [(rented(31), 15), (LBFGS("gram", lead=200), 200), LAST]),
+        ((20_000, 1000), [(trial(31), 15), (LBFGS("gram", float32_steps=200), 200), LAST]),
         (
             (1_000_000, 1000),
-            [(rented(31), 15), (LBFGS("gram", sample=64_000, lead=200), 200), LAST],
+            [(trial(31), 15), (LBFGS("gram", sample=64_000, float32_steps=200), 200), LAST],
         ),
-        ((20_000, 200, 10), [(rented(20), 10), (LBFGS("gram", lead=200), 200), LAST]),
+        ((20_000, 200, 10), [(trial(20), 10), (LBFGS("gram", float32_steps=200), 200), LAST]),
         # too many parameters for a Hessian
-        ((60_000, 784, 20), [(rented(24), 12), (LBFGS("gram", lead=200), 200)]),
-        ((1000, 5000), [(rented(200), 200), LAST]),
-        ((200_000, 20_000), [(rented(200), 200)]),
+        ((60_000, 784, 20), [(trial(24), 12), (LBFGS("gram", float32_steps=200), 200)]),
+        ((1000, 5000), [(trial(200), 200), LAST]),
+        ((200_000, 20_000), [(trial(200), 200)]),
     ],
 )
 def test_the_rule_by_shape(shape, expected):
-    assert choose(objective(*shape), warm=False, known=True) == expected
+    stages = choose_stages(objective(*shape), has_init=False, concrete=True)
+    assert [stage[:2] for stage in stages] == [stage[:2] for stage in expected]
 
 
 def test_in_float32_nothing_leads_and_no_copy_is_made():
-    square = choose(objective(20_000, 1000, dtype=np.float32), warm=False, known=True)
-    assert square == [(LBFGS("diagonal"), 31), (LBFGS("gram"), 200), LAST]
-    wide = choose(objective(1000, 5000, dtype=np.float32), warm=False, known=True)
-    assert wide == [(LBFGS("diagonal"), 200), LAST]
+    square = choose_stages(objective(20_000, 1000, dtype=np.float32), has_init=False, concrete=True)
+    assert square == [(LBFGS("diagonal"), 31, None), (LBFGS("gram"), 200, None), LAST]
+    wide = choose_stages(objective(1000, 5000, dtype=np.float32), has_init=False, concrete=True)
+    assert wide == [(LBFGS("diagonal"), 200, None), LAST]
 
 
-def test_wide_and_penalised_is_finished_where_the_rows_live():
-    last = choose(objective(1000, 5000, strength=0.1), warm=False, known=True)[-1]
-    assert last == (RowSpace(), None)
+def test_wide_and_penalised_is_finished_from_the_kernel_form():
+    last = choose_stages(objective(1000, 5000, strength=0.1), has_init=False, concrete=True)[-1]
+    assert last == (LBFGS("diagonal"), None, kernel_start)
 
 
 def test_a_given_start_is_not_thrown_away():
-    first, second, _ = choose(objective(100_000, 100), warm=True, known=True)
-    assert first == (LBFGS("diagonal"), 20)
-    assert second == (LBFGS("gram", sample=6400), 200)
+    first, second, _ = choose_stages(objective(100_000, 100), has_init=True, concrete=True)
+    assert first == (LBFGS("diagonal"), 20, None)
+    assert second == (LBFGS("gram", sample=6400), 200, None)
 
 
 def test_sparse_features_take_their_diagonal():
     X = sparse_features(scipy.sparse.csr_array(np.eye(5)))
-    assert choose(make_objective(X, np.zeros(5)), warm=False, known=True) == [
-        (LBFGS("diagonal"), None)
+    assert choose_stages(make_objective(X, np.zeros(5)), has_init=False, concrete=True) == [
+        (LBFGS("diagonal"), None, None)
     ]
 
 
 def test_inside_jit_one_method_must_see_it_through():
-    assert choose(objective(10_000, 400), warm=False, known=False) == [LAST]
-    assert choose(objective(60_000, 784), warm=False, known=False) == [(LBFGS("gram"), None)]
+    assert choose_stages(objective(10_000, 400), has_init=False, concrete=False) == [LAST]
+    assert choose_stages(objective(60_000, 784), has_init=False, concrete=False) == [
+        (LBFGS("gram"), None, None)
+    ]
 
 
 @pytest.mark.parametrize("case", ["sampled", "rented", "bought", "wide", "sparse"])
 def test_every_branch_ends_where_newton_ends(case, model, monkeypatch, x64):
     """The limits are lowered, so that problems of a few rows take the branches of large ones."""
     monkeypatch.setattr(module, "_CHEAP_HESSIAN", 0)
-    monkeypatch.setattr(module, "_ROWS_A_PARAMETER", 4 if case == "sampled" else 10**9)
+    monkeypatch.setattr(module, "_ROWS_PER_PARAMETER", 4 if case == "sampled" else 10**9)
     monkeypatch.setattr(module, "_FEW_STEPS", 2 if case == "bought" else 20)
     n, p = (10, 20) if case == "wide" else (120, 4)
     rng = np.random.default_rng(0)
@@ -104,7 +108,7 @@ def test_what_lbfgs_leaves_short_newton_finishes(monkeypatch, x64):
     """One step is not enough; the second method goes on from there, and the history with it."""
     monkeypatch.setattr(module, "_CHEAP_HESSIAN", 0)
     monkeypatch.setattr(module, "_ENOUGH_STEPS", 1)
-    monkeypatch.setattr(module, "_ROWS_A_PARAMETER", 4)
+    monkeypatch.setattr(module, "_ROWS_PER_PARAMETER", 4)
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 3)), np.arange(60) % 2
     seen = []

@@ -10,7 +10,6 @@ from scipy.optimize import linprog
 from jax_logreg import (
     L2,
     LBFGS,
-    BacktrackingGradientDescent,
     GradientDescent,
     Newton,
     Optax,
@@ -19,17 +18,17 @@ from jax_logreg import (
     make_objective,
 )
 from jax_logreg.derivatives.analytic import gradient, hessian
-from jax_logreg.derivatives.function_oracle import FunctionOracle
-from jax_logreg.fitting import looks
-from jax_logreg.fitting.certificate import Way, conclude
-from jax_logreg.fitting.train import _assemble
+from jax_logreg.derivatives.autodiff import FunctionOracle
+from jax_logreg.fitting import certificate
+from jax_logreg.fitting.certificate import CertificateMethod, certify
+from jax_logreg.fitting.loop import _finish
 from jax_logreg.interfaces.tables import load_embedded
 from tests.problems import count_programs
 
 SOLVERS = {
     "newton": Newton(),
     "gradient descent": GradientDescent(),
-    "backtracking": BacktrackingGradientDescent(),
+    "backtracking": GradientDescent(backtracking=True),
     "adam": Optax(optax.adam(0.1)),
     "lbfgs": Optax(optax.lbfgs()),
 }
@@ -250,7 +249,9 @@ def test_any_function_can_be_judged(x64):
     oracle = FunctionOracle(lambda t: jnp.sum((t - 1) ** 4))
     state = Newton().init(oracle, jnp.ones(2))
     converged = jnp.asarray(int(Status.CONVERGED))
-    end = conclude(oracle, Newton(), state, converged, jnp.asarray(1e-8), how=Way.HESSIAN)
+    end = certify(
+        oracle, Newton(), state, converged, jnp.asarray(1e-8), CertificateMethod.EIGENVALUES
+    )
     assert end.status == Status.NOT_UNIQUE
     assert end.rank == 0
 
@@ -262,9 +263,9 @@ def test_a_fit_judged_by_products_is_judged_in_its_own_program(begun, x64):
     X, y = rng.normal(size=(700, 520)), rng.integers(0, 2, 700).astype(float)
     options = {"penalty": L2(1e-2), "solver": LBFGS("diagonal"), "tol": 1e-4}
     init = fit(X, y, **options | {"tol": 5e-5}) if begun == "at the answer" else None
-    before = count_programs(_assemble)
+    before = count_programs(_finish)
     result = fit(X, y, init=init, **options)
-    assert count_programs(_assemble) == before
+    assert count_programs(_finish) == before
     assert result.status == Status.CONVERGED
     F = make_objective(X, y, L2(1e-2))
     theta = F.join(result.coef, result.intercept)
@@ -277,8 +278,8 @@ def test_a_fit_judged_by_products_is_judged_in_its_own_program(begun, x64):
 def test_a_first_look_that_ends_too_soon_leaves_the_fit_to_another(monkeypatch, x64):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(700, 523)), rng.integers(0, 2, 700).astype(float)
-    monkeypatch.setattr(looks, "_ROUGH_CG_TOL", 1e-3)
-    monkeypatch.setattr(looks, "_FURTHER_STEPS", 2)
-    before = count_programs(_assemble)
+    monkeypatch.setattr(certificate, "_LOOSE_CG_TOL", 1e-3)
+    monkeypatch.setattr(certificate, "_FIRST_CG_STEPS", 2)
+    before = count_programs(_finish)
     assert fit(X, y, penalty=L2(1e-2), solver=LBFGS("diagonal"), tol=1e-4).converged
-    assert count_programs(_assemble) == before + 1
+    assert count_programs(_finish) == before + 1

@@ -208,9 +208,11 @@ def test_illegal_numbers_are_refused(penalty, message):
 
 
 @pytest.mark.parametrize("solver", ["newton", "newton_cg", "lbfgs", "gradient_descent"])
-def test_solvers_for_smooth_functions_refuse_kinks(solver):
+def test_solvers_for_smooth_functions_refuse_an_l1_part(solver):
     X, y, _ = make("sigmoid")
-    with pytest.raises(ValueError, match="needs '.*': an L1 penalty has kinks.*solver='auto'"):
+    with pytest.raises(
+        ValueError, match="requires '.*': an L1 penalty has no gradient at zero.*solver='auto'"
+    ):
         fit(X, y, penalty=net(), solver=solver)
 
 

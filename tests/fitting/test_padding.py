@@ -3,8 +3,8 @@
 import numpy as np
 
 from jax_logreg import L2, fit
+from jax_logreg.fitting.loop import _solve
 from jax_logreg.fitting.padding import padded_size
-from jax_logreg.fitting.train import _run_whole
 from tests.problems import count_programs
 
 
@@ -19,10 +19,10 @@ def test_folds_of_neighbouring_sizes_compile_once(x64):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(800, 3)), np.arange(800) % 2
     fit(X, y, penalty=L2(0.1))
-    before = count_programs(_run_whole)
+    before = count_programs(_solve)
     for n in (769, 790, 799, 800):
         fit(X[:n], y[:n], penalty=L2(0.1))
-    assert count_programs(_run_whole) == before
+    assert count_programs(_solve) == before
 
 
 def test_padding_changes_the_answer_by_round_off_only(model, x64):

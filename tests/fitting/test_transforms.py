@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jax_logreg import L2, Newton, Status, fit
-from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
-from jax_logreg.fitting import driver
+from jax_logreg.derivatives.model_oracle import ModelOracle
+from jax_logreg.fitting import loop
 from tests.problems import K, N, P, count_programs, make_problem
 
 
@@ -78,12 +78,12 @@ def test_the_answer_stays_on_the_device_of_the_data(x64):
 
 
 def test_the_loop_makes_no_trip_to_the_host(problem):
-    oracle, solver = AnalyticOracle(problem.objective()), Newton()
+    oracle, solver = ModelOracle(problem.objective()), Newton()
     theta, tol = jnp.zeros(oracle.objective.num_parameters), jnp.asarray(1e-8)
 
     def train(oracle, theta):
-        run = driver.start(oracle, solver, theta, tol, 20)
-        return driver.advance(oracle, solver, run, tol, jnp.asarray(20))
+        run = loop.start(oracle, solver, theta, tol, 20)
+        return loop.advance(oracle, solver, run, tol, jnp.asarray(20))
 
     program = str(jax.make_jaxpr(train)(oracle, theta))
     assert "while" in program
@@ -92,9 +92,9 @@ def test_the_loop_makes_no_trip_to_the_host(problem):
 
 def test_a_second_fit_of_the_same_shape_compiles_nothing(problem):
     def compiled_programs():
-        from jax_logreg.fitting.train import _assemble, _run_whole
+        from jax_logreg.fitting.loop import _finish, _solve
 
-        return count_programs(_run_whole, _assemble)
+        return count_programs(_solve, _finish)
 
     fit(problem.X, problem.y, **problem.options())
     before = compiled_programs()

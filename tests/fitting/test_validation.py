@@ -7,8 +7,8 @@ import optax
 import pytest
 
 from jax_logreg import L2, Minibatch, Newton, Solver, Status, fit
-from jax_logreg.derivatives.function_oracle import FunctionOracle
-from jax_logreg.fitting.driver import refuse_unmet_needs
+from jax_logreg.derivatives.autodiff import FunctionOracle
+from jax_logreg.fitting.loop import check_capabilities
 from jax_logreg.fitting.validation import check_features, check_labels
 from jax_logreg.solvers.gradient_descent import GradientDescent
 
@@ -100,9 +100,9 @@ def test_bad_input_is_refused_by_name(case):
 
 def test_a_solver_that_lacks_what_it_needs_is_refused_before_the_loop():
     oracle = FunctionOracle(jnp.sum)
-    with pytest.raises(ValueError, match="Minibatch needs 'rows'.*lbfgs"):
-        refuse_unmet_needs(oracle, Minibatch(optax.sgd(1.0), 2, jax.random.key(0)), 2)
-    with pytest.raises(ValueError, match="Newton needs 'hessian': 10002 parameters"):
+    with pytest.raises(ValueError, match="Minibatch requires 'rows'"):
+        check_capabilities(oracle, Minibatch(optax.sgd(1.0), 2, jax.random.key(0)))
+    with pytest.raises(ValueError, match="Newton requires 'hessian': with 10002 parameters"):
         fit(np.ones((2, 10_001)), np.array([0.0, 1.0]), solver=Newton())
 
 

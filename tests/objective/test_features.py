@@ -8,7 +8,7 @@ import scipy.sparse
 from jax.experimental import sparse as jax_sparse
 
 from jax_logreg import sparse_features
-from jax_logreg.objective import dense_features
+from jax_logreg.objective.dense_features import as_features
 from jax_logreg.objective.sparse_features import SparseFeatures
 
 
@@ -30,16 +30,16 @@ def test_sparse_products_are_the_dense_ones(kind, x64):
     n, p = D.shape
     for shape in ((), (3,)):
         beta, r = rng.normal(size=(p, *shape)), rng.normal(size=(n, *shape))
-        np.testing.assert_allclose(dense_features.times(X, beta), D @ beta, atol=1e-12)
-        np.testing.assert_allclose(dense_features.transposed_times(X, r), D.T @ r, atol=1e-12)
-        np.testing.assert_allclose(dense_features.column_squares(X, r), (D**2).T @ r, atol=1e-12)
-    np.testing.assert_allclose(dense_features.row_squares(X), (D**2).sum(axis=1), atol=1e-12)
+        np.testing.assert_allclose(X.matvec(beta), D @ beta, atol=1e-12)
+        np.testing.assert_allclose(X.rmatvec(r), D.T @ r, atol=1e-12)
+        np.testing.assert_allclose(X.column_squares(r), (D**2).T @ r, atol=1e-12)
+    np.testing.assert_allclose(X.row_squares(), (D**2).sum(axis=1), atol=1e-12)
 
 
 def test_repeated_entries_are_summed_and_the_given_matrix_is_left_alone(x64):
     given = scipy.sparse.coo_array(([1.0, 2.0, 4.0], ([0, 0, 1], [1, 1, 0])), shape=(2, 2)).tocsr()
     X = sparse_features(given)
-    np.testing.assert_array_equal(X.times(jnp.eye(2)), [[0, 3], [4, 0]])
+    np.testing.assert_array_equal(X.matvec(jnp.eye(2)), [[0, 3], [4, 0]])
     assert given.nnz == 3 or given.has_canonical_format
 
 
@@ -48,7 +48,7 @@ def test_the_sparse_arrays_of_jax_are_read(make, x64):
     D = np.array([[0.0, 2, 0], [1, 0, 3]])
     X = sparse_features(make(jnp.asarray(D)))
     assert isinstance(X, SparseFeatures)
-    np.testing.assert_array_equal(X.times(jnp.eye(3)), D)
+    np.testing.assert_array_equal(X.matvec(jnp.eye(3)), D)
 
 
 @pytest.mark.parametrize(("n", "p"), [(30, 4), (9000, 3), (9001, 70), (8192, 70)])
@@ -57,7 +57,7 @@ def test_a_gram_matrix_by_blocks_is_the_plain_one(n, p, x64):
     X, w = rng.normal(size=(n, p)), rng.normal(size=n)
     plain = (X * w[:, None]).T @ X
     size = np.abs(X.T) @ np.abs(w[:, None] * X)
-    exact, rough = dense_features.gram(X, w), dense_features.gram(X, w, jnp.float32)
+    exact, rough = as_features(X).gram(w), as_features(X).gram(w, jnp.float32)
     assert np.all(np.abs(exact - plain) <= n * 1e-16 * size)
     assert rough.dtype == jnp.float32
     assert np.all(np.abs(rough - plain) <= n * 6e-8 * size)
@@ -67,14 +67,14 @@ def test_a_gram_matrix_by_blocks_is_the_plain_one(n, p, x64):
 def test_a_backward_product_by_blocks_is_the_plain_one(n, x64):
     rng = np.random.default_rng(0)
     X, r = rng.normal(size=(n, 3)), rng.normal(size=n)
-    np.testing.assert_allclose(dense_features.transposed_times(X, r), X.T @ r, atol=1e-10)
+    np.testing.assert_allclose(as_features(X).rmatvec(r), X.T @ r, atol=1e-10)
 
 
 @pytest.mark.parametrize(("dtype", "atol"), [(np.float64, 1e-13), (np.float32, 1e-5)])
 def test_a_backward_product_of_classes_is_the_plain_one(dtype, atol, x64):
     rng = np.random.default_rng(0)
     X, R = rng.normal(size=(40, 5)).astype(dtype), rng.normal(size=(40, 3)).astype(dtype)
-    product = dense_features.transposed_times(X, jnp.asarray(R))
+    product = as_features(X).rmatvec(jnp.asarray(R))
     np.testing.assert_allclose(product, X.T @ R, atol=atol)
     assert product.dtype == dtype
 
@@ -82,8 +82,8 @@ def test_a_backward_product_of_classes_is_the_plain_one(dtype, atol, x64):
 def test_products_of_sparse_features_are_differentiable(x64):
     D = np.array([[0.0, 2, 0], [1, 0, 3]])
     X = sparse_features(scipy.sparse.csr_array(D))
-    np.testing.assert_allclose(jax.jacobian(X.times)(jnp.ones(3)), D)
-    np.testing.assert_allclose(jax.jacfwd(X.transposed_times)(jnp.ones(2)), D.T)
+    np.testing.assert_allclose(jax.jacobian(X.matvec)(jnp.ones(3)), D)
+    np.testing.assert_allclose(jax.jacfwd(X.rmatvec)(jnp.ones(2)), D.T)
 
 
 def test_products_are_in_full_precision_unless_the_user_asks_otherwise():
@@ -91,7 +91,7 @@ def test_products_are_in_full_precision_unless_the_user_asks_otherwise():
 
     def program():
         return str(
-            jax.make_jaxpr(lambda X, b: dense_features.times(X, b))(jnp.ones((3, 2)), jnp.ones(2))
+            jax.make_jaxpr(lambda X, b: as_features(X).matvec(b))(jnp.ones((3, 2)), jnp.ones(2))
         )
 
     assert "HIGHEST" in program()

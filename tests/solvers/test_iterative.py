@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from jax_logreg import LBFGS, NewtonCG, Status
-from jax_logreg.derivatives.analytic_oracle import AnalyticOracle
-from jax_logreg.derivatives.function_oracle import FunctionOracle
-from jax_logreg.derivatives.oracle import Curved
-from jax_logreg.derivatives.preconditioners import Diagonal
-from jax_logreg.fitting import driver
+from jax_logreg.derivatives.autodiff import FunctionOracle
+from jax_logreg.derivatives.linear_algebra import Diagonal
+from jax_logreg.derivatives.model_oracle import ModelOracle
+from jax_logreg.derivatives.oracle import HessianProduct
+from jax_logreg.fitting import loop
+from jax_logreg.objective.dense_features import as_features
 from jax_logreg.solvers.lbfgs import _remember, inverse_hessian
-from jax_logreg.solvers.newton_cg import after, begin, conjugate_gradients, follow
+from jax_logreg.solvers.newton_cg import cg_init, cg_run, cg_step, conjugate_gradients
 from tests.problems import make_problem, random_theta
 
 
@@ -25,8 +26,8 @@ def rosenbrock(t):
 @pytest.mark.parametrize("solver", [LBFGS("none"), NewtonCG("none")], ids=["lbfgs", "newton-cg"])
 def test_rosenbrocks_valley_is_followed(solver, x64):
     oracle, tol = FunctionOracle(rosenbrock), jnp.asarray(1e-9)
-    run = driver.start(oracle, solver, jnp.array([-1.2, 1.0]), tol, 200)
-    run = driver.advance(oracle, solver, run, tol, jnp.asarray(200))
+    run = loop.start(oracle, solver, jnp.array([-1.2, 1.0]), tol, 200)
+    run = loop.advance(oracle, solver, run, tol, jnp.asarray(200))
     np.testing.assert_allclose(run.state.point.theta, 1, atol=1e-8)
 
 
@@ -70,14 +71,14 @@ def test_without_curvature_the_direction_is_still_downhill(x64):
 def test_float32_leads_and_float64_goes_on_with_its_pairs(kind, model, x64):
     """The lead ends near the optimum, where few steps with its pairs do the rest."""
     F = make_problem(model, "float64").objective()
-    oracle, solver = AnalyticOracle(F), LBFGS(kind, lead=100)
-    theta = oracle.centre(random_theta(F))
+    oracle, solver = ModelOracle(F), LBFGS(kind, float32_steps=100)
+    theta = oracle.problem.project_gauge(random_theta(F))
     begin = jax.jit(solver.init)(oracle, theta)
     assert begin.point.theta.dtype == jnp.float64
     assert jnp.max(jnp.abs(begin.point.gradient)) < 1e-5
     assert jnp.sum(jnp.diag(begin.memory.pairs.products) > 0) >= 3
-    run = driver.start(oracle, solver, theta, jnp.asarray(1e-12), 20)
-    run = driver.advance(oracle, solver, run, jnp.asarray(1e-12), jnp.asarray(20))
+    run = loop.start(oracle, solver, theta, jnp.asarray(1e-12), 20)
+    run = loop.advance(oracle, solver, run, jnp.asarray(1e-12), jnp.asarray(20))
     assert run.status == Status.CONVERGED
     assert run.num_steps <= 12
 
@@ -85,9 +86,9 @@ def test_float32_leads_and_float64_goes_on_with_its_pairs(kind, model, x64):
 def test_where_float32_does_not_suffice_the_start_is_kept(x64):
     """A column that overflows float32 leads nowhere; float64 begins as if it had not been tried."""
     F = make_problem("sigmoid", "float64").objective()
-    oracle = AnalyticOracle(replace(F, X=F.X.at[:, 0].multiply(1e60)))
+    oracle = ModelOracle(replace(F, X=as_features(F.X.array.at[:, 0].multiply(1e60))))
     theta = jnp.zeros(F.num_parameters)
-    led, plain = (LBFGS("diagonal", lead=n).init(oracle, theta) for n in (50, 0))
+    led, plain = (LBFGS("diagonal", float32_steps=n).init(oracle, theta) for n in (50, 0))
     jax.tree.map(np.testing.assert_array_equal, led, plain)
 
 
@@ -97,7 +98,7 @@ def test_where_float32_does_not_suffice_the_start_is_kept(x64):
         (lambda: LBFGS("cholesky"), "preconditioner.*'cholesky'"),
         (lambda: LBFGS(sample=-1), "sample.*-1"),
         (lambda: LBFGS(memory=0), "memory.*0"),
-        (lambda: LBFGS(lead=1.5), "lead.*1.5"),
+        (lambda: LBFGS(float32_steps=1.5), "float32_steps.*1.5"),
         (lambda: NewtonCG(sample=0.5), "sample.*0.5"),
     ],
 )
@@ -118,10 +119,10 @@ def test_conjugate_gradients_build_on_a_product_that_is_known(x64):
 
     def left(direction, steps):
         def curve(v):
-            return Curved(v, H @ v, jnp.zeros(()))
+            return HessianProduct(v, H @ v, jnp.zeros(()))
 
-        begun = after(begin(b, direction), curve(direction), same)
-        end = follow(curve, begun, same, jnp.zeros(()), steps)
+        begun = cg_step(cg_init(b, direction), curve(direction), same)
+        end = cg_run(curve, begun, same, jnp.zeros(()), steps)
         return jnp.max(jnp.abs(H @ end.solution - b))
 
     assert left(b, 4) < 1e-10 < 1e-3 < left(b, 3)
@@ -129,9 +130,9 @@ def test_conjugate_gradients_build_on_a_product_that_is_known(x64):
 
 
 def test_a_known_direction_without_curvature_leads_nowhere():
-    nothing = Curved(jnp.zeros(2), jnp.zeros(2), jnp.zeros(()))
-    end = after(begin(jnp.ones(2), nothing.direction), nothing, same)
-    assert (end.size, end.reach) == (0, jnp.inf)
+    nothing = HessianProduct(jnp.zeros(2), jnp.zeros(2), jnp.zeros(()))
+    end = cg_step(cg_init(jnp.ones(2), nothing.vector), nothing, same)
+    assert (end.norm_squared, end.max_logit_change) == (0, jnp.inf)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3, 4, 7])
@@ -145,7 +146,7 @@ def test_the_products_of_matrices_are_the_two_loops(steps, x64):
     state = solver.init(oracle, jnp.zeros(6))
     memory, pairs = state.memory._replace(preconditioner=Diagonal(jnp.asarray(inverse))), []
     for _ in range(steps):
-        before, after = (oracle.at(jnp.asarray(rng.normal(size=6))) for _ in range(2))
+        before, after = (oracle.evaluate(jnp.asarray(rng.normal(size=6))) for _ in range(2))
         memory = memory._replace(pairs=_remember(memory, before, after, jnp.asarray(True)))
         pairs.append((after.theta - before.theta, after.gradient - before.gradient))
     vector = rng.normal(size=6)

@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_logreg.derivatives.function_oracle import FunctionOracle
+from jax_logreg.derivatives.autodiff import FunctionOracle
 from jax_logreg.derivatives.oracle import Trial
-from jax_logreg.solvers.line_search import leap, search
+from jax_logreg.solvers.line_search import full_step_or_search, search
 
 
 def line_of(f):
@@ -67,10 +67,10 @@ def test_round_off_does_not_stop_it(x64):
 
 
 @pytest.mark.parametrize(("scale", "whole"), [(1.0, True), (1.9, False), (0.1, False), (30, False)])
-def test_a_leap_takes_the_whole_step_only_where_a_search_would(scale, whole, x64):
+def test_the_full_step_is_taken_only_where_a_search_would(scale, whole, x64):
     bowl = FunctionOracle(lambda theta: jnp.sum(theta**2))
-    point, d = bowl.at(jnp.ones(2)), -scale * jnp.ones(2)
-    there, found = leap(bowl, point, d, curvature=0.2, overshoot=0.2, max_trials=25)
+    point, d = bowl.evaluate(jnp.ones(2)), -scale * jnp.ones(2)
+    there, found = full_step_or_search(bowl, point, d, curvature=0.2, overshoot=0.2, max_trials=25)
     assert found.found
     assert (found.step == 1) == whole
     np.testing.assert_allclose(there.theta, point.theta + found.step * d, atol=1e-15)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from jax_logreg import Newton, Status, fit
-from jax_logreg.derivatives.function_oracle import FunctionOracle
-from jax_logreg.fitting import driver
+from jax_logreg.derivatives.autodiff import FunctionOracle
+from jax_logreg.fitting import loop
 from jax_logreg.solvers.newton import minimum_norm_solve
 from tests.problems import OVERSHOOT_X, OVERSHOOT_Y
 
@@ -17,8 +17,8 @@ def rosenbrock(theta):
 @pytest.mark.parametrize("start", [[-1.2, 1.0], [5.0, -5.0], [0.0, 0.0]])
 def test_newton_knows_no_data_rosenbrock(start, x64):
     oracle = FunctionOracle(rosenbrock)
-    run = driver.start(oracle, Newton(), jnp.array(start), jnp.asarray(1e-10), 200)
-    run = jax.jit(driver.advance)(oracle, Newton(), run, jnp.asarray(1e-10), jnp.asarray(200))
+    run = loop.start(oracle, Newton(), jnp.array(start), jnp.asarray(1e-10), 200)
+    run = jax.jit(loop.advance)(oracle, Newton(), run, jnp.asarray(1e-10), jnp.asarray(200))
     assert run.status == Status.CONVERGED
     np.testing.assert_allclose(run.state.point.theta, [1.0, 1.0], atol=1e-9)
 

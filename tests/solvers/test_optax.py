@@ -5,8 +5,8 @@ import optax
 import pytest
 
 from jax_logreg import L2, Minibatch, Optax, Status, fit
-from jax_logreg.derivatives.function_oracle import FunctionOracle
-from jax_logreg.fitting import driver
+from jax_logreg.derivatives.autodiff import FunctionOracle
+from jax_logreg.fitting import loop
 from tests.problems import N, make_problem
 
 
@@ -49,8 +49,8 @@ def test_lbfgs_searches_with_either_kind_of_derivative(derivatives, model, x64):
 def test_lbfgs_minimises_any_function(x64):
     solver, tol = Optax(optax.lbfgs()), jnp.asarray(1e-8)
     oracle = FunctionOracle(lambda t: jnp.sum((t - 3) ** 4 + (t - 3) ** 2))
-    run = driver.start(oracle, solver, jnp.zeros(2), tol, 100)
-    run = driver.advance(oracle, solver, run, tol, jnp.asarray(100))
+    run = loop.start(oracle, solver, jnp.zeros(2), tol, 100)
+    run = loop.advance(oracle, solver, run, tol, jnp.asarray(100))
     np.testing.assert_allclose(run.state.point.theta, 3.0, atol=1e-7)
 
 

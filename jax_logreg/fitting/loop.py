@@ -1,0 +1,397 @@
+"""The loop that runs every solver, its programs, and the result of a fit.
+
+A run is one ``lax.while_loop``: step after step under a cheap test, and where that says so a
+verification of the point. ``certificate`` then judges the end. Both are compiled into one program
+where that is enough for most fits.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jax_logreg.derivatives.firth import FirthOracle
+from jax_logreg.derivatives.model_oracle import ModelOracle
+from jax_logreg.derivatives.nonsmooth import NonsmoothOracle
+from jax_logreg.derivatives.oracle import HessianProduct, Oracle, Point, missing_capabilities
+from jax_logreg.fitting.auto_solver import NEWTON_LIMIT, Stage, has_cheap_hessian
+from jax_logreg.fitting.certificate import (
+    RUNNING,
+    UNVERIFIED,
+    CertificateMethod,
+    certify,
+    cheap_status,
+    gradient_norm,
+    verified_status,
+)
+from jax_logreg.fitting.jit_options import Compiled, are_concrete
+from jax_logreg.fitting.result import FitResult, History, Status
+from jax_logreg.solvers.base import Solver, State, compute_unless
+from jax_logreg.solvers.newton import Newton
+
+# A progress report is due about this often, in seconds.
+_SECONDS_PER_REPORT = 0.5
+
+FittedOracle = ModelOracle | FirthOracle | NonsmoothOracle
+# (steps taken, loss, gradient norm), called between slices of the compiled loop
+Progress = Callable[[int, float, float], None]
+
+
+class Run(NamedTuple):
+    """A run in progress: everything needed to go on, or to stop and certify.
+
+    Attributes:
+        state: the solver's.
+        num_steps: taken so far.
+        status: ``RUNNING``, ``UNVERIFIED``, or the reason to stop.
+        history: the curve so far, NaN beyond.
+        hvp: the Hessian's product with about the next Newton step at a verified point, for
+            ``CONTINUED_CG``; None where that is not used.
+    """
+
+    state: State
+    num_steps: jax.Array
+    status: jax.Array
+    history: History
+    hvp: HessianProduct | None = None
+
+
+class _Plan(NamedTuple):
+    """How the end of a run is certified.
+
+    Attributes:
+        first: a cheap method that is enough for most fits, or None.
+        last: the method that decides the others.
+        in_one_program: whether the first is compiled together with the loop.
+    """
+
+    first: CertificateMethod | None
+    last: CertificateMethod
+    in_one_program: bool = False
+
+    @property
+    def keeps_product(self) -> bool:
+        """Whether the verification computes a Hessian product for the first method."""
+        return self.first is CertificateMethod.CONTINUED_CG
+
+
+# --- the loop -----------------------------------------------------------------------------
+
+
+def start(
+    oracle: Oracle,
+    solver: Solver,
+    theta: jax.Array,
+    tol: jax.Array,
+    max_steps: int,
+    *,
+    keep_product: bool = False,
+) -> Run:
+    """The run before its first step; one that starts at the answer takes none."""
+    theta = oracle.problem.project_gauge(theta)
+    state = jax.tree.map(_strong_dtype, solver.init(oracle, theta))
+    blank = jnp.full(max_steps + 1, jnp.nan, theta.dtype)
+    unknown = jnp.full_like(theta, jnp.nan)
+    hvp = HessianProduct(unknown, unknown, unknown[0]) if keep_product else None
+    status, steps = cheap_status(oracle, state, tol), jnp.zeros((), jnp.int32)
+    run = Run(state, steps, status, History(blank, blank), hvp)
+    return run._replace(history=_record(run))
+
+
+def advance(oracle: Oracle, solver: Solver, run: Run, tol: jax.Array, until: jax.Array) -> Run:
+    """Step until the run is over or ``until`` steps have been taken in all."""
+
+    def unfinished(run: Run) -> jax.Array:
+        return (run.status == UNVERIFIED) | ((run.status < 0) & (run.num_steps < until))
+
+    def running(run: Run) -> jax.Array:
+        return (run.status == RUNNING) & (run.num_steps < until)
+
+    def step(run: Run) -> Run:
+        state = solver.step(oracle, run.state)
+        status = cheap_status(oracle, state, tol)
+        run = run._replace(state=state, num_steps=run.num_steps + 1, status=status)
+        return run._replace(history=_record(run))
+
+    def steps_and_verification(run: Run) -> Run:
+        return _verify(oracle, solver, jax.lax.while_loop(running, step, run), tol)
+
+    return jax.lax.while_loop(unfinished, steps_and_verification, run)
+
+
+def _verify(oracle: Oracle, solver: Solver, run: Run, tol: jax.Array) -> Run:
+    """The run with its point computed from θ alone, if it was not, and its verified status.
+
+    Steps along a line update the logits by adding to them, and classes may have drifted off
+    their mean: by round-off, but what is returned is computed from θ.
+    """
+    here, hvp = run.state.point, run.hvp
+    theta = oracle.problem.project_gauge(here.theta)
+    is_exact = here.recomputed & jnp.all(theta == here.theta)
+    if hvp is None:
+        point = compute_unless(is_exact, here, lambda: oracle.evaluate(theta))
+    else:
+        # The step from where the drift is: it need only be close to Newton's.
+        step = -solver.apply_inverse_hessian(oracle, run.state, here.gradient)
+
+        def evaluate() -> tuple[Point, HessianProduct]:
+            point = oracle.evaluate(theta, step)
+            assert point.hvp is not None
+            return point._replace(hvp=None), point.hvp
+
+        point, hvp = compute_unless(is_exact, (here, hvp), evaluate)
+        hvp = compute_unless(~is_exact, hvp, lambda: oracle.hessian_operator(here)(step))
+    state = run.state._replace(point=point)
+    run = run._replace(state=state, status=verified_status(oracle, state, tol), hvp=hvp)
+    return run._replace(history=_record(run))
+
+
+def _record(run: Run) -> History:
+    history, point = run.history, run.state.point
+    return History(
+        history.objective.at[run.num_steps].set(point.value),
+        history.gradient_norm.at[run.num_steps].set(gradient_norm(point)),
+    )
+
+
+def _strong_dtype(leaf: jax.Array) -> jax.Array:
+    """A leaf whose dtype no later step can promote: a second program would be compiled."""
+    leaf = jnp.asarray(leaf)
+    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return leaf if is_key else jax.lax.convert_element_type(leaf, leaf.dtype)
+
+
+# --- its end ------------------------------------------------------------------------------
+
+
+def finish(
+    oracle: FittedOracle, solver: Solver, run: Run, tol: jax.Array, method: CertificateMethod
+) -> FitResult:
+    """The certified result of a run."""
+    state = run.state._replace(point=run.state.point._replace(hvp=run.hvp))
+    certificate = certify(oracle, solver, state, run.status, tol, method)
+    point = run.state.point
+    coef, intercept = oracle.objective.split(point.theta)
+    return FitResult(
+        coef=coef,
+        intercept=intercept,
+        status=certificate.status,
+        num_steps=run.num_steps,
+        objective=point.value,
+        gradient_norm=gradient_norm(point),
+        newton_decrement=certificate.newton_decrement,
+        rank=certificate.rank,
+        history=run.history,
+    )
+
+
+def _plan(oracle: FittedOracle, solver: Solver, *, concrete: bool) -> _Plan:
+    """By a Hessian where it is cheap or was formed anyway, else by products.
+
+    Args:
+        oracle: the function.
+        solver: what runs.
+        concrete: whether the arrays have values, as they do not inside ``jit``.
+    """
+    P = oracle.objective.num_parameters
+    if isinstance(solver, Newton) or has_cheap_hessian(oracle.num_rows, P):
+        return _by_hessian(solver, concrete=concrete)
+    if P <= NEWTON_LIMIT and not concrete:
+        return _Plan(None, CertificateMethod.BY_PENALTY)
+    if P <= NEWTON_LIMIT and bool(_minimum_may_not_exist(oracle)):
+        return _by_hessian(solver, concrete=concrete)
+    if concrete and "hvp" in oracle.capabilities:
+        return _Plan(CertificateMethod.CONTINUED_CG, CertificateMethod.CG, in_one_program=True)
+    return _Plan(None, CertificateMethod.CG)
+
+
+def _by_hessian(solver: Solver, *, concrete: bool) -> _Plan:
+    if not concrete:
+        return _Plan(None, CertificateMethod.EIGENVALUES)
+    # Compiled with the loop of a regular Newton fit, which takes hardly longer than the dispatch
+    # of a second program; elsewhere alone, and then shared by all solvers.
+    is_regular = isinstance(solver, Newton) and not solver.singular
+    return _Plan(CertificateMethod.CHOLESKY, CertificateMethod.EIGENVALUES, is_regular)
+
+
+_minimum_may_not_exist = Compiled(lambda oracle: oracle.problem.minimum_may_not_exist())
+_start = Compiled(start, static_argnames=("max_steps", "keep_product"))
+_advance = Compiled(advance)
+_finish = Compiled(finish, static_argnames="method")
+
+
+@partial(Compiled, static_argnames=("max_steps", "plan"))
+def _solve(
+    oracle: FittedOracle,
+    solver: Solver,
+    theta: jax.Array,
+    tol: jax.Array,
+    max_steps: int,
+    plan: _Plan,
+) -> tuple[Run, FitResult | None]:
+    """The whole loop of one solver, and perhaps its certificate, in one program."""
+    run = start(oracle, solver, theta, tol, max_steps, keep_product=plan.keeps_product)
+    run = advance(oracle, solver, run, tol, jnp.asarray(max_steps))
+    if not plan.in_one_program or plan.first is None:
+        return run, None
+    return run, finish(oracle, solver, run, tol, plan.first)
+
+
+# --- a fit ----------------------------------------------------------------------------------
+
+
+class _Ended(NamedTuple):
+    """A run that is over: its result so far, if one was computed, and how to certify it."""
+
+    run: Run
+    result: FitResult | None
+    plan: _Plan
+
+
+def solve_and_certify(
+    oracle: FittedOracle,
+    stages: list[Stage],
+    theta: jax.Array,
+    tol: jax.Array,
+    max_steps: int | None = None,
+    progress: Progress | None = None,
+    certified_tol: jax.Array | None = None,
+) -> tuple[FitResult, jax.Array]:
+    """Run one solver after the other until one arrives, and certify the end.
+
+    Args:
+        oracle: the function.
+        stages: the solvers; each begins where the one before it stopped.
+        theta: the start, (P,).
+        tol: bound on the gradient norm.
+        max_steps: of all together; the solvers' own limits if absent.
+        progress: see ``fit``.
+        certified_tol: the bound that the certificate holds the end to; ``tol`` if absent.
+
+    Returns:
+        The result, and θ at its point.
+    """
+    ended, solver = _run_stages(oracle, stages, theta, tol, max_steps, progress)
+    tol = tol if certified_tol is None else certified_tol
+    return _certified(oracle, solver, ended, tol), ended.run.state.point.theta
+
+
+def _run_stages(
+    oracle: FittedOracle,
+    stages: list[Stage],
+    theta: jax.Array,
+    tol: jax.Array,
+    max_steps: int | None,
+    progress: Progress | None,
+) -> tuple[_Ended, Solver]:
+    (solver, steps, prepare), *others = stages
+    check_capabilities(oracle, solver)
+    theta = theta if prepare is None else prepare(oracle, theta)
+    limit = solver.default_max_steps if steps is None or not others else steps
+    if max_steps is not None:
+        limit = min(limit, max_steps) if others else max_steps
+    ended = _run_solver(oracle, solver, theta, tol, limit, progress)
+    if not others:
+        return ended, solver
+    taken = int(ended.run.num_steps)
+    if int(ended.run.status) not in (RUNNING, Status.STALLED) or taken == max_steps:
+        return ended, solver
+    left = None if max_steps is None else max_steps - taken
+    report = progress and _counting_from(taken, progress)
+    theta = ended.run.state.point.theta
+    rest, last = _run_stages(oracle, others, theta, tol, left, report)
+    return _continued(ended.run, rest), last
+
+
+def check_capabilities(oracle: Oracle, solver: Solver) -> None:
+    """Check before the loop that the oracle answers what the solver requires.
+
+    Raises:
+        ValueError: naming the solver, what is missing, and the remedy.
+    """
+    for name, reason in missing_capabilities(oracle, solver.requires).items():
+        raise ValueError(
+            f"solver {type(solver).__name__} requires '{name}': {reason}. {oracle.remedy}"
+        )
+
+
+def _run_solver(
+    oracle: FittedOracle,
+    solver: Solver,
+    theta: jax.Array,
+    tol: jax.Array,
+    max_steps: int,
+    progress: Progress | None,
+) -> _Ended:
+    """Run the loop to the end, or in slices between progress reports."""
+    if "float32" in solver.requires:
+        assert isinstance(oracle, ModelOracle)  # no other has that capability
+        oracle = oracle.with_float32_copy()
+    concrete = are_concrete(oracle, solver, theta, tol)
+    plan = _plan(oracle, solver, concrete=concrete)
+    if progress is None:
+        run, result = _solve(oracle, solver, theta, tol, max_steps, plan)
+        return _Ended(run, result, plan)
+    if not concrete:
+        raise ValueError("progress works outside jit and vmap only: leave it out inside them.")
+    run = _start(oracle, solver, theta, tol, max_steps, keep_product=plan.keeps_product)
+    return _Ended(_advance_with_reports(oracle, solver, run, tol, max_steps, progress), None, plan)
+
+
+def _advance_with_reports(
+    oracle: FittedOracle,
+    solver: Solver,
+    run: Run,
+    tol: jax.Array,
+    max_steps: int,
+    progress: Progress,
+) -> Run:
+    stride = 1
+    while True:
+        began = time.perf_counter()
+        until = min(int(run.num_steps) + stride, max_steps)
+        run = jax.block_until_ready(_advance(oracle, solver, run, tol, jnp.asarray(until)))
+        point = run.state.point
+        progress(int(run.num_steps), float(point.value), float(gradient_norm(point)))
+        if int(run.status) >= 0 or int(run.num_steps) >= max_steps:
+            return run
+        if time.perf_counter() - began < _SECONDS_PER_REPORT:
+            stride *= 2
+
+
+def _counting_from(taken: int, progress: Progress) -> Progress:
+    return lambda steps, loss, norm: progress(taken + steps, loss, norm)
+
+
+def _continued(first: Run, second: _Ended) -> _Ended:
+    """The second run, counted and recorded as the continuation of the first."""
+    taken, run = int(first.num_steps), second.run
+    history = jax.tree.map(
+        lambda a, b: jnp.concatenate([a[: taken + 1], b[1:]]), first.history, run.history
+    )
+    num_steps, result = run.num_steps + taken, second.result
+    if result is not None:
+        result = replace(result, num_steps=num_steps, history=history)
+    return second._replace(run=run._replace(num_steps=num_steps, history=history), result=result)
+
+
+def _certified(oracle: FittedOracle, solver: Solver, ended: _Ended, tol: jax.Array) -> FitResult:
+    """The result by the first method of the plan if that certifies convergence, else by the
+    last."""
+    run, result, plan = ended
+    name = repr(solver)
+    if plan.last is CertificateMethod.EIGENVALUES:
+        # Nothing of the solver's state is used: one program for all of them.
+        bare = State(run.state.point, run.state.stalled)
+        solver, run = Newton(), run._replace(state=bare)
+    if plan.first is not None:
+        # Most fits need no more than this, and it compiles in a third of the time.
+        result = result or _finish(oracle, solver, run, tol, plan.first)
+        if int(result.status) == Status.CONVERGED:
+            return replace(result, solver=name)
+    result = _finish(oracle, solver, run._replace(hvp=None), tol, plan.last)
+    return replace(result, solver=name)
