@@ -7,7 +7,8 @@ A column of a file is NumPy's or Arrow's; it becomes numbers (:func:`as_numbers`
 import itertools
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
@@ -34,20 +35,20 @@ class BadCellError(ValueError):
     Attributes:
         index: of the cell in its column, from 0.
         cell: what it holds.
-        is_text: whether that is text, rather than an infinity or too large a number.
     """
 
     def __init__(self, index: int, cell: str) -> None:
         super().__init__(cell)
         self.index, self.cell = index, cell
-        self.is_text = not (_NUMBER.fullmatch(cell) or _INFINITY.fullmatch(cell))
 
-    @property
-    def remedy(self) -> str:
+    def remedy(self, column: str) -> str:
         """What to do."""
         if _DECIMAL_COMMA.fullmatch(self.cell):
             return "Write decimals with a point."
-        return "Correct it, or leave the row or the column out."
+        remedy = "Correct it, or leave the row or the column out."
+        if _NUMBER.fullmatch(self.cell) or _INFINITY.fullmatch(self.cell):
+            return remedy
+        return f"{remedy} --categorical {quoted(column)} would one-hot encode it."
 
 
 class Categories(NamedTuple):
@@ -269,16 +270,7 @@ class Encoding:
 
     def as_dict(self) -> dict[str, Any]:
         """Strings, numbers and None only, for JSON."""
-        return {
-            "columns": [
-                {
-                    "name": column.name,
-                    "categories": None if column.categories is None else list(column.categories),
-                    "fill": column.fill,
-                }
-                for column in self.columns
-            ]
-        }
+        return {"columns": [asdict(column) for column in self.columns]}
 
     @classmethod
     def from_dict(cls, document: Any) -> "Encoding":
@@ -289,52 +281,50 @@ class Encoding:
         """
         try:
             columns = tuple(_column(**entry) for entry in document["columns"])
-        except (TypeError, KeyError) as error:
+            if len({column.name for column in columns}) < len(columns):
+                raise ValueError("a name occurs twice")
+        except (TypeError, KeyError, ValueError) as error:
             raise ValueError(f"this is no encoding of columns: {error}.") from error
-        names = [column.name for column in columns]
-        if len(set(names)) < len(names):
-            raise ValueError("this is no encoding of columns: a name occurs twice.")
         return cls(columns)
 
-    def expand(self, numbers: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    def expand(self, numbers: np.ndarray, codes: Sequence[np.ndarray]) -> np.ndarray:
         """Features from the columns of numbers and of categories.
 
         Args:
             numbers: of the numeric columns, in order, (n, number of them); NaN is missing.
-            codes: category numbers of the categorical columns, (n, number of them).
+            codes: of every categorical column, in order, its category numbers, (n,).
 
         Returns:
             X, (n, p), with the fills in place of what is missing.
 
         >>> encoding = Encoding((Column("sex", ("f", "m")), Column("age", fill=40.5)))
-        >>> encoding.expand(np.array([[30.0], [np.nan]]), np.array([[0], [1]]))
+        >>> encoding.expand(np.array([[30.0], [np.nan]]), [np.array([0, 1])])
         array([[ 0. , 30. ],
                [ 1. , 40.5]])
         """
-        parts, number, code = [], 0, 0
+        numeric, categorical = iter(numbers.T), iter(codes)
+        X, end = np.empty((len(numbers), len(self.feature_names))), 0
         for column in self.columns:
+            begin, end = end, end + len(column.feature_names)
             if column.categories is None:
-                parts.append(_filled(numbers[:, number], column.fill)[:, None])
-                number += 1
+                values = next(numeric)
+                is_filled = column.fill is not None
+                X[:, begin] = (
+                    np.where(np.isnan(values), column.fill, values) if is_filled else values
+                )
             else:
-                others = np.arange(1, len(column.categories))
-                parts.append((codes[:, code, None] == others).astype(float))
-                code += 1
-        return np.concatenate(parts, axis=1)
-
-
-def _filled(values: np.ndarray, fill: float | None) -> np.ndarray:
-    return values if fill is None else np.where(np.isnan(values), fill, values)
+                X[:, begin:end] = next(categorical)[:, None] == np.arange(1, end - begin + 1)
+        return X
 
 
 def _column(name: str, categories: list[str] | None, fill: float | None) -> Column:
     texts = [name, *(categories or [])]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"this is no encoding of columns: {texts} are not all strings.")
+        raise ValueError(f"{texts} are not all strings")
     if categories is not None and (not categories or len(set(categories)) < len(categories)):
-        raise ValueError(f"this is no encoding of columns: the categories of {name!r}.")
+        raise ValueError(f"the categories of {name!r} are none, or not all different")
     if fill is not None and not (isinstance(fill, int | float) and np.isfinite(fill)):
-        raise ValueError(f"this is no encoding of columns: the fill of {name!r} is {fill!r}.")
+        raise ValueError(f"the fill of {name!r} is {fill!r}")
     return Column(
         name,
         None if categories is None else tuple(categories),

@@ -243,8 +243,7 @@ def _converted(
 
 def _refusal(source: Source, name: str, first: int, fault: BadCellError) -> ValueError:
     row = first + fault.index
-    advice = f" --categorical {quoted(name)} would one-hot encode it." if fault.is_text else ""
     return ValueError(
         f"{source.places([row])[row]}, column {quoted(name)} of {source.name} holds "
-        f"{quoted(fault.cell)}, which is not a finite number. {fault.remedy}{advice}"
+        f"{quoted(fault.cell)}, which is not a finite number. {fault.remedy(name)}"
     )

@@ -332,18 +332,7 @@ def _assemble(
     names = encoding.feature_names
     check_columns(f"the encoded table of {files.name}", names)
     check_size(files.name, 8 * len(names) * rows.num_rows, max_bytes)
-    rows.renumber(orders)
-    numbers, codes = rows.numbers.array, rows.codes.array
-    if categories:
-        X = np.empty((rows.num_rows, len(names)))
-        for block in rows.blocks():
-            X[block] = encoding.expand(numbers[block], codes[block, 1:])
-    else:  # the numbers are X: no second array
-        X = numbers
-        for index, column in enumerate(encoding.columns):
-            if column.fill is not None:
-                X[np.isnan(X[:, index]), index] = column.fill
-    y = codes[:, 0].astype(int)
+    X, y = rows.assemble(encoding, orders)
     return Table(files.name, X, y, names, orders[0], encoding, rows.num_dropped)
 
 
@@ -371,8 +360,7 @@ def _encoded(files: TableFiles, encoding: Encoding, progress: ReadProgress) -> I
             for found, column in zip(chunk.categories, encoding.categorical, strict=True)
         ]
         progress(chunk.share)
-        table = np.array(codes, int).reshape(len(categorical), len(chunk.numbers)).T
-        yield encoding.expand(chunk.numbers, table)
+        yield encoding.expand(chunk.numbers, codes)
 
 
 def _refuse_missing(chunk: Chunk, missing: np.ndarray, name: str) -> None:

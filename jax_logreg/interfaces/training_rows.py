@@ -1,14 +1,13 @@
 """Training rows: what a file's rows add up to, missing values counted and categories numbered."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from jax_logreg.interfaces.encoding import MOST_CLASSES, Categories
+from jax_logreg.interfaces.encoding import MOST_CLASSES, Categories, Encoding
 from jax_logreg.interfaces.quoting import comma_list, quoted
 from jax_logreg.interfaces.table_files import Chunk
-from jax_logreg.interfaces.table_source import Source, batch_rows
+from jax_logreg.interfaces.table_source import Source
 
 # Longer labels and categories are taken for a mistake.
 _LONGEST_TEXT = 1000
@@ -91,27 +90,6 @@ class MissingCounts:
         )
 
 
-class GrowableArray:
-    """Rows appended to one array, enlarged in place where the system can: no second copy."""
-
-    def __init__(self, width: int, dtype: type) -> None:
-        self.width, self.num_rows = width, 0
-        self._array: np.ndarray = np.empty((0, width), dtype)
-
-    def append(self, rows: np.ndarray) -> None:
-        """Add rows, (m, width)."""
-        end = self.num_rows + len(rows)
-        if end > len(self._array):
-            self._array.resize((end + self.num_rows // 8, self.width), refcheck=False)
-        self._array[self.num_rows : end] = rows
-        self.num_rows = end
-
-    @property
-    def array(self) -> np.ndarray:
-        """All rows so far; no more are appended once this was asked for."""
-        return self._array[: self.num_rows]
-
-
 class TrainingRows:
     """The rows that are kept for training.
 
@@ -132,14 +110,9 @@ class TrainingRows:
         self.encoders = [CategoryEncoder(where) for where in (self.target, *places)]
         self._num_filled = 0 if missing == "refuse" else len(numeric)
         self._counts = MissingCounts([*numeric, target, *categorical][self._num_filled :])
-        self.numbers = GrowableArray(len(numeric), np.float64)
-        self.codes = GrowableArray(len(self.encoders), np.int32)
-        self.num_dropped = 0
-
-    @property
-    def num_rows(self) -> int:
-        """How many are kept."""
-        return self.numbers.num_rows
+        self._numbers: list[np.ndarray] = []
+        self._codes: list[np.ndarray] = []
+        self.num_rows = self.num_dropped = 0
 
     def add(self, chunk: Chunk) -> None:
         """Take the rows of a chunk, or count what is missing."""
@@ -152,10 +125,11 @@ class TrainingRows:
         else:
             self._counts.add(missing[:, self._num_filled :], chunk)
         encoded = zip(self.encoders, chunk.categories, strict=True)
-        codes = np.column_stack([encoder.encode(column, keep) for encoder, column in encoded])
+        codes = [encoder.encode(column, keep) for encoder, column in encoded]
+        self._codes.append(np.column_stack(codes).astype(np.int32))
+        self._numbers.append(chunk.numbers[keep])
+        self.num_rows += int(np.sum(keep))
         self.num_dropped += int(np.sum(~keep))
-        self.numbers.append(chunk.numbers[keep])
-        self.codes.append(codes)
 
     def check(self) -> None:
         """Refuse missing values, and a table without rows."""
@@ -170,11 +144,6 @@ class TrainingRows:
                 f"{self._table} holds no rows: it needs a header and at least one row."
             )
 
-    def blocks(self) -> Iterator[slice]:
-        """The kept rows by the block, for work that makes copies."""
-        step = batch_rows(self.numbers.width + self.codes.width)
-        return (slice(begin, begin + step) for begin in range(0, self.num_rows, step))
-
     def means(self, numeric: list[str]) -> list[float]:
         """Means of the columns of numbers over what is there.
 
@@ -183,11 +152,10 @@ class TrainingRows:
         Raises:
             ValueError: naming the columns that hold no number at all.
         """
-        present, size, total = np.zeros((3, self.numbers.width))
-        numbers = self.numbers.array
-        for block in self.blocks():
-            present += np.sum(~np.isnan(numbers[block]), axis=0)
-            size = np.fmax(size, np.fmax.reduce(np.abs(numbers[block]), axis=0))
+        present, size, total = np.zeros((3, len(numeric)))
+        for numbers in self._numbers:
+            present += np.sum(~np.isnan(numbers), axis=0)
+            size = np.fmax(size, np.fmax.reduce(np.abs(numbers), axis=0, initial=0.0))
         if not np.all(present):
             empty = [name for name, count in zip(numeric, present, strict=True) if count == 0]
             raise ValueError(
@@ -195,13 +163,31 @@ class TrainingRows:
                 f"Leave them out: --drop {quoted(empty[0])}."
             )
         unit = np.ldexp(1.0, np.frexp(size)[1] - 1)
-        for block in self.blocks():
-            total += np.nansum(numbers[block] / unit, axis=0)
+        for numbers in self._numbers:
+            total += np.nansum(numbers / unit, axis=0)
         return (total / present * unit).tolist()
 
-    def renumber(self, orders: list[list[str]]) -> None:
-        """Change codes by order of appearance to codes by these orders of the categories."""
-        for index, (encoder, order) in enumerate(zip(self.encoders, orders, strict=True)):
-            rank = {text: place for place, text in enumerate(order)}
-            codes = self.codes.array[:, index]
-            codes[:] = np.array([rank[text] for text in encoder.texts], codes.dtype)[codes]
+    def assemble(
+        self, encoding: Encoding, orders: list[list[str]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """X and y, in place of the rows, which are given up: no second copy of X is in memory.
+
+        Args:
+            encoding: of the table.
+            orders: of the classes, and of the categories of every categorical column.
+        """
+        X = np.empty((self.num_rows, len(encoding.feature_names)))
+        y = np.empty(self.num_rows, int)
+        ranks = [
+            np.array([order.index(text) for text in encoder.texts])
+            for encoder, order in zip(self.encoders, orders, strict=True)
+        ]
+        end = self.num_rows
+        while self._numbers:
+            numbers, codes = self._numbers.pop(), self._codes.pop()
+            begin = end - len(numbers)
+            ranked = [rank[column] for rank, column in zip(ranks, codes.T, strict=True)]
+            X[begin:end] = encoding.expand(numbers, ranked[1:])
+            y[begin:end] = ranked[0]
+            end = begin
+        return X, y
