@@ -1,7 +1,7 @@
-"""The proof of this project's own derivatives: each one by hand and by autodiff.
+"""The proof of this project's own derivatives: each by hand and by autodiff.
 
-``FORMULAS`` pairs every hand-written derivative with its namesake by autodiff, and every
-question that a solver asks of an oracle: the functions that train.
+The functions of ``derivatives/analytic.py`` are the ones that train; each is compared with its
+namesake in ``derivatives/autodiff.py``.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 
 from jax_logreg.derivatives import analytic, autodiff
 from jax_logreg.derivatives.model_oracle import ModelOracle
-from jax_logreg.derivatives.oracle import Oracle, value
+from jax_logreg.derivatives.oracle import Point, Trial, value
 from jax_logreg.objective.model import probability
 from jax_logreg.objective.objective import Objective
 
@@ -85,69 +85,44 @@ class Formula(NamedTuple):
 
     Attributes:
         name: in the field's notation.
-        hand: the hand-written function.
-        auto: the same by autodiff.
-        arguments: (objective, θ, vector) ↦ the arguments of both.
+        compute: (module, objective, θ, vector) ↦ the derivative, by the functions of
+            ``analytic`` or of ``autodiff``.
     """
 
     name: str
-    hand: Callable[..., jax.Array]
-    auto: Callable[..., jax.Array]
-    arguments: Callable[[Objective, jax.Array, jax.Array], tuple[Any, ...]]
+    compute: Callable[[Any, Objective, jax.Array, jax.Array], jax.Array]
 
 
-def _of_rows(name: str, function: str, arguments: Callable[..., tuple[Any, ...]]) -> Formula:
-    def from_objective(F: Objective, theta: jax.Array, vector: jax.Array) -> tuple[Any, ...]:
-        return arguments(F, F.add_offset(F.linear(theta)), F.split(theta)[0])
-
-    return Formula(name, getattr(analytic, function), getattr(autodiff, function), from_objective)
+def _logits(F: Objective, theta: jax.Array) -> jax.Array:
+    return F.add_offset(F.linear(theta))
 
 
-def _of_objective(name: str, function: str) -> Formula:
-    def arguments(F: Objective, theta: jax.Array, vector: jax.Array) -> tuple[Any, ...]:
-        return (F, theta, vector) if function == "hvp" else (F, theta)
-
-    return Formula(name, getattr(analytic, function), getattr(autodiff, function), arguments)
+def _prediction(F: Objective, theta: jax.Array) -> jax.Array:
+    return probability(_logits(F, theta))
 
 
-def _of_solver(name: str, ask: Callable[..., jax.Array]) -> Formula:
-    """A question as a solver puts it, to both oracles."""
-    return Formula(
-        name,
-        lambda F, theta, vector: ask(ModelOracle(F, analytic), theta, vector),
-        lambda F, theta, vector: ask(ModelOracle(F, autodiff), theta, vector),
-        lambda F, theta, vector: (F, theta, vector),
-    )
-
-
-def _gradient_on_a_line(oracle: Oracle, theta: jax.Array, vector: jax.Array) -> jax.Array:
-    line, step = oracle.line(oracle.evaluate(theta), vector), jnp.asarray(0.5, theta.dtype)
-    return line.point(step, line.at(step)).gradient
+def _on_a_line(d: Any, F: Objective, theta: jax.Array, v: jax.Array) -> tuple[Trial, Point]:
+    """Half way along v."""
+    line, step = d.line(F, d.evaluate(F, theta), v), jnp.asarray(0.5, theta.dtype)
+    trial = line.at(step)
+    return trial, line.point(step, trial)
 
 
 FORMULAS = (
-    _of_rows("dσ/dz", "sigmoid_derivative", lambda F, eta, coef: (eta,)),
-    _of_rows("∂softmax/∂z", "softmax_jacobian", lambda F, eta, coef: (jnp.atleast_2d(eta),)),
-    _of_rows("∂ℓ/∂ŷ", "loss_wrt_prediction", lambda F, eta, coef: (probability(eta), F.y)),
-    _of_rows("∂ŷ/∂z", "prediction_wrt_logits", lambda F, eta, coef: (eta,)),
-    _of_rows("∂z/∂w", "logits_wrt_coef", lambda F, eta, coef: (F.X.to_array(), coef)),
-    _of_rows("∂ℓ/∂z", "loss_wrt_logits", lambda F, eta, coef: (eta, F.y)),
-    _of_objective("score of each row", "scores"),
-    _of_objective("gradient ∇F", "gradient"),
-    _of_objective("Hessian ∇²F", "hessian"),
-    _of_objective("∇²F · v", "hvp"),
-    _of_solver("solver: gradient", lambda oracle, t, v: oracle.evaluate(t).gradient),
-    _of_solver("solver: Hessian", lambda oracle, t, v: oracle.hessian(oracle.evaluate(t))),
-    _of_solver(
-        "solver: ∇²F · v",
-        lambda oracle, t, v: oracle.hessian_operator(oracle.evaluate(t))(v).product,
-    ),
-    _of_solver(
-        "solver: slope on a line",
-        lambda oracle, t, v: oracle.line(oracle.evaluate(t), v).at(jnp.asarray(0.5, t.dtype)).slope,
-    ),
-    _of_solver("solver: ∇F on a line", _gradient_on_a_line),
-    _of_solver("solver: ∇ of value", lambda oracle, t, v: jax.grad(value, argnums=1)(oracle, t)),
+    Formula("dσ/dz", lambda d, F, t, v: d.sigmoid_derivative(_logits(F, t))),
+    Formula("∂softmax/∂z", lambda d, F, t, v: d.softmax_jacobian(jnp.atleast_2d(_logits(F, t)))),
+    Formula("∂ℓ/∂ŷ", lambda d, F, t, v: d.loss_wrt_prediction(_prediction(F, t), F.y)),
+    Formula("∂ŷ/∂z", lambda d, F, t, v: d.prediction_wrt_logits(_logits(F, t))),
+    Formula("∂z/∂w", lambda d, F, t, v: d.logits_wrt_coef(F.X.to_array(), F.split(t)[0])),
+    Formula("∂ℓ/∂z", lambda d, F, t, v: d.loss_wrt_logits(_logits(F, t), F.y)),
+    Formula("score of each row", lambda d, F, t, v: d.scores(F, t)),
+    Formula("gradient ∇F", lambda d, F, t, v: d.evaluate(F, t).gradient),
+    Formula("Hessian ∇²F", lambda d, F, t, v: d.hessian_at(F, d.evaluate(F, t))),
+    Formula("∇²F · v", lambda d, F, t, v: d.hessian_operator(F, d.evaluate(F, t))(v).product),
+    Formula("∇²F · v with ∇F", lambda d, F, t, v: d.evaluate(F, t, v).hvp.product),
+    Formula("slope on a line", lambda d, F, t, v: _on_a_line(d, F, t, v)[0].slope),
+    Formula("∇F on a line", lambda d, F, t, v: _on_a_line(d, F, t, v)[1].gradient),
+    Formula("∇ of value", lambda d, F, t, v: jax.grad(value, argnums=1)(ModelOracle(F, d), t)),
 )
 
 
@@ -156,11 +131,13 @@ def both_versions(
     objective: Objective, theta: jax.Array, vector: jax.Array
 ) -> dict[str, tuple[jax.Array, jax.Array]]:
     """Every formula at θ, (by hand, by autodiff)."""
-    answers = {}
-    for formula in FORMULAS:
-        arguments = formula.arguments(objective, theta, vector)
-        answers[formula.name] = formula.hand(*arguments), formula.auto(*arguments)
-    return answers
+    return {
+        formula.name: (
+            formula.compute(analytic, objective, theta, vector),
+            formula.compute(autodiff, objective, theta, vector),
+        )
+        for formula in FORMULAS
+    }
 
 
 def audit_objective(objective: Objective, key: jax.Array) -> list[Comparison]:

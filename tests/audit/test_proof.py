@@ -4,7 +4,14 @@ import pytest
 
 from jax_logreg import make_objective
 from jax_logreg.audit import proof
-from jax_logreg.audit.proof import FORMULAS, ROUND_OFF_UNITS, audit_objective, compare
+from jax_logreg.audit.proof import (
+    FORMULAS,
+    ROUND_OFF_UNITS,
+    audit_objective,
+    compare,
+    kind_of_difference,
+)
+from jax_logreg.derivatives import analytic
 from tests.problems import make_problem
 
 
@@ -43,13 +50,30 @@ def test_the_audit_lists_every_formula_in_order(x64):
 
 
 def test_the_audit_catches_a_planted_error(x64, monkeypatch):
-    wrong = [f._replace(hand=lambda *a, f=f: -f.hand(*a)) for f in FORMULAS]
+    def negated(compute):
+        return lambda d, *a: (-1 if d is analytic else 1) * compute(d, *a)
+
+    wrong = [f._replace(compute=negated(f.compute)) for f in FORMULAS]
     monkeypatch.setattr(proof, "FORMULAS", wrong)
     proof.both_versions.clear_cache()
     F = make_problem("sigmoid", "float64").objective()
     assert not any(c.agrees for c in audit_objective(F, jax.random.key(0)))
     monkeypatch.undo()
     proof.both_versions.clear_cache()
+
+
+@pytest.mark.parametrize(
+    ("hand", "kind"),
+    [
+        ([1.0, 2.0], "sign"),
+        ([-3.0, -6.0], "ratio 3"),
+        ([1.0], "shape"),
+        ([1.0, 3.0], "values"),
+    ],
+)
+def test_the_kind_of_a_difference(hand, kind):
+    assert kind_of_difference(np.array(hand), np.array([-1.0, -2.0])) == kind
+    assert kind_of_difference(np.array(True), np.array(False)) == "claim"
 
 
 def test_an_outlying_row_does_not_saturate_the_audit(dtype):
