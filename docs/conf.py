@@ -5,7 +5,6 @@ Built strictly and without network access:
     python -m sphinx -W -n -b html docs docs/_build/html
 """
 
-import ast
 import re
 import shutil
 import sys
@@ -22,7 +21,8 @@ import numpy.typing
 # A signature shows ArrayLike, not the union of a dozen types that it stands for. Before the
 # package is imported, so that its annotations have it.
 for _module in (jax.typing, numpy.typing):
-    _module.ArrayLike = type("ArrayLike", (), {"__module__": _module.__name__})
+    for _name in ("ArrayLike", "DTypeLike"):
+        setattr(_module, _name, type(_name, (), {"__module__": _module.__name__}))
 
 import jax_logreg
 
@@ -84,21 +84,11 @@ autosummary_generate = False
 add_module_names = False
 
 # Parts of signatures that are private: shown, without a link.
-_PRIVATE = "Encoding|FitContext|Diagonals|Information|Preconditioner|Trial|Curved"
+_PRIVATE = "Encoding|FitContext|Diagonals|Features|Information|Preconditioner"
 nitpick_ignore_regex = [("py:class", rf"jax_logreg\..*\.({_PRIVATE})")]
 
 
-def _public_names() -> set[str]:
-    """Names that the package exports, read from its stub."""
-    stub = ast.parse((ROOT / "jax_logreg" / "__init__.pyi").read_text(encoding="utf-8"))
-    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
-    return {alias.asname or alias.name for node in imports for alias in node.names}
-
-
-PUBLIC = _public_names()
-
-
-def _use_public_name(app, env, node, contnode):
+def _use_documented_name(app, env, node, contnode):
     """Look a name up under the one that is documented, where a docstring or annotation differs.
 
     Annotations carry the module that defines a class: jax_logreg.fitting.result.FitResult is
@@ -107,11 +97,15 @@ def _use_public_name(app, env, node, contnode):
     """
     target = node.get("reftarget", "")
     name = target.rpartition(".")[2]
-    if name in PUBLIC and (target == name or target.startswith("jax_logreg.")):
-        target = f"jax_logreg.{name}"
-        return env.domains["py"].resolve_xref(
-            env, node["refdoc"], app.builder, "obj", target, node, contnode
-        )
+    if target == name or target.startswith("jax_logreg."):
+        domain = env.domains["py"]
+        found = [key for key in domain.objects if key.endswith(f".{name}")]
+        public = f"jax_logreg.{name}"
+        if public in found or len(found) == 1:
+            full_name = public if public in found else found[0]
+            return domain.resolve_xref(
+                env, node["refdoc"], app.builder, "obj", full_name, node, contnode
+            )
     # Found by intersphinx, which is asked next.
     is_array = target.startswith("jax") and name == "Array"
     node["reftarget"] = "jax.Array" if is_array else re.sub(r"\._\w+", "", target)
@@ -158,7 +152,7 @@ def _show_default_factories(app, what, name, obj, options, signature, annotation
 
 def setup(app) -> None:
     """Register the hooks around the extensions that they help; those have priority 500."""
-    app.connect("missing-reference", _use_public_name, priority=400)
+    app.connect("missing-reference", _use_documented_name, priority=400)
     app.connect("autodoc-process-signature", _show_default_factories)
     app.connect("autodoc-process-docstring", _hide_colons, priority=400)
     app.connect("autodoc-process-docstring", _show_plain_text, priority=600)
@@ -184,6 +178,7 @@ EXTERNAL = {
         {
             "jax.Array": ("class", "_autosummary/jax.Array.html#"),
             "jax.typing.ArrayLike": ("class", "_autosummary/jax.typing.ArrayLike.html#"),
+            "jax.typing.DTypeLike": ("class", "_autosummary/jax.typing.DTypeLike.html#"),
             "jax.enable_x64": ("function", "_autosummary/jax.enable_x64.html#"),
             "jax.jit": ("function", "_autosummary/jax.jit.html#"),
             "jax.vmap": ("function", "_autosummary/jax.vmap.html#"),
