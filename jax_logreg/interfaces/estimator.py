@@ -62,7 +62,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     not. It is computed in float64, whatever JAX's own setting, and returned in NumPy arrays.
 
     Args:
-        penalty: deprecated, as in scikit-learn, in favour of ``l1_ratio`` and ``C``.
+        penalty: leave it out, for ``C`` and ``l1_ratio`` to decide; or a penalty of this package,
+            such as ``jax_logreg.Firth()``, on the mean loss. scikit-learn's words are deprecated.
         C: inverse strength of the penalty, in units of one row; ``np.inf`` for none.
         l1_ratio: share of L1 in the penalty, from 0 to 1.
         dual: accepted where scikit-learn does; the answer is the same.

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jax_logreg.fitting.column_scaling import choose_scaling
@@ -13,7 +14,7 @@ from jax_logreg.inference.infer import infer
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.separation import Separation, find_separation
 from jax_logreg.interfaces.estimator_options import Options
-from jax_logreg.objective.penalties import L2, ElasticNet
+from jax_logreg.objective.penalties import Penalty
 
 # Up to this many entries a sparse table is made dense: every sparsity pattern compiles anew.
 _MAX_DENSE = 2**20
@@ -34,8 +35,7 @@ class Training:
         weight: of every row, class weights included, (n,).
         num_classes: K.
         fit_intercept: whether there is an intercept.
-        strength: of the penalty, on the mean loss.
-        l1_ratio: the share of L1 in it.
+        penalty: on the mean loss.
     """
 
     X: Any
@@ -43,8 +43,7 @@ class Training:
     weight: np.ndarray
     num_classes: int
     fit_intercept: bool
-    strength: float
-    l1_ratio: float
+    penalty: Penalty
 
     @property
     def softmax_classes(self) -> int | None:
@@ -56,13 +55,8 @@ def make_training(
     X: Any, codes: np.ndarray, weight: np.ndarray, num_classes: int, options: Options
 ) -> Training:
     """The data of a fit, with the penalty that the options mean for these weights."""
-    strength = options.strength(weight)
-    ratio = options.l1_ratio if strength > 0 else 0.0
-    return Training(X, codes, weight, num_classes, options.fit_intercept, strength, ratio)
-
-
-def _penalty(strength: float, l1_ratio: float, factor: Any = None) -> L2 | ElasticNet:
-    return ElasticNet(strength, l1_ratio, factor) if l1_ratio > 0 else L2(strength, factor)
+    penalty = options.penalty_on_mean(weight)
+    return Training(X, codes, weight, num_classes, options.fit_intercept, penalty)
 
 
 def fit_training(
@@ -75,18 +69,21 @@ def fit_training(
         options: validated.
         start: (coef, intercept) to start from, as ``fit`` takes it; None for zeros.
     """
-    X, strength = training.X, training.strength
+    X, penalty, power = training.X, training.penalty, options.power
     if hasattr(X, "toarray") and X.shape[0] * X.shape[1] <= _MAX_DENSE:
         X = X.toarray()
-    power = {0.0: 2, 1.0: 1}.get(training.l1_ratio, 0)
+    strength = getattr(penalty, "strength", 0.0) if power else 0.0
     scaling = choose_scaling(X, centre=options.fit_intercept, power=power, strength=strength)
-    factor = scaling.penalty_factor(power) if strength > 0 else None
+    if strength > 0:
+        penalty = replace(penalty, factor=scaling.penalty_factor(power))  # type: ignore[type-var]
+    # Jeffreys' prior counts beside the sum of the weights: only their ratios matter otherwise.
+    weight = training.weight if penalty.is_jeffreys else _of_size_one(training.weight)
     with jax.enable_x64(True), options.on_device():
         result = fit(
             scaling.transform(X).astype(options.dtype),
             training.codes,
-            sample_weight=_of_size_one(training.weight),
-            penalty=_penalty(strength, training.l1_ratio, factor),
+            sample_weight=weight,
+            penalty=penalty,
             solver=options.solver,
             derivatives=options.derivatives,
             fit_intercept=options.fit_intercept,
@@ -129,16 +126,17 @@ def infer_from(
     """The inference of an estimator's fit; ``how`` is passed on to ``infer``."""
     if hasattr(training.X, "toarray"):
         raise ValueError("X is sparse: inference needs X.toarray(), or fewer columns.")
-    if training.l1_ratio > 0:
+    penalty: Any = training.penalty
+    if penalty.has_l1:
         raise ValueError(
-            f"l1_ratio is {training.l1_ratio}, and coefficients chosen by L1 have no standard "
+            "the penalty has an L1 part, and coefficients that it chooses have no standard "
             "errors. Fit the columns that were kept with l1_ratio=0."
         )
     return infer(
         result,
         training.X,
         training.codes,
-        penalty=L2(training.strength),
+        penalty=penalty,
         sample_weight=training.weight,
         fit_intercept=training.fit_intercept,
         feature_names=names,
@@ -153,5 +151,6 @@ def separation_of(training: Training) -> Separation | None:
     if len(training.codes) * K > _MAX_DIAGNOSED or not isinstance(X, np.ndarray):
         return None
     Y = np.eye(K)[training.codes] if training.softmax_classes else training.codes.astype(float)
-    penalised = np.full(X.shape[1], training.strength > 0)
+    with jax.enable_x64(True):
+        penalised = np.asarray(training.penalty.growth(jnp.zeros(X.shape[1]))) > 0
     return find_separation(X, Y, training.weight > 0, penalised, training.fit_intercept)

@@ -15,6 +15,7 @@ import numpy as np
 
 from jax_logreg.fitting import validation
 from jax_logreg.fitting.result import FIT_TERMS, FitResult, Status
+from jax_logreg.objective.penalties import L2, ElasticNet, Penalty
 
 _SMOOTH = ("l2", "none")
 # scikit-learn's solvers: the closest method here, and the penalties that scikit-learn accepts
@@ -34,7 +35,7 @@ TERMS = FIT_TERMS | {
     "float64": "dtype='float64'",
     "solver": "solver='auto'",
     "ridge": "give a finite C",
-    "finite": "give a finite C",
+    "finite": "give a finite C or penalty=jax_logreg.Firth()",
 }
 
 
@@ -42,10 +43,12 @@ TERMS = FIT_TERMS | {
 class Options:
     """What determines a fit apart from the data: the estimator's parameters, resolved.
 
-    Without a penalty C is infinite. ``solver`` is one that ``fit`` takes, and where ``tol``,
+    ``penalty`` is the one that was given as an object, or None for that of C and l1_ratio;
+    without a penalty C is infinite. ``solver`` is one that ``fit`` takes, and where ``tol``,
     ``max_steps`` or ``device`` is None, the default applies.
     """
 
+    penalty: Penalty | None
     C: float
     l1_ratio: float
     solver: Any
@@ -58,12 +61,20 @@ class Options:
     verbose: bool
     warm_start: bool
 
-    def strength(self, weight: np.ndarray) -> float:
-        """1 / (C · Σw), the factor of the penalty beside the mean loss."""
-        if math.isinf(self.C):
-            return 0.0
+    def penalty_on_mean(self, weight: np.ndarray) -> Penalty:
+        """The penalty beside the mean loss: C counts it beside the sum, so it is 1 / (C · Σw)."""
+        if self.penalty is not None or math.isinf(self.C):
+            return L2(0.0) if self.penalty is None else self.penalty
         largest = float(np.max(weight))  # factored out, so that no sum of weights overflows
-        return min(1 / self.C / largest / float(np.sum(weight / largest)), _MAX_STRENGTH)
+        strength = min(1 / self.C / largest / float(np.sum(weight / largest)), _MAX_STRENGTH)
+        return ElasticNet(strength, self.l1_ratio) if self.l1_ratio > 0 else L2(strength)
+
+    @property
+    def power(self) -> int:
+        """Of β in the penalty, 2 or 1; 0 if the units of X must stay."""
+        if self.penalty is not None:
+            return 0
+        return 2 if math.isinf(self.C) else {0.0: 2, 1.0: 1}.get(self.l1_ratio, 0)
 
     def on_device(self) -> AbstractContextManager[Any]:
         """A context in which arrays are created on the device."""
@@ -90,6 +101,7 @@ def check_options(given: Mapping[str, Any]) -> Options:
     count = isinstance(verbose, int | np.integer | np.bool_) and int(verbose) >= 0
     _require(count, "verbose", verbose, "0 or a positive whole number")
     return Options(
+        penalty=given["penalty"] if isinstance(given["penalty"], Penalty) else None,
         C=C,
         l1_ratio=l1_ratio,
         solver=_solver(given["solver"], penalty, flags["dual"]),
@@ -129,10 +141,12 @@ def _penalty(given: Mapping[str, Any]) -> tuple[float, float, str]:
     if isinstance(penalty, str) and penalty == "deprecated":
         name = {0.0: "l2", 1.0: "l1"}.get(l1_ratio, "elasticnet")
         return C, l1_ratio, "none" if math.isinf(C) else name
+    if isinstance(penalty, Penalty):
+        return C, l1_ratio, "elasticnet" if penalty.has_l1 else "l2"
     if penalty not in ("l1", "l2", "elasticnet", None):
         raise ValueError(
-            f"penalty must be 'l1', 'l2', 'elasticnet' or None, but it is {penalty!r}. Better "
-            "leave it out, and use C and l1_ratio."
+            "penalty must be left out, for C and l1_ratio to decide, or be a penalty of "
+            f"jax_logreg, but it is {penalty!r}."
         )
     _warn(
         "'penalty' was deprecated by scikit-learn 1.8: leave it out. For 'l2' that is all, for "

@@ -1,12 +1,14 @@
 """The estimator: scikit-learn's own checks, its answers, and use with its tools."""
 
 import copy
+import dataclasses
 import itertools
 import pickle
 import subprocess
 import sys
 import warnings
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -29,6 +31,7 @@ import jax_logreg as lr
 from jax_logreg import FitWarning, LogisticRegression
 from jax_logreg.fitting.loop import _finish, _solve
 from jax_logreg.interfaces import estimator_fit
+from jax_logreg.objective.penalties import Penalty
 from tests.problems import count_programs
 
 N = 60
@@ -263,6 +266,47 @@ def test_inference_of_a_fit():
     assert "mid: x1" in three.infer().names
     with pytest.raises(ValueError, match="other labels than the fit"):
         three.infer(X, Y3.astype(str))
+
+
+def test_a_penalty_of_this_package_replaces_C():
+    separated = X[:, 0] > 0
+    model = clone(LogisticRegression(penalty=lr.Firth())).fit(X, separated, W + 1)
+    with jax.enable_x64(True):
+        want = lr.fit(X, separated.astype(float), penalty=lr.Firth(), sample_weight=W + 1)
+    assert model.status_ is lr.Status.CONVERGED
+    np.testing.assert_allclose(model.coef_[0], want.coef, atol=1e-6)
+    assert "intercept" in model.summary()
+    ridge = LogisticRegression(penalty=lr.L2(1 / N, [1.0, 1.0, 1.0])).fit(X, Y3)
+    np.testing.assert_allclose(ridge.coef_, LogisticRegression().fit(X, Y3).coef_, atol=1e-8)
+    free = LogisticRegression(penalty=lr.L2(1.0, [0.0, 1.0, 1.0]))
+    with pytest.warns(FitWarning, match="separated.*columns 0 tell"):
+        free.fit(X, separated)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Smoothed(Penalty):
+    """Σ √(β² + ε²) − ε: L1 with a rounded corner. All that a new penalty has to define."""
+
+    strength: float
+    epsilon: float = 1e-2
+
+    def value(self, coef):
+        return self.strength * jnp.sum(jnp.sqrt(coef**2 + self.epsilon**2) - self.epsilon)
+
+    def gradient(self, coef):
+        return self.strength * coef / jnp.sqrt(coef**2 + self.epsilon**2)
+
+    def curvature(self, coef):
+        return self.strength * self.epsilon**2 / (coef**2 + self.epsilon**2) ** 1.5
+
+
+@pytest.mark.parametrize("labels", [Y, Y3], ids=["binary", "softmax"])
+def test_a_penalty_of_ones_own(labels):
+    model = LogisticRegression(penalty=Smoothed(0.05)).fit(X, labels)
+    assert model.status_ is lr.Status.CONVERGED
+    lasso = LogisticRegression(penalty=lr.ElasticNet(0.05)).fit(X, labels)
+    np.testing.assert_allclose(model.coef_, lasso.coef_, atol=0.05)
 
 
 def test_a_fit_that_ran_out_of_steps_warns_with_the_remedy():
