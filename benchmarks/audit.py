@@ -14,8 +14,9 @@ import jax
 
 from jax_logreg import check_derivatives
 from tests.audit.planting.correct import CorrectCase, correct_cases
+from tests.audit.planting.kinds import KINDS
 from tests.audit.planting.large import lone_coordinates, measure
-from tests.audit.planting.planted import KINDS, RELATIVE, PlantedCase, candidates
+from tests.audit.planting.planted import RELATIVE, PlantedCase, candidates
 from tests.audit.planting.recipe import MODELS
 from tests.audit.planting.uncatalogued import PLACES, UNCATALOGUED
 

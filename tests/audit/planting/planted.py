@@ -7,12 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.audit.planting.kinds import ALL, Kind, Setting
-from tests.audit.planting.misplacements import PLACES
-from tests.audit.planting.mistakes import FORMULAS
+from tests.audit.planting.kinds import ALL, KINDS, Kind, Setting
 from tests.audit.planting.recipe import FEATURES, MODELS, ROWS, Model, Recipe, make_data
 
-KINDS = [*FORMULAS, *PLACES]
 # What counts as an error to be found, relative to the entry that is wrong.
 RELATIVE = {"float64": 1e-4, "float32": 1e-2}
 _POINTS = 3
