@@ -3,7 +3,7 @@
 An error that shrinks with the unit round-off is round-off; one that stays is a mistake.
 So the hand-written function is called in both precisions where that is possible: a
 mistake is sought in float64, whatever the dtype of the audit, and where float64
-disagrees, float32 tells whether the disagreement scales with the precision.
+disagrees, float32 shows whether the disagreement scales with the precision.
 
 The functions must also be pure: :func:`check_purity` asks the same again.
 """
@@ -309,7 +309,7 @@ def check_purity(
     """Do the functions answer by their arguments alone? State, caches and random numbers.
 
     They are called with the same arguments again, with other calls between, and at a point
-    very near; the comparisons tell what they returned before.
+    very near; the comparisons hold what they returned before.
     """
     everyone = [target.user_function, *functions]
     first, other = points.moderate[0], points.moderate[1]

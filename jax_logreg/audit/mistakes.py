@@ -1,9 +1,9 @@
 r"""The catalogue of mistakes: each is a changed piece of the recipe of the right derivative.
 
 A logistic derivative is a recipe: logits, their mean, a residual (in a Hessian: a
-curvature), weights, an order of rows, a penalty. Whoever writes one by hand and errs has
-written another piece in one of these places. So a mistake is a sentence and the changed
-pieces; gradient, Hessian and Hessian-vector product follow from the same ones.
+curvature), weights, an order of rows, a penalty. An error in a hand-written derivative is
+another piece in one of these places. So a mistake is a sentence and the changed pieces;
+gradient, Hessian and Hessian-vector product follow from the same ones.
 
 Rows are (n, K) with one column per class, and (n, 1) for a sigmoid: then
 :math:`\operatorname{diag}(\mu)-\mu\mu^\top` is μ(1 − μ), and one formula serves both.

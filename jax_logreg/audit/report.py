@@ -61,6 +61,11 @@ class Check:
         reference_norm: norm of the reference there.
         units: of round-off that are allowed, times the sensitivity of each entry.
         error_matrix: |hand − reference| at the worst point, in the shape compared.
+
+    >>> from jax_logreg.audit.check import check_derivatives
+    >>> report = check_derivatives(lambda t: t**2, gradient=lambda t: 2 * t, at=1.0)
+    >>> report.checks[0].agrees, report.checks[0].num_wrong
+    (True, 0)
     """
 
     name: str

@@ -204,7 +204,7 @@ class Target:
                 total = float(np.sum(np.asarray(array, np.float64)))
                 if total > 0 and np.all(np.asarray(array) >= 0):
                     named["Σw (a sum of the data)"] = total
-        # A length that has a better name already is not told twice.
+        # A length that has a better name is not listed twice.
         named |= {name: v for name, v in lengths.items() if v not in named.values()}
         return KnownConstants({name: v for name, v in named.items() if v not in (0.0, 1.0)})
 

@@ -25,6 +25,9 @@ class Finding(NamedTuple):
         severity: "error" (the derivative is wrong or unusable), "warning" or "note".
         where: "value", "gradient", "hessian", "hvp" or "jacobian".
         message: a sentence.
+
+    >>> Finding("kink", NOTE, "gradient", "not compared there.").severity
+    'note'
     """
 
     kind: str
