@@ -29,8 +29,7 @@ from jax_logreg.interfaces.plots import plot_training as plot_training
 from jax_logreg.interfaces.tables import load_embedded as load_embedded
 from jax_logreg.interfaces.tables import read_table as read_table
 from jax_logreg.interfaces.version import __version__ as __version__
-from jax_logreg.objective.losses import binary_cross_entropy as binary_cross_entropy
-from jax_logreg.objective.losses import categorical_cross_entropy as categorical_cross_entropy
+from jax_logreg.objective.losses import cross_entropy as cross_entropy
 from jax_logreg.objective.losses import log_likelihood as log_likelihood
 from jax_logreg.objective.model import logit as logit
 from jax_logreg.objective.model import logits as logits

@@ -10,59 +10,47 @@ from jax.scipy.special import xlog1py, xlogy
 from jax.typing import ArrayLike
 
 
-def binary_cross_entropy(eta: ArrayLike, y: ArrayLike) -> jax.Array:
-    r"""Loss of every row, :math:`-[y\log\sigma(\eta) + (1-y)\log(1-\sigma(\eta))]`.
+def cross_entropy(eta: ArrayLike, y: ArrayLike) -> jax.Array:
+    r"""Loss of every row of either model, by the shape of the logits.
 
-    Computed as :math:`y\,s(-\eta) + (1-y)\,s(\eta)` with softplus
-    :math:`s(\eta)=\log(1+e^\eta)`. The shorter :math:`s(\eta) - y\eta` loses every
-    digit of a small loss to cancellation.
+    For a sigmoid :math:`-[y\log\sigma(\eta) + (1-y)\log(1-\sigma(\eta))]`, for a softmax
+    :math:`-\sum_k y_k \log \mathrm{softmax}(\eta)_k`.
 
     Args:
-        eta: logits, (n,).
-        y: labels in [0, 1], (n,); fractions are legal.
+        eta: logits, (n,) or (n, K).
+        y: labels in [0, 1], (n,), fractions are legal; or label probabilities, (n, K), rows
+            that sum to one (one-hot, or soft).
 
     Returns:
         Losses in nats, (n,).
 
-    >>> binary_cross_entropy([0.0, -1e4], [1.0, 0.0]).round(4).tolist()
+    >>> cross_entropy([0.0, -1e4], [1.0, 0.0]).round(4).tolist()
     [0.693..., 0.0]
+    >>> cross_entropy([[0.0, 0.0]], [[1.0, 0.0]]).round(4).tolist()
+    [0.693...]
     """
     eta, y = jnp.asarray(eta), jnp.asarray(y)
+    return _binary_cross_entropy(eta, y) if eta.ndim < 2 else _categorical_cross_entropy(eta, y)
+
+
+def _binary_cross_entropy(eta: jax.Array, y: jax.Array) -> jax.Array:
+    r"""By :math:`y\,s(-\eta) + (1-y)\,s(\eta)` with softplus :math:`s(\eta)=\log(1+e^\eta)`.
+
+    The shorter :math:`s(\eta) - y\eta` loses every digit of a small loss to cancellation.
+    """
     return y * jax.nn.softplus(-eta) + (1 - y) * jax.nn.softplus(eta)
 
 
-def categorical_cross_entropy(eta: ArrayLike, Y: ArrayLike) -> jax.Array:
-    r"""Loss of every row, :math:`-\sum_k Y_k \log \mathrm{softmax}(\eta)_k`.
+def _categorical_cross_entropy(eta: jax.Array, Y: jax.Array) -> jax.Array:
+    """By differences to the largest logit, whose own term takes no part.
 
-    Computed from the differences to the largest logit, whose own term takes no part:
-    neither the loss nor its derivative cancels in a row that is almost certain.
-
-    Args:
-        eta: logits, (n, K).
-        Y: label probabilities, (n, K), rows that sum to one (one-hot, or soft).
-
-    Returns:
-        Losses in nats, (n,).
-
-    >>> categorical_cross_entropy([[0.0, 0.0]], [[1.0, 0.0]]).round(4).tolist()
-    [0.693...]
+    Neither the loss nor its derivative cancels in a row that is almost certain.
     """
-    eta, Y = jnp.asarray(eta), jnp.asarray(Y)
     largest = jnp.argmax(eta, axis=-1, keepdims=True)
     others = jnp.arange(eta.shape[-1]) != largest
     below = jnp.where(others, eta - jnp.take_along_axis(eta, largest, axis=-1), 0)
     log_total = jnp.log1p(jnp.sum(jnp.where(others, jnp.exp(below), 0), axis=-1, keepdims=True))
     return jnp.sum(Y * (log_total - below), axis=-1)
-
-
-def cross_entropy(eta: ArrayLike, y: ArrayLike) -> jax.Array:
-    """Loss of every row for either model, by the shape of the logits.
-
-    >>> cross_entropy([0.0], [1.0]).tolist(), cross_entropy([[0.0, 0.0]], [[0.0, 1.0]]).tolist()
-    ([0.693...], [0.693...])
-    """
-    eta = jnp.asarray(eta)
-    return binary_cross_entropy(eta, y) if eta.ndim == 1 else categorical_cross_entropy(eta, y)
 
 
 def cross_entropy_of_probability(mu: ArrayLike, y: ArrayLike) -> jax.Array:

@@ -3,13 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_logreg import (
-    binary_cross_entropy,
-    categorical_cross_entropy,
-    log_likelihood,
-    probability,
-)
-from jax_logreg.objective.losses import cross_entropy, cross_entropy_of_probability
+from jax_logreg import cross_entropy, log_likelihood, probability
+from jax_logreg.objective.losses import cross_entropy_of_probability
 
 
 def test_the_loss_from_logits_is_the_texts_loss_of_the_probability(x64):
@@ -17,13 +12,13 @@ def test_the_loss_from_logits_is_the_texts_loss_of_the_probability(x64):
     for y in (0.0, 0.3, 1.0):
         labels = jnp.full(11, y)
         np.testing.assert_allclose(
-            binary_cross_entropy(eta, labels),
+            cross_entropy(eta, labels),
             cross_entropy_of_probability(probability(eta), labels),
             rtol=1e-13,
         )
     table, labels = jnp.stack([eta, -eta, 0 * eta], 1), jax.nn.one_hot(jnp.arange(11) % 3, 3)
     np.testing.assert_allclose(
-        categorical_cross_entropy(table, labels),
+        cross_entropy(table, labels),
         cross_entropy_of_probability(probability(table), labels),
         rtol=1e-13,
     )
@@ -31,7 +26,7 @@ def test_the_loss_from_logits_is_the_texts_loss_of_the_probability(x64):
 
 def test_a_small_loss_keeps_its_digits(dtype):
     """At η = 30 the loss is e⁻³⁰; softplus(η) − η would give zero in float32."""
-    loss = binary_cross_entropy(jnp.array([30.0, -30.0], dtype), jnp.array([1.0, 0.0], dtype))
+    loss = cross_entropy(jnp.array([30.0, -30.0], dtype), jnp.array([1.0, 0.0], dtype))
     np.testing.assert_allclose(loss, np.exp(-30.0), rtol=1e-5)
 
 
@@ -57,13 +52,13 @@ def test_certain_and_wrong_is_infinite_in_the_texts_form():
 def test_the_log_likelihood_in_both_forms(x64):
     eta, y, w = jnp.array([0.2, -1.0]), jnp.array([1.0, 0.0]), jnp.array([2.0, 3.0])
     total = log_likelihood(eta, y, w)
-    np.testing.assert_allclose(total, -jnp.sum(w * binary_cross_entropy(eta, y)))
+    np.testing.assert_allclose(total, -jnp.sum(w * cross_entropy(eta, y)))
     np.testing.assert_allclose(log_likelihood(eta, y, w, mean=True), total / 5)
     np.testing.assert_allclose(log_likelihood(eta, y), log_likelihood(eta, y, jnp.ones(2)))
 
 
 def test_autodiff_of_an_almost_certain_row_does_not_cancel(dtype):
     eta, Y = jnp.asarray([[40.0, 0.0, -1.0]], dtype), jnp.asarray([[1.0, 0.0, 0.0]], dtype)
-    slope = jax.grad(lambda eta: categorical_cross_entropy(eta, Y)[0])(eta)[0]
+    slope = jax.grad(lambda eta: cross_entropy(eta, Y)[0])(eta)[0]
     others = np.exp(-40.0) + np.exp(-41.0)
     np.testing.assert_allclose(slope, [-others, np.exp(-40.0), np.exp(-41.0)], rtol=1e-5)
