@@ -18,8 +18,8 @@ from jax_logreg.interfaces.table_source import (
     batch_rows,
     check_columns,
     check_size,
-    readable,
     require_pyarrow,
+    translated_errors,
 )
 
 
@@ -32,7 +32,7 @@ def read_parquet(path: Path, request: Request) -> Source:
         # Repeated text stays a dictionary, so that a few bytes cannot become gigabytes.
         return pyarrow.parquet.ParquetFile(path, read_dictionary=list(text), pre_buffer=False)
 
-    with path.open("rb"), readable(name, "Parquet file"), opened() as file:
+    with path.open("rb"), translated_errors(name, "Parquet file"), opened() as file:
         schema, meta = file.schema_arrow, file.metadata
         sizes = [meta.row_group(index).total_byte_size for index in range(meta.num_row_groups)]
     check_size(f"a row group of {name}", max(sizes, default=0), request.max_bytes)
@@ -61,7 +61,7 @@ def read_ipc(path: Path, request: Request) -> Source:
         source = pyarrow.memory_map(str(path))
         return pyarrow.ipc.open_file(source) if is_file else pyarrow.ipc.open_stream(source)
 
-    with path.open("rb"), readable(name, "Arrow file"), opened() as file:
+    with path.open("rb"), translated_errors(name, "Arrow file"), opened() as file:
         schema = file.schema
 
     def batches(names: list[str]) -> Iterator[tuple[Any, float]]:
@@ -90,8 +90,8 @@ def _arrow_source(
     def read(numeric: list[str], categorical: list[str]) -> Iterator[Batch]:
         found = batches([own_name[column] for column in (*numeric, *categorical)])
         while True:
-            with readable(name, what):
-                batch, share = next(found, (None, 1.0))
+            with translated_errors(name, what):
+                batch, fraction_read = next(found, (None, 1.0))
             if batch is None:
                 return
             check_size(f"a batch of {name}", batch.nbytes, request.max_bytes)
@@ -99,7 +99,7 @@ def _arrow_source(
             numbers, others = (
                 [cells[own_name[column]] for column in names] for names in (numeric, categorical)
             )
-            yield Batch(batch.num_rows, numbers, others, share)
+            yield Batch(batch.num_rows, numbers, others, fraction_read)
 
     kind_of = {arrow_type: _kind(arrow_type) for arrow_type in set(schema.types)}
     kinds = {c: kind_of[kind] for c, kind in zip(columns, schema.types, strict=True)}
@@ -158,7 +158,7 @@ class ParquetOutput:
 def read_npy(path: Path, request: Request) -> Source:
     """A .npy file: one matrix of numbers, read from disk as it is needed."""
     name = printable(str(path))
-    with path.open("rb"), readable(name, "NumPy array"):
+    with path.open("rb"), translated_errors(name, "NumPy array"):
         X = np.lib.format.open_memmap(path, mode="r")
         size = X.offset + X.nbytes
     _check_matrix(X, name)
@@ -174,7 +174,7 @@ def read_npz(path: Path, request: Request) -> Source:
     """A .npz file of arrays X (n, p), y (n,) and perhaps feature_names (p,)."""
     name = printable(str(path))
     with path.open("rb"):
-        with readable(name, ".npz file"):
+        with translated_errors(name, ".npz file"):
             archive = zipfile.ZipFile(path)
         with archive:
             members = {member.filename: member for member in archive.infolist()}
@@ -185,7 +185,7 @@ def read_npz(path: Path, request: Request) -> Source:
             check_size(name, total, request.max_bytes)
 
             def array(key: str, what: str, kinds: str, shape: tuple[int, ...] | None) -> np.ndarray:
-                with readable(f"array {key} of {name}", what):
+                with translated_errors(f"array {key} of {name}", what):
                     return _unpacked(archive, members[f"{key}.npy"], kinds, shape)
 
             X = array("X", "matrix of numbers", "biuf", None)

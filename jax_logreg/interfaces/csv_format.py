@@ -18,10 +18,10 @@ from jax_logreg.interfaces.table_source import (
     batch_rows,
     check_columns,
     end_of_lines,
-    opened_text,
-    readable,
+    open_decompressed,
     require_pyarrow,
     text_blocks,
+    translated_errors,
 )
 
 # Tried in this order if none is given.
@@ -96,23 +96,23 @@ def read_csv(path: Path, request: Request) -> Source:
         size = 8 * len(columns) * batch_rows(len(columns))  # 8 bytes a cell
         blocks = text_blocks(path, _end_of_records(delimiter), size)
         try:
-            for block, share in blocks:
+            for block, fraction_read in blocks:
                 table = parse(block, convert)
                 rows, header = table.slice(header), max(0, header - len(table))
                 if len(rows):
                     cells = [column.combine_chunks() for column in rows.columns]
                     split = len(numeric)
-                    yield Batch(len(rows), cells[:split], cells[split:], share)
+                    yield Batch(len(rows), cells[:split], cells[split:], fraction_read)
         except ValueError as error:
             raise fault(error) from error
 
-    def places(rows: Sequence[int]) -> dict[int, str]:
+    def locate(rows: Sequence[int]) -> dict[int, str]:
         asked = set(rows)
         records = csv_records(path, name, delimiter)
         found = itertools.islice(records, 1, max(rows) + 2)  # after the header
         return {row: f"line {line}" for row, (line, _) in enumerate(found) if row in asked}
 
-    return Source(name, columns, read, places=places)
+    return Source(name, columns, read, locate=locate)
 
 
 def _header(path: Path, name: str, request: Request) -> tuple[str, list[str]]:
@@ -149,7 +149,7 @@ def csv_records(path: Path, name: str, delimiter: str) -> Iterator[tuple[int, li
         ValueError: naming the line where quotes go wrong, a row is too long, or a byte is
             NUL or not UTF-8.
     """
-    with opened_text(path) as (stream, _):
+    with open_decompressed(path) as (stream, _):
         # Bytes that are no UTF-8 become lone surrogates, to be refused with their line.
         text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
         reader = csv.reader(_bounded_lines(text, name), delimiter=delimiter, strict=True)
@@ -185,7 +185,7 @@ def csv_records(path: Path, name: str, delimiter: str) -> Iterator[tuple[int, li
 
 def _bounded_lines(text: IO[str], name: str) -> Iterator[str]:
     for number in itertools.count(1):
-        with readable(name, "file"):
+        with translated_errors(name, "file"):
             line = text.readline(LONGEST_LINE)
         if len(line) == LONGEST_LINE:
             raise ValueError(f"line {number} of {name} has more than {LONGEST_LINE} characters.")

@@ -36,7 +36,7 @@ def read_svmlight(
         name: of the table, as errors call it.
         paths: the files, perhaps compressed.
         max_bytes: bound on the entries in memory.
-        progress: called with the share that has been read.
+        progress: called with the fraction that has been read.
 
     Returns:
         X, (n, p); labels, (n,); and what indices count from: 0 where an index 0 occurs, else 1.
@@ -46,12 +46,12 @@ def read_svmlight(
         OSError: if a file cannot be read.
     """
     parts, labels, num_entries = [], [], 0
-    for X, y, share in _blocks(paths):
+    for X, y, fraction_read in _blocks(paths):
         parts.append(X)
         labels.append(y)
         num_entries += X.nnz
         check_size(name, _ENTRY_BYTES * num_entries, max_bytes)
-        progress(share)
+        progress(fraction_read)
     if not sum(map(len, labels)):
         raise ValueError(f"{name} holds no rows.")
     if not num_entries:
@@ -73,7 +73,7 @@ def svmlight_columns(
     Args:
         paths: the files, perhaps compressed.
         indices: of the columns, as the files count them.
-        progress: called with the share that has been read.
+        progress: called with the fraction that has been read.
 
     Raises:
         ValueError: naming the line, also where an index is none of these.
@@ -85,26 +85,26 @@ def svmlight_columns(
         if len(unknown):
             raise ValueError(f"the index {unknown[0]} is no feature of the model.")
 
-    for X, _, share in _blocks(paths, check):
+    for X, _, fraction_read in _blocks(paths, check):
         X.resize((X.shape[0], max(indices) + 1))
-        progress(share)
+        progress(fraction_read)
         yield X[:, indices]
 
 
 def _blocks(
     paths: list[Path], check: Callable[[csr_array], None] = lambda X: None
 ) -> Iterator[tuple[csr_array, np.ndarray, float]]:
-    """Rows, their labels, and the share of the files that has been read."""
+    """Rows, their labels, and the fraction of the files that has been read."""
     for done, path in enumerate(paths):
         line, name = 1, printable(str(path))
         parse = _parser(name, check)
-        for text, share in text_blocks(path, end_of_lines, _BLOCK_BYTES):
+        for text, fraction_read in text_blocks(path, end_of_lines, _BLOCK_BYTES):
             try:
                 X, labels = parse(text)
             except Exception as error:  # of many kinds; none of them says where
                 raise _fault(parse, text, line, name) from error
             line += text.count(b"\n")
-            yield X, labels, (done + share) / len(paths)
+            yield X, labels, (done + fraction_read) / len(paths)
 
 
 def _parser(name: str, check: Callable[[csr_array], None]) -> Callable[[bytes], Any]:

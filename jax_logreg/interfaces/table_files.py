@@ -48,19 +48,19 @@ class Chunk(NamedTuple):
         categories: the columns asked for as categories.
         source: the file that they are in.
         first_row: their first in it, from 0.
-        share: of the table that has been read by now, from 0 to 1.
+        fraction_read: of the table that has been read by now, from 0 to 1.
     """
 
     numbers: np.ndarray
     categories: list[Categories]
     source: Source
     first_row: int
-    share: float
+    fraction_read: float
 
-    def place(self, rows: np.ndarray) -> str:
+    def locate(self, rows: np.ndarray) -> str:
         """Where the first row is for which this is True, as errors call it."""
         row = self.first_row + int(np.argmax(rows))
-        return self.source.places([row])[row]
+        return self.source.locate([row])[row]
 
 
 def table_files(path: str | Path) -> list[Path]:
@@ -171,8 +171,8 @@ class TableFiles(NamedTuple):
                     _converted(as_categories, source, column, name, first)
                     for name, column in zip(categorical, batch.categorical, strict=True)
                 ]
-                share = (index + batch.share) / len(self.sources)
-                yield Chunk(numbers, columns, source, first, share)
+                fraction_read = (index + batch.fraction_read) / len(self.sources)
+                yield Chunk(numbers, columns, source, first, fraction_read)
                 first += batch.num_rows
 
     def text_columns(self, names: list[str]) -> list[str]:
@@ -244,6 +244,6 @@ def _converted(
 def _refusal(source: Source, name: str, first: int, fault: BadCellError) -> ValueError:
     row = first + fault.index
     return ValueError(
-        f"{source.places([row])[row]}, column {quoted(name)} of {source.name} holds "
+        f"{source.locate([row])[row]}, column {quoted(name)} of {source.name} holds "
         f"{quoted(fault.cell)}, which is not a finite number. {fault.remedy(name)}"
     )

@@ -22,7 +22,7 @@ MOST_COLUMNS = 1_000_000
 # Characters of a line of text.
 LONGEST_LINE = 2**24
 
-# Called with the share of a file that has been read, from 0 to 1.
+# Called with the fraction of a file that has been read, from 0 to 1.
 ReadProgress = Callable[[float], None]
 
 NUMBER, TEXT = "number", "text"
@@ -51,13 +51,13 @@ class Batch(NamedTuple):
         num_rows: how many.
         numeric: the columns asked for as numbers: NumPy or Arrow arrays, or one matrix.
         categorical: the columns asked for as categories.
-        share: of the file that has been read by now, from 0 to 1.
+        fraction_read: of the file that has been read by now, from 0 to 1.
     """
 
     num_rows: int
     numeric: list[Any] | np.ndarray
     categorical: list[Any]
-    share: float
+    fraction_read: float
 
 
 def batch_rows(num_columns: int) -> int:
@@ -82,7 +82,7 @@ class Source(NamedTuple):
         read: batches of the columns of these names, (numeric, categorical).
         kinds: of the columns, NUMBER, TEXT, or a type that is neither, as errors call it;
             None where all cells are text that may stand for numbers.
-        places: indices of rows, from 0 ↦ where they are, as errors call it.
+        locate: indices of rows, from 0 ↦ where they are, as errors call it.
         labels: the column of classes, if the format has one.
         is_unnamed: whether the columns have no names but their numbers.
         num_bytes: of the file that are in memory as long as it is open.
@@ -92,7 +92,7 @@ class Source(NamedTuple):
     columns: list[str]
     read: Callable[[list[str], list[str]], Iterator[Batch]]
     kinds: dict[str, str] | None = None
-    places: Callable[[Sequence[int]], dict[int, str]] = row_numbers
+    locate: Callable[[Sequence[int]], dict[int, str]] = row_numbers
     labels: str | None = None
     is_unnamed: bool = False
     num_bytes: int = 0
@@ -120,7 +120,7 @@ def check_columns(name: str, columns: list[str]) -> None:
     if "" in columns:
         raise ValueError(
             f"column {columns.index('') + 1} of {name} has no name in the header. Give it one "
-            "(pandas and R write a nameless column of row numbers unless told not to)."
+            "(pandas and R write a nameless column of row numbers unless asked not to)."
         )
     if len(set(columns)) < len(columns):
         twice = next(column for column, times in Counter(columns).items() if times > 1)
@@ -130,7 +130,7 @@ def check_columns(name: str, columns: list[str]) -> None:
 
 
 @contextmanager
-def readable(name: str, kind: str) -> Iterator[None]:
+def translated_errors(name: str, kind: str) -> Iterator[None]:
     """Whatever a library raises becomes an error that names the file."""
     try:
         yield
@@ -159,8 +159,8 @@ def require_pyarrow(name: str) -> Any:
 
 
 @contextmanager
-def opened_text(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], float]]]:
-    """The bytes of a file, decompressed by its suffix, and the share of it that was read."""
+def open_decompressed(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], float]]]:
+    """The bytes of a file, decompressed by its suffix, and the fraction of it that was read."""
     size = max(1, path.stat().st_size)
     with path.open("rb") as file:
         suffix, stream = path.suffix.lower(), cast(IO[bytes], file)
@@ -185,17 +185,17 @@ def text_blocks(
         size: of a block, about, in bytes, and the bound on a row.
 
     Yields:
-        Some rows, and the share of the file that has been read.
+        Some rows, and the fraction of the file that has been read.
 
     Raises:
         ValueError: for a row without an end, or of too many bytes.
         OSError: if the file cannot be read.
     """
     name, rest = printable(str(path)), b""
-    with opened_text(path) as (stream, share):
+    with open_decompressed(path) as (stream, fraction_read):
         more = b"\n"
         while more:
-            with readable(name, "file"):
+            with translated_errors(name, "file"):
                 more = stream.read(size)
             block = rest + (more or b"\n")
             end = end_of_rows(block)
@@ -203,7 +203,7 @@ def text_blocks(
             if len(rest) > size or (rest and not more):
                 raise ValueError(f"{name} holds a row of more than {len(rest) - 1} bytes.")
             if block:
-                yield block, share()
+                yield block, fraction_read()
 
 
 def end_of_lines(block: bytes) -> int:

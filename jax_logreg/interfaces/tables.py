@@ -48,7 +48,7 @@ EMBEDDED = {
 MISSING_POLICIES = ("refuse", "drop", "mean")
 
 
-def _no_progress(share: float) -> None:
+def _no_progress(fraction_read: float) -> None:
     """Nothing is reported."""
 
 
@@ -152,7 +152,7 @@ def read_table(
         delimiter: of a CSV file; if None, the first of comma, semicolon, tab and bar by
             which its header holds the target.
         max_bytes: bound on X in memory, 4 GiB by default.
-        progress: called with the share of the file that has been read, from 0 to 1.
+        progress: called with the fraction of the file that has been read, from 0 to 1.
 
     Returns:
         The table: X (n, p), y (n,), the names of features and classes, the encoding.
@@ -209,7 +209,7 @@ def read_features(
         encoding: of the table that the model was trained on.
         delimiter: as for :func:`read_table`.
         max_bytes: bound on what is unpacked of a file at a time.
-        progress: called with the share of the file that has been read, from 0 to 1.
+        progress: called with the fraction of the file that has been read, from 0 to 1.
 
     Returns:
         The columns that are not used, and an iterator over the chunks of X.
@@ -318,7 +318,7 @@ def _assemble(
     rows = TrainingRows(files.name, plan.target, plan.numeric, plan.categorical, missing)
     for chunk in files.chunks(plan.numeric, [plan.target, *plan.categorical]):
         rows.add(chunk)
-        progress(chunk.share)
+        progress(chunk.fraction_read)
         check_size(files.name, 8 * len(plan.features) * rows.num_rows, max_bytes)
     rows.check()
     target, *others = (encoder.texts for encoder in rows.encoders)
@@ -359,15 +359,15 @@ def _encoded(files: TableFiles, encoding: Encoding, progress: ReadProgress) -> I
             _known_codes(chunk, found, column)
             for found, column in zip(chunk.categories, encoding.categorical, strict=True)
         ]
-        progress(chunk.share)
+        progress(chunk.fraction_read)
         yield encoding.expand(chunk.numbers, codes)
 
 
 def _refuse_missing(chunk: Chunk, missing: np.ndarray, name: str) -> None:
     if missing.any():
         raise ValueError(
-            f"{chunk.place(missing)}, column {quoted(name)} of {chunk.source.name} is missing, and "
-            "the model has nothing to fill it with. Fill it, or train with --missing mean."
+            f"{chunk.locate(missing)}, column {quoted(name)} of {chunk.source.name} is missing, "
+            "and the model has nothing to fill it with. Fill it, or train with --missing mean."
         )
 
 
@@ -379,7 +379,7 @@ def _known_codes(chunk: Chunk, found: Categories, column: Column) -> np.ndarray:
     if np.any(codes < 0):
         text = found.values[found.codes[np.argmax(codes < 0)]]
         raise ValueError(
-            f"{chunk.place(codes < 0)}, column {quoted(column.name)} of {chunk.source.name} holds "
+            f"{chunk.locate(codes < 0)}, column {quoted(column.name)} of {chunk.source.name} holds "
             f"{quoted(text)}, a category that the model was not trained on. It knows "
             f"{comma_list(known)}."
         )

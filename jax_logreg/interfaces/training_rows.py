@@ -76,9 +76,9 @@ class MissingCounts:
         first: dict[str, str] = {}
         for source in {source.name: source for source, _ in self._first.values()}.values():
             rows = {name: row for name, (at, row) in self._first.items() if at.name == source.name}
-            places = source.places([*rows.values()])
+            located = source.locate([*rows.values()])
             of_file = "" if source.name == table else f" of {Path(source.name).name}"
-            first |= {name: f"{places[row]}{of_file}" for name, row in rows.items()}
+            first |= {name: f"{located[row]}{of_file}" for name, row in rows.items()}
         counts = [
             f"{quoted(name)} {count} (first in {first[name]})"
             for name, count in zip(self._names, self._counts.tolist(), strict=True)
@@ -106,8 +106,8 @@ class TrainingRows:
     ) -> None:
         self._table, self._missing = table, missing
         self.target = f"target {quoted(target)} of {table}"
-        places = [f"column {quoted(name)} of {table}" for name in categorical]
-        self.encoders = [CategoryEncoder(where) for where in (self.target, *places)]
+        columns = [self.target, *(f"column {quoted(name)} of {table}" for name in categorical)]
+        self.encoders = [CategoryEncoder(column) for column in columns]
         self._num_filled = 0 if missing == "refuse" else len(numeric)
         self._counts = MissingCounts([*numeric, target, *categorical][self._num_filled :])
         self._numbers: list[np.ndarray] = []

@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from jax_logreg.interfaces import table_files
 from jax_logreg.interfaces.encoding import Encoding
+from jax_logreg.interfaces.table_source import Batch, Source
 from jax_logreg.interfaces.tables import densified, load_embedded, read_features, read_table
 from tests.table_files import arrow, arrow_stream, npy, npz, parquet, put
 
@@ -144,6 +146,32 @@ def test_integers_beyond_float64_stay_distinct_classes(suffix, tmp_path):
     table = read_table(put(tmp_path, suffix, content), target)
     assert table.class_names == [str(-(2**63)), str(2**53), str(2**53 + 1)]
     assert table.y.tolist() == [1, 2, 1, 0]
+
+
+def test_a_new_format_is_one_function_in_one_table(tmp_path, monkeypatch):
+    def read_lines(path, request):
+        rows = np.array([line.split() for line in path.read_text().splitlines()], "U9")
+        place = {"size": 0, "colour": 1, "y": 2}
+
+        def read(numeric, categorical):
+            numbers, others = (
+                [pa.array(rows[:, place[name]]) for name in names]
+                for names in (numeric, categorical)
+            )
+            yield Batch(len(rows), numbers, others, 1.0)
+
+        return Source(str(path), list(place), read)
+
+    monkeypatch.setitem(table_files.READERS, ".words", read_lines)
+    path = put(tmp_path, ".words", "1 red no\n? blue yes\n3 red no\n")
+    table = read_table(path, "y", missing="mean", categorical="auto")
+    assert table.feature_names == ["size", "colour=red"]
+    assert table.X.tolist() == [[1, 1], [2, 0], [3, 1]]
+    assert (
+        np.concatenate([*read_features(path, table.encoding).chunks]).tolist() == table.X.tolist()
+    )
+    with pytest.raises(ValueError, match="row 2, column 'colour' of .*words holds 'blue'"):
+        read_table(put(tmp_path, ".words", "1 3 no\n2 blue yes\n"), "y")
 
 
 # Several files ----------------------------------------------------------------------------
