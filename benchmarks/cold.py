@@ -78,10 +78,7 @@ def _commands(tolerances: dict[str, float | None], cache: str) -> list[Command]:
         for name, (short, method) in _METHODS.items()
     ]
     ours = Timing("jax_logreg, compiled before", "ours, cached", True, tol=tolerances["jax_logreg"])
-    kept = {
-        "JAX_COMPILATION_CACHE_DIR": cache,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+    kept = {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     return [commands[0], Command(ours, "jax_logreg", kept), *commands[1:]]
 
 

@@ -229,10 +229,6 @@ def _sk(solver: str, **options: Any) -> Callable[[Problem], Fit]:
     return partial(scikit_learn, solver=solver, **options)
 
 
-def _many_sk(solver: str, *, in_parallel: bool) -> Callable[[Problem], Fit]:
-    return partial(resampled_scikit_learn, solver=solver, in_parallel=in_parallel)
-
-
 # fmt: off
 CONTESTANTS = [
     Contestant("jax_logreg", "ours", jax_logreg, _ANY | _BOOTSTRAP, ours=True, quick=True),
@@ -259,8 +255,9 @@ CONTESTANTS = [
                quick=True, needs_gpu=True),
     *(
         Contestant(f"sklearn {label} {solver}", f"{label} {short}",
-                   _many_sk(solver, in_parallel=label == "joblib"), _BOOTSTRAP, quick=True)
-        for label in ("loop", "joblib")
+                   partial(resampled_scikit_learn, solver=solver, in_parallel=in_parallel),
+                   _BOOTSTRAP, quick=True)
+        for label, in_parallel in (("loop", False), ("joblib", True))
         for solver, short in (("newton-cholesky", "nchol"), ("lbfgs", "lbfgs"))
     ),
 ]

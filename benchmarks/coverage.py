@@ -31,7 +31,10 @@ def main() -> int:
     options = parser.parse_args()
     print(machine())
     with jax.enable_x64(True):
-        X, Y = _data(options.fits, options.rows)
+        rng = np.random.default_rng(0)
+        X = jnp.asarray(rng.normal(size=(options.rows, len(_TRUTH) - 1)))
+        mu = np.asarray(sigmoid(X @ _TRUTH[:-1] + _TRUTH[-1]))
+        Y = jnp.asarray(rng.uniform(size=(options.fits, options.rows)) < mu, float)
         fit_many(X, Y)  # compiles
         began = time.perf_counter()
         many = fit_many(X, Y)
@@ -46,13 +49,6 @@ def main() -> int:
     for name, truth, fraction in zip(names, _TRUTH, covered.mean(axis=0), strict=True):
         print(f"  {f'{name} {truth:g}':18} {100 * fraction:.2f} %")
     return 0
-
-
-def _data(fits: int, rows: int) -> tuple[jax.Array, jax.Array]:
-    rng = np.random.default_rng(0)
-    X = jnp.asarray(rng.normal(size=(rows, len(_TRUTH) - 1)))
-    mu = np.asarray(sigmoid(X @ _TRUTH[:-1] + _TRUTH[-1]))
-    return X, jnp.asarray(rng.uniform(size=(fits, rows)) < mu, float)
 
 
 @jax.jit

@@ -44,10 +44,8 @@ def machine() -> str:
 
 def _processor() -> str:
     """The model if Linux names it, else the architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
     models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.machine()
 
@@ -75,10 +73,10 @@ def busy_cores() -> float | None:
 
 def _busy_ticks() -> int | None:
     """All that Linux counts as neither idle nor waiting, of all cores together."""
-    try:
-        ticks = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
-    except OSError:
+    path = Path("/proc/stat")
+    if not path.exists():
         return None
+    ticks = path.read_text().splitlines()[0].split()[1:9]
     user, nice, system, _idle, _waiting, *interrupts = map(int, ticks)
     return user + nice + system + sum(interrupts)
 

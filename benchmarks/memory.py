@@ -60,11 +60,10 @@ def measure(problem: Problem, tol: float) -> Memory:
 def _tiny(problem: Problem) -> Problem:
     """The same kind of problem, too small to matter."""
     shape, dtype = (60, 2, problem.num_classes), problem.X.dtype.name
-    if problem.kind == "sparse":
-        return random_sparse(shape, 0.1, dtype=dtype)
     if problem.kind == "bootstrap":
         return bootstrap(shape, 2, dtype=dtype)
-    return random(shape, 0.1, dtype=dtype)
+    make = random_sparse if problem.kind == "sparse" else random
+    return make(shape, 0.1, dtype=dtype)
 
 
 def _peak(fit: Fit, tol: float) -> float:

@@ -70,13 +70,9 @@ def embedded(name: str, dtype: str = "float64") -> Problem:
 def random(
     shape: tuple[int, int, int], strength: float, *, spread: float = 0.0, dtype: str = "float64"
 ) -> Problem:
-    """Normal features, labels drawn from a true model with logits of a few units.
+    """Normal features (n, p), labels of K classes from a true model with logits of a few units.
 
-    Args:
-        shape: n, p, K.
-        strength: of the penalty.
-        spread: columns are scaled over 10^±spread.
-        dtype: of the features; float32 numbers are drawn as such, to save memory.
+    Columns are scaled over 10^±spread. float32 numbers are drawn as such, to save memory.
     """
     n, p, K = shape
     rng = np.random.default_rng(0)

@@ -15,11 +15,12 @@ from math import inf
 
 import numpy as np
 
-from benchmarks.contestants import Answer, Contestant, Fit
+from benchmarks.contestants import Contestant, Fit
 from benchmarks.problems import Problem
 from benchmarks.reference import Reference
 
 TOLERANCES = [10.0**-k for k in range(1, 13)]
+# Of our answer from which the minimum is polished.
 _TIGHTEST = {np.dtype(np.float64): 1e-11, np.dtype(np.float32): 1e-6}
 # No method is stopped by a count of steps unless it would outlast the patience.
 _MAX_STEPS = 100_000
@@ -157,7 +158,9 @@ def calibrate_all(
             reference = references[contestant.penalises_intercept]
             entrants.append(Entrant(contestant, fit, max_steps, timing, reference))
     log("finding the optimum")
-    start = _tight_answer(problem, entrants)
+    tol = _TIGHTEST[np.dtype(problem.X.dtype)]
+    ours = (entrant for entrant in entrants if entrant.contestant.ours)
+    start = next((entrant.fit(tol, entrant.max_steps) for entrant in ours), None)
     for flag in {entrant.contestant.penalises_intercept for entrant in entrants}:
         references[flag].minimise(start, rules.target / 100)
     for entrant in entrants:
@@ -205,13 +208,6 @@ def _affordable_steps(fit: Fit, first: float, patience: float) -> int:
         seconds = _clock(fit, TOLERANCES[-1], steps)
     step = max((seconds - one) / (steps - 1), 1e-9)
     return int(np.clip(_PATIENCE_FACTOR * patience / step, 8, _MAX_STEPS))
-
-
-def _tight_answer(problem: Problem, entrants: list[Entrant]) -> Answer | None:
-    """Our own, if one of ours takes part."""
-    tol = _TIGHTEST[np.dtype(problem.X.dtype)]
-    ours = (entrant for entrant in entrants if entrant.contestant.ours)
-    return next((entrant.fit(tol, entrant.max_steps) for entrant in ours), None)
 
 
 def _calibrate(entrant: Entrant, rules: Rules) -> None:

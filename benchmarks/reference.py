@@ -21,13 +21,7 @@ _HALVINGS = 30
 
 
 class Derivatives:
-    """F, its gradient and its Hessian–vector products at one θ.
-
-    Args:
-        problem: the data.
-        theta: the point.
-        penalise_intercept: whether the penalty includes the intercept.
-    """
+    """F, its gradient and its Hessian–vector products at one θ."""
 
     def __init__(
         self, problem: Problem, theta: np.ndarray, *, penalise_intercept: bool = False

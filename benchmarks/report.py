@@ -104,9 +104,8 @@ def _legend(timings: list[Timing]) -> list[str]:
 
 
 def _extras(outcome: Outcome) -> list[str]:
-    lines = []
-    if (busy := outcome.busy_cores) is not None:
-        lines.append(f"others kept {busy:.1f} cores busy just before")
+    busy = outcome.busy_cores
+    lines = [] if busy is None else [f"others kept {busy:.1f} cores busy just before"]
     if floor := outcome.floor:
         lines.append(
             f"floor {1e3 * floor.seconds:.3g} ms: reads at {floor.bandwidth / 1e9:.3g} GB/s, "
@@ -132,8 +131,7 @@ def _extras(outcome: Outcome) -> list[str]:
 def _milliseconds(timing: Timing | None) -> str:
     if timing is None or timing.seconds is None:
         return "-"
-    milliseconds = 1e3 * timing.seconds
-    return f"{milliseconds:.1f}" if milliseconds < 1e5 else f"{milliseconds:.0f}"
+    return f"{1e3 * timing.seconds:{'.1f' if timing.seconds < 100 else '.0f'}}"
 
 
 def _power(x: float | None) -> str:

@@ -85,9 +85,8 @@ class Outcome:
     @property
     def floors(self) -> float | None:
         """Our time over the floor."""
-        if self.ours is None or self.floor is None or self.ours.seconds is None:
-            return None
-        return self.ours.seconds / self.floor.seconds
+        seconds = self.ours.seconds if self.ours else None
+        return seconds / self.floor.seconds if seconds and self.floor else None
 
     def misses(self) -> list[str]:
         """Each goal of the row that is not met, with the numbers."""
