@@ -83,9 +83,11 @@ def _arrow_source(
     request: Request,
 ) -> Source:
     """A source of Arrow's record batches, whatever Arrow raises translated."""
-    columns = [column.strip() for column in schema.names]
+    with translated_errors(name, what):
+        names = schema.names  # which need not be UTF-8
+    columns = [column.strip() for column in names]
     check_columns(name, columns)
-    own_name = dict(zip(columns, schema.names, strict=True))
+    own_name = dict(zip(columns, names, strict=True))
 
     def read(numeric: list[str], categorical: list[str]) -> Iterator[Batch]:
         found = batches([own_name[column] for column in (*numeric, *categorical)])
@@ -221,8 +223,10 @@ def _unpacked(
     with archive.open(member) as stream:
         array = np.lib.format.read_array(stream, allow_pickle=False)
         stream.read(1)  # at the end the checksum is compared
-    if dtype.kind == "U":  # NumPy does not look at the code points that it reads
-        "".join(array.tolist()).encode()
+    if dtype.kind == "U":  # NumPy does not look at the code points that it reads, Python would fail
+        points = array.view(np.dtype("u4").newbyteorder(dtype.byteorder))
+        if np.any((points > 0x10FFFF) | ((points >= 0xD800) & (points <= 0xDFFF))):
+            raise ValueError("it holds what is no text.")
     return array
 
 

@@ -153,6 +153,10 @@ NPZ = {
         zipped(X_npy=npy(MATRIX), y_npy=claiming((3,), b"\xff" * 12, "<U1")),
         "array y of .* is no list of labels",
     ),
+    "text that is none, the other way round": (
+        zipped(X_npy=npy(MATRIX), y_npy=claiming((3,), b"\x00\x13\0a" * 3, ">U1")),
+        "array y of .* holds what is no text",
+    ),
     "half a pair": (
         zipped(X_npy=npy(MATRIX), y_npy=claiming((3,), b"\x00\xd8\0\0" * 3, "<U1")),
         "array y of .* is no list of labels",
@@ -208,6 +212,9 @@ ARROW = {
     "null": (arrow(x=[1, 2, None], y=["a", None, "b"]), r"'x' 1 \(first in row 3\), 'y' 1"),
     "an invented offset": (
         arrow(**GOOD).replace(OFFSETS, OFFSETS.replace(b"\x02", b"\x7f")), "no Arrow file .*ffset"
+    ),
+    "a name that is no text": (
+        arrow(name=[1], y=["a"]).replace(b"name", b"n\x89me"), "no Arrow file .*utf-8"
     ),
     "no rows": (arrow(x=pa.array([], "f8"), y=pa.array([], "str")), "holds no rows"),
     "a bomb": (
