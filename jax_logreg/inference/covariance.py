@@ -60,8 +60,7 @@ def _frequentist(fit: FitContext, full: Information, groups: np.ndarray | None) 
 
 def influence_rows(fit: FitContext, full: Information) -> np.ndarray:
     """The first-order influence of each observation on the estimates, A⁻¹sᵢ, (n, P)."""
-    residual = fit.residuals if fit.reference is None else fit.residuals[:, fit.non_reference]
-    scores = -np.einsum("nj,nc->njc", fit.design, residual.reshape(len(residual), -1))
+    scores = -np.einsum("nj,nc->njc", fit.design, fit.contrast_residuals)
     return scores.reshape(len(scores), -1) @ full.root @ full.root.T
 
 

@@ -69,20 +69,58 @@ class FitContext:
     @property
     def is_penalised(self) -> bool:
         """Whether the fit was anything but maximum likelihood."""
+        return self.firth or self.has_curved_penalty
+
+    @property
+    def has_curved_penalty(self) -> bool:
+        """Whether the curvature of a penalty is part of the information."""
         with jax.enable_x64(True):
             growth = self.objective.penalty.growth(jnp.ones(self.objective.X.shape[1]))
-        return self.firth or bool(np.any(np.asarray(growth) > 0))
+        return bool(np.any(np.asarray(growth) > 0))
 
     def has_observations_of(self, other: "FitContext") -> bool:
         """Whether both fits have the same labels, weights and offset."""
-        mine, theirs = (
-            (np.asarray(f.objective.y), f.weight, np.asarray(f._offset)) for f in (self, other)
+        pairs = (
+            (self.objective.y, other.objective.y),
+            (self.weight, other.weight),
+            (self.objective.offset, other.objective.offset),
         )
-        return all(map(np.array_equal, mine, theirs))
+        return all(np.array_equal(np.asarray(mine), np.asarray(theirs)) for mine, theirs in pairs)
+
+    @cached_property
+    def selection(self) -> np.ndarray:
+        """S, (K, c), whose columns pick the classes of the contrasts; [[1]] for the sigmoid
+        model."""
+        if self.reference is None:
+            return np.ones((1, 1))
+        return np.delete(np.eye(self.objective.class_shape[0]), self.reference, axis=1)
 
     @property
-    def _offset(self) -> Any:
-        return 0.0 if self.objective.offset is None else self.objective.offset
+    def lift(self) -> np.ndarray:
+        """The map from contrasts to coefficients of mean zero over the classes, (K, c)."""
+        return self.selection - (0 if self.reference is None else 1 / len(self.selection))
+
+    @property
+    def num_contrasts(self) -> int:
+        """c, the columns of γ: 1 for the sigmoid model, K − 1 for softmax."""
+        return self.selection.shape[1]
+
+    @property
+    def num_parameters(self) -> int:
+        """P, the length of γ."""
+        return self.design.shape[1] * self.num_contrasts
+
+    def contrasts(self, theta: np.ndarray) -> np.ndarray:
+        """γ, (P,), of a θ."""
+        table = theta.reshape(-1, len(self.selection))
+        if self.reference is not None:
+            table = table - table[:, [self.reference]]
+        return (table @ self.selection).reshape(-1)
+
+    def shifted(self, step: np.ndarray) -> "FitContext":
+        """The context at the contrasts γ + step; the mean over the classes does not move."""
+        change = step.reshape(-1, self.num_contrasts) @ self.lift.T
+        return replace(self, theta=self.theta + change.reshape(-1))
 
     @cached_property
     def design(self) -> np.ndarray:
@@ -125,14 +163,19 @@ class FitContext:
             return loss_and_residual(jnp.asarray(self.logits), self.objective.y)
 
     @property
-    def non_reference(self) -> list[int]:
-        """The classes other than the reference."""
-        return [k for k in range(self.objective.class_shape[0]) if k != self.reference]
+    def contrast_residuals(self) -> np.ndarray:
+        """The residuals of the classes of the contrasts, (n, c)."""
+        return self.residuals.reshape(len(self.weight), -1) @ self.selection
 
-    @property
-    def num_contrasts(self) -> int:
-        """Columns of γ: 1 for the sigmoid model, K − 1 for softmax."""
-        return 1 if self.reference is None else len(self.non_reference)
+    def curvature_root(self, rows: slice = slice(None)) -> np.ndarray:
+        """B of some rows, with BᵀB their curvature in the contrasts, (n, 1, 1) or (n, K, c)."""
+        if self.reference is None:
+            return np.sqrt(self.curvature[rows])[:, None, None]
+        mu = self.curvature[rows]
+        same = np.eye(len(self.selection))
+        # 1 − μ_k as the sum of the other probabilities: the difference would lose small ones.
+        centred = np.where(same == 1, (mu @ (1 - same))[:, :, None], -mu[:, None, :])
+        return np.sqrt(mu)[:, :, None] * (centred @ self.selection)
 
     def value(self) -> float:
         """Σw · F: the penalised negative log-likelihood, in nats."""
@@ -145,26 +188,18 @@ class FitContext:
 
     def gradient(self) -> np.ndarray:
         """∂(Σw · F)/∂γ, (P,)."""
-        slope = self.num_observations * self.mean_gradient
-        if self.reference is None:
-            return slope
-        return slope.reshape(-1, *self.objective.class_shape)[:, self.non_reference].reshape(-1)
+        table = self.mean_gradient.reshape(-1, len(self.selection))
+        return (self.num_observations * table @ self.selection).reshape(-1)
 
-    def hessian(self) -> np.ndarray:
-        """The exact Hessian of Σw · F in γ, (P, P): under Firth's penalty not the
-        information."""
+    def firth_hessian(self) -> np.ndarray:
+        """The exact Hessian of Firth's Σw · F in γ, (P, P), which the information is not."""
         with jax.enable_x64(True):
             total = jnp.asarray(self.num_observations)
             H = np.asarray(_firth_hessian(self.objective, jnp.asarray(self.theta), total))
-        if self.reference is not None:
-            K = self.num_contrasts + 1
-            H = H.reshape(-1, K, len(H) // K, K)[:, self.non_reference][:, :, :, self.non_reference]
+        S = self.selection
+        H = H.reshape(2 * (self.design.shape[1], len(S)))
+        H = np.einsum("jkml,kc,ld->jcmd", H, S, S)
         return self.num_observations * H.reshape(self.num_parameters, -1)
-
-    @property
-    def num_parameters(self) -> int:
-        """P, the length of γ."""
-        return self.design.shape[1] * self.num_contrasts
 
     @cached_property
     def _point(self) -> Point:
@@ -172,29 +207,12 @@ class FitContext:
             total = jnp.asarray(self.num_observations) if self.firth else None
             return _evaluate(self.objective, jnp.asarray(self.theta), total)
 
-    def shifted(self, step: np.ndarray) -> "FitContext":
-        """The context at the contrasts γ + step; the mean over the classes does not move."""
-        if self.reference is None:
-            return replace(self, theta=self.theta + step)
-        table = self.theta.reshape(-1, *self.objective.class_shape)
-        change = np.zeros_like(table)
-        change[:, self.non_reference] = step.reshape(len(table), -1)
-        change -= change.mean(axis=1, keepdims=True)
-        return replace(self, theta=(table + change).reshape(-1))
-
     def max_logit_change(self, step: np.ndarray) -> float:
         """The largest change of a logit, or of the difference of two logits of a row, under a
         step of γ."""
-        eta = self.design @ step.reshape(self.design.shape[1], -1)
+        eta = self.design @ step.reshape(-1, self.num_contrasts)
         eta = np.where(self.weight[:, None] > 0, np.column_stack([np.zeros(len(eta)), eta]), 0)
         return float(np.max(np.ptp(eta, axis=1)))
-
-    def contrasts(self, theta: Any) -> Any:
-        """γ of a θ, (q, K − 1), or (q,), for arrays of NumPy or of JAX."""
-        if self.reference is None:
-            return theta
-        table = theta.reshape(-1, *self.objective.class_shape)
-        return table[:, np.array(self.non_reference)] - table[:, [self.reference]]
 
 
 @Compiled
@@ -227,17 +245,7 @@ def check_fit(
     fit_intercept: bool,
     reference: int,
 ) -> FitContext:
-    """The context of a result and the data that it was fitted to.
-
-    Args:
-        result: what ``fit`` returned.
-        X: (n, p), dense, and the rest as given to ``fit``.
-        y: labels, (n,) or (n, K).
-        penalty: None, ``L2`` or ``Firth()``.
-        sample_weight: (n,), or None.
-        offset: of the shape of the logits, or None.
-        fit_intercept: whether there is an intercept.
-        reference: the class that contrasts are taken with, for softmax.
+    """The context of a result and the data that it was fitted to, which are checked.
 
     Raises:
         ValueError: for bad input, and for data that the result was not fitted to.

@@ -10,12 +10,7 @@ from jax_logreg.fitting.collinearity import collinear_columns
 from jax_logreg.fitting.result import FitError, FitResult
 from jax_logreg.inference.covariance import check_kind, covariance_root
 from jax_logreg.inference.fit_context import FitContext, check_fit
-from jax_logreg.inference.inference import (
-    Inference,
-    log_likelihood,
-    null_log_likelihood,
-    saturated_log_likelihood,
-)
+from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.information import Information, information
 from jax_logreg.inference.restricted_fit import PROVING_LOGIT_CHANGE, SHORT_STEP, newton_path
 from jax_logreg.objective.penalties import L2, Firth
@@ -94,19 +89,13 @@ def infer(
     names = _names(start, columns, class_names)
     fit, full = _polish(start)
     root = covariance_root(covariance, fit, full, groups)
-    data = full if not isinstance(penalty, L2) else information(fit, penalised=False)
+    data = information(fit, penalised=False) if fit.has_curved_penalty else full
     return Inference(
         names=names,
-        estimate=fit.contrasts(fit.theta).reshape(-1),
         covariance_root=root,
         covariance_kind=covariance,
-        rank=full.rank,
         dependent=_dependent(fit, full, columns),
         degrees_of_freedom=float(np.sum((data.factor @ full.root) ** 2)),
-        num_observations=fit.num_observations,
-        log_likelihood=log_likelihood(fit),
-        null_log_likelihood=null_log_likelihood(fit),
-        saturated_log_likelihood=saturated_log_likelihood(fit),
         fit=fit,
         information=full,
     )
@@ -164,7 +153,7 @@ def _names(fit: FitContext, columns: list[str], classes: Sequence[str] | None) -
         return columns
     (K,) = fit.objective.class_shape
     names = _check_names("class_names", classes, K, list(map(str, range(K))))
-    return [f"{names[k]}: {column}" for column in columns for k in fit.non_reference]
+    return [f"{names[k]}: {column}" for column in columns for k in range(K) if k != fit.reference]
 
 
 def _check_names(

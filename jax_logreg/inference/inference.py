@@ -11,6 +11,7 @@ rows in the BIC; here an observation is one of the m.
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -73,19 +74,12 @@ class Inference:
 
     Attributes:
         names: of the parameters.
-        estimate: γ.
         covariance_root: C with CCᵀ the covariance, of minimum norm where not all parameters
             are estimable.
         covariance_kind: "observed" and so on, as in ``inference/covariance.py``.
-        rank: the number of estimable linear combinations of the parameters.
-        dependent: for each combination that is not estimable the columns, by name, that depend
-            on one another; a column of zeros is a set of its own.
+        dependent: for each combination of parameters that is not estimable the columns, by
+            name, that depend on one another; a column of zeros is a set of its own.
         degrees_of_freedom: of the fit; less than P under a penalty.
-        num_observations: Σw.
-        log_likelihood: at the optimum, in nats, without the penalty.
-        null_log_likelihood: of the model with an intercept alone.
-        saturated_log_likelihood: of probabilities equal to the labels; zero unless labels are
-            soft.
         fit: the data and the parameters.
         information: the observed information.
 
@@ -101,18 +95,22 @@ class Inference:
     """
 
     names: list[str]
-    estimate: np.ndarray
     covariance_root: np.ndarray = field(repr=False)
     covariance_kind: str
-    rank: int
     dependent: list[list[str]]
     degrees_of_freedom: float
-    num_observations: float
-    log_likelihood: float
-    null_log_likelihood: float
-    saturated_log_likelihood: float
     fit: FitContext = field(repr=False)
     information: Information = field(repr=False)
+
+    @cached_property
+    def estimate(self) -> np.ndarray:
+        """γ, (P,)."""
+        return self.fit.contrasts(self.fit.theta)
+
+    @property
+    def rank(self) -> int:
+        """The number of estimable linear combinations of the parameters."""
+        return self.information.rank
 
     @property
     def covariance(self) -> np.ndarray:
@@ -157,6 +155,41 @@ class Inference:
     def odds_ratio(self) -> np.ndarray:
         """exp(γ): the factor of the odds for one more unit of the feature."""
         return np.exp(self.estimate)
+
+    @property
+    def num_observations(self) -> float:
+        """Σw."""
+        return self.fit.num_observations
+
+    @cached_property
+    def log_likelihood(self) -> float:
+        """At the optimum, in nats, without the penalty."""
+        return -float(self.fit.weight @ self.fit.row_losses)
+
+    @cached_property
+    def saturated_log_likelihood(self) -> float:
+        """That of probabilities equal to the labels: zero unless labels are soft."""
+        return float(self.fit.weight @ saturated_rows(self.fit))
+
+    @cached_property
+    def null_log_likelihood(self) -> float:
+        """That of the model with an intercept alone, or with no parameter if none was fitted.
+
+        The offset stays. Without one the probabilities are the frequencies of the classes.
+        """
+        F, weight = self.fit.objective, self.fit.weight
+        if F.offset is None and F.fit_intercept:
+            counts = weight @ _label_probabilities(self.fit)
+            return float(np.sum(xlogy(counts, counts / self.num_observations)))
+        with jax.enable_x64(True):
+            if not F.fit_intercept:
+                logits = jnp.zeros_like(F.y) if F.offset is None else F.offset
+                return -float(weight @ np.asarray(cross_entropy(logits, F.y)))
+            constant = run_fit(
+                jnp.ones((F.X.shape[0], 1)), F.y, offset=F.offset, sample_weight=weight,
+                fit_intercept=False, solver="newton",
+            ).raise_if_failed()  # fmt: skip
+            return -self.num_observations * float(constant.objective)
 
     @property
     def deviance(self) -> float:
@@ -265,43 +298,16 @@ class Inference:
         return "\n".join(lines)
 
 
-def log_likelihood(fit: FitContext) -> float:
-    """The log-likelihood of a fit, in nats."""
-    return -float(fit.weight @ fit.row_losses)
-
-
-def saturated_log_likelihood(fit: FitContext) -> float:
-    """That of probabilities equal to the labels: zero unless labels are soft."""
-    return float(fit.weight @ saturated_rows(fit))
-
-
 def saturated_rows(fit: FitContext) -> np.ndarray:
-    """The unweighted contributions of the rows to it, (n,)."""
+    """The log-likelihood of each row under probabilities equal to its label, (n,)."""
+    y = _label_probabilities(fit)
+    return xlogy(y, y).sum(axis=1)
+
+
+def _label_probabilities(fit: FitContext) -> np.ndarray:
+    """The labels as probabilities of every class, (n, K)."""
     y = np.asarray(fit.objective.y)
-    return xlogy(y, y) + xlogy(1 - y, 1 - y) if y.ndim == 1 else xlogy(y, y).sum(axis=1)
-
-
-def null_log_likelihood(fit: FitContext) -> float:
-    """That of the model with an intercept alone, or with no parameter if none was fitted.
-
-    The offset stays. Without one the probabilities are the frequencies of the classes.
-    """
-    F = fit.objective
-    if F.offset is None and F.fit_intercept:
-        y = np.asarray(F.y)
-        one_hot = y if y.ndim == 2 else np.column_stack([1 - y, y])
-        counts = fit.weight @ one_hot
-        return float(np.sum(xlogy(counts, counts / fit.num_observations)))
-    with jax.enable_x64(True):
-        if not F.fit_intercept:
-            logits = jnp.zeros_like(F.y) if F.offset is None else F.offset
-            return -float(fit.weight @ np.asarray(cross_entropy(logits, F.y)))
-        ones = jnp.ones((F.X.shape[0], 1))
-        constant = run_fit(
-            ones, F.y, offset=F.offset, sample_weight=fit.weight, fit_intercept=False,
-            solver="newton",
-        ).raise_if_failed()  # fmt: skip
-        return -fit.num_observations * float(constant.objective)
+    return y if y.ndim == 2 else np.column_stack([1 - y, y])
 
 
 def _collinearity_notes(dependent: Sequence[Sequence[str]]) -> list[str]:

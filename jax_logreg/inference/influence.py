@@ -68,15 +68,13 @@ def influence(inference: Inference) -> Influence:
     2.0
     """
     fit, full = inference.fit, inference.information
-    classes = 1 if fit.reference is None else fit.num_contrasts
-    n = len(fit.weight)
-    whitened = full.root.reshape(-1, classes, full.root.shape[1])  # (q, c, m)
+    root = full.root.reshape(-1, fit.num_contrasts, len(full.scale))  # (q, c, m)
     # J L, (n, c, m): the c logits of each row under the columns of L.
-    JL = np.einsum("nj,jcm->ncm", fit.design, whitened)
-    weighted_curvature = _curvature(inference) * fit.weight[:, None, None]
-    hat = weighted_curvature @ np.einsum("ncm,ndm->ncd", JL, JL)  # w W J A⁻¹ Jᵀ
-    residual = -fit.residuals if fit.reference is None else -fit.residuals[:, fit.non_reference]
-    residual = residual.reshape(n, classes)
+    JL = np.einsum("nj,jcm->ncm", fit.design, root)
+    B = np.sqrt(fit.weight)[:, None, None] * fit.curvature_root()
+    # w W J A⁻¹ Jᵀ, (n, c, c)
+    hat = np.einsum("nkc,nkd->ncd", B, B) @ np.einsum("ncm,ndm->ncd", JL, JL)
+    residual = -fit.contrast_residuals
     deleted = _deleted_residuals(hat, residual)
     # In the coordinates of L, where the covariance is the identity.
     change = -fit.weight[:, None] * np.einsum("ncm,nc->nm", JL, deleted)
@@ -89,7 +87,7 @@ def influence(inference: Inference) -> Influence:
         leverage=leverage,
         pearson=pearson,
         deviance=_deviance(inference),
-        studentised=studentised if fit.reference is None else np.full(n, np.nan),
+        studentised=studentised if fit.reference is None else np.full(len(JL), np.nan),
         one_step=one_step,
         dfbetas=one_step / inference.standard_error,
         cooks_distance=np.sum(change**2, axis=1) / inference.rank,
@@ -103,15 +101,6 @@ def _deleted_residuals(hat: np.ndarray, residual: np.ndarray) -> np.ndarray:
     matrix = np.where(regular[:, None, None], matrix, np.eye(hat.shape[1]))
     deleted = np.linalg.solve(matrix, residual[:, :, None])[:, :, 0]
     return np.where(regular[:, None], deleted, np.nan)
-
-
-def _curvature(inference: Inference) -> np.ndarray:
-    """W, the curvature of every row in its contrasts, (n, c, c)."""
-    fit = inference.fit
-    if fit.reference is None:
-        return fit.curvature[:, None, None]
-    mu = fit.curvature[:, fit.non_reference]
-    return np.einsum("nc,cd->ncd", mu, np.eye(mu.shape[1])) - mu[:, :, None] * mu[:, None, :]
 
 
 def _pearson(inference: Inference) -> np.ndarray:

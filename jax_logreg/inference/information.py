@@ -101,42 +101,17 @@ def information(fit: FitContext, *, penalised: bool = True) -> Information:
 
 def _weighted_rows(fit: FitContext, penalised: bool) -> Iterator[np.ndarray]:
     """A in blocks of rows."""
-    n, q = fit.design.shape
-    classes = 1 if fit.reference is None else fit.num_contrasts + 1
-    count = max(1, _BLOCK_ENTRIES // (q * classes**2))
-    for start in range(0, n, count):
+    Z, root_weight = fit.design, np.sqrt(fit.weight)
+    count = max(1, _BLOCK_ENTRIES // (Z.shape[1] * fit.selection.size))
+    for start in range(0, len(Z), count):
         rows = slice(start, start + count)
-        yield _block(fit, fit.design[rows], fit.curvature[rows], np.sqrt(fit.weight[rows]))
+        root = root_weight[rows, None, None] * fit.curvature_root(rows)
+        yield np.einsum("nj,nkc->nkjc", Z[rows], root).reshape(-1, fit.num_parameters)
     if penalised:
-        yield _penalty_rows(fit)
-
-
-def _block(
-    fit: FitContext, Z: np.ndarray, curvature: np.ndarray, root_weight: np.ndarray
-) -> np.ndarray:
-    if fit.reference is None:
-        return (root_weight * np.sqrt(curvature))[:, None] * Z
-    mu, K = curvature, curvature.shape[1]
-    # 1 − μ_k as the sum of the other probabilities: the difference would lose small ones.
-    complement = mu @ (1 - np.eye(K))
-    centred = np.where(np.eye(K, dtype=bool), complement[:, :, None], -mu[:, None, :])
-    root = root_weight[:, None, None] * np.sqrt(mu)[:, :, None] * centred[:, :, fit.non_reference]
-    return np.einsum("nj,nkc->nkjc", Z, root).reshape(len(Z) * K, -1)
-
-
-def _penalty_rows(fit: FitContext) -> np.ndarray:
-    """The penalty's rows of A: one for each coefficient, and for softmax for each class.
-
-    The penalty of γ is the least one of all β that have these contrasts.
-    """
-    F = fit.objective
-    p, q = F.X.shape[1], fit.design.shape[1]
-    with jax.enable_x64(True):
-        curvature = np.asarray(F.penalty.curvature(jnp.ones(p)))
-    root = np.zeros((p, q))
-    root[:, :p] = np.diag(np.sqrt(curvature * fit.num_observations))
-    if fit.reference is None:
-        return root
-    K = fit.num_contrasts + 1
-    centre = (np.eye(K) - 1 / K)[:, fit.non_reference]
-    return np.einsum("aj,kc->akjc", root, centre).reshape(p * K, -1)
+        # The penalty of γ is the least one of all β that have these contrasts.
+        F = fit.objective
+        with jax.enable_x64(True):
+            curvature = np.asarray(F.penalty.curvature(jnp.ones(F.X.shape[1])))
+        root = np.diag(np.sqrt(curvature * fit.num_observations))
+        root = np.pad(root, ((0, 0), (0, Z.shape[1] - len(root))))  # none on the intercept
+        yield np.einsum("aj,kc->akjc", root, fit.lift).reshape(-1, fit.num_parameters)

@@ -105,7 +105,7 @@ def _curvature_factor(fit: FitContext, full: Information) -> np.ndarray:
     """
     if not fit.firth:
         return full.factor
-    H = fit.hessian()
+    H = fit.firth_hessian()
     scale = np.sqrt(np.abs(np.diag(H)))
     scale = np.where(scale > 0, scale, 1)
     try:
