@@ -39,6 +39,10 @@ _NO_L1_INFERENCE = (
     "curvature at its answer does not describe them. Fit and infer with penalty=L2(strength) "
     "or without a penalty."
 )
+_NO_VARYING_CURVATURE = (
+    "inference takes the curvature of a penalty as constant: fit and infer with "
+    "penalty=L2(strength), or without a penalty."
+)
 # A Newton step that promises less than this share of the loss is lost in its round-off.
 _DECREMENT_AT_ROUND_OFF = 1e-14
 
@@ -255,7 +259,6 @@ def check_fit(
         raise ValueError("result holds many fits: infer from one at a time.")
     _check_has_answer(result)
     fit_intercept = validation.check_flag("fit_intercept", fit_intercept)
-    firth = isinstance(penalty, Firth)
     with jax.enable_x64(True):
         table = validation.check_features(X)
         if isinstance(table, SparseFeatures):
@@ -276,10 +279,15 @@ def check_fit(
                 "what was given to fit."
             )
         weight = validation.check_weight(sample_weight, table)
+        checked = validation.check_penalty(penalty, table)
+        firth = checked.is_jeffreys
+        if not (firth or checked.is_quadratic):
+            reason = _NO_L1_INFERENCE if checked.has_l1 else _NO_VARYING_CURVATURE
+            raise ValueError(f"penalty is {type(penalty).__name__}(...), but {reason}")
         objective = make_objective(
             table,
             labels,
-            validation.check_smooth_penalty(None if firth else penalty, table, _NO_L1_INFERENCE),
+            None if firth else checked,
             sample_weight=weight,
             offset=validation.check_offset(offset, table, labels),
             fit_intercept=fit_intercept,

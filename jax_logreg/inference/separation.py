@@ -36,7 +36,7 @@ from jax_logreg.fitting.result import FIT_TERMS
 from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.restricted_fit import PROVING_LOGIT_CHANGE, newton_path
 from jax_logreg.objective.objective import make_objective
-from jax_logreg.objective.penalties import L2, Firth
+from jax_logreg.objective.penalties import L2
 from jax_logreg.objective.sparse_features import SparseFeatures
 
 Kind = Literal["none", "quasi", "complete"]
@@ -151,12 +151,12 @@ def diagnose_separation(
     >>> diagnose_separation(X, np.array([0, 1, 0, 1])).kind
     'none'
     """
-    if isinstance(penalty, Firth):
-        raise ValueError("penalty=Firth() keeps every coefficient finite: ask without it.")
     fit_intercept = validation.check_flag("fit_intercept", fit_intercept)
     with jax.enable_x64(True):
         X = _to_dense(validation.check_features(X)).astype(float)
         weight = validation.check_weight(sample_weight, X)
+        if validation.check_penalty(penalty, X).is_jeffreys:
+            raise ValueError("penalty=Firth() keeps every coefficient finite: ask without it.")
         checked = validation.check_smooth_penalty(penalty, X, _NEEDS_SMOOTH_PENALTY)
         penalised = np.asarray(checked.growth(X[0]) > 0)
         labels = np.asarray(validation.check_labels(y, X.shape[0], num_classes, float), float)

@@ -5,7 +5,18 @@ import numpy as np
 import pytest
 from mpmath import matrix, mp
 
-from jax_logreg import L2, Firth, FitError, delta, fit, hypothesis_test, infer, predict_interval
+from jax_logreg import (
+    L2,
+    ElasticNet,
+    Firth,
+    FitError,
+    delta,
+    fit,
+    hypothesis_test,
+    infer,
+    predict_interval,
+)
+from jax_logreg.objective.penalties import Penalty
 
 
 @pytest.fixture
@@ -200,6 +211,13 @@ def test_bad_input_is_refused_by_name(options, named, rows, x64):
     result = fit(X, y)
     with pytest.raises(ValueError, match=named):
         infer(result, X, y, **options)
+
+
+@pytest.mark.parametrize("penalty", [ElasticNet(0.1), Penalty()])
+def test_a_penalty_without_constant_curvature_is_refused(penalty, rows, x64):
+    X, y = rows
+    with pytest.raises(ValueError, match=f"penalty is {type(penalty).__name__}"):
+        infer(fit(X, y), X, y, penalty=penalty)
 
 
 def test_another_table_is_refused(rows, x64):
