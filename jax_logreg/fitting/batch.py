@@ -1,5 +1,6 @@
 """Batches of fits of one shape: resamples, folds, strengths, label sets."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.validation import NONNEGATIVE, Rule
 from jax_logreg.objective.objective import make_objective
-from jax_logreg.objective.penalties import L2
+from jax_logreg.objective.penalties import Penalty
 from jax_logreg.solvers.base import gradient_above
 from jax_logreg.solvers.newton import Newton
 
@@ -51,7 +52,7 @@ def fit_many(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    penalty: L2 | None = None,
+    penalty: Penalty | None = None,
     sample_weight: ArrayLike | None = None,
     offset: ArrayLike | None = None,
     fit_intercept: bool = True,
@@ -69,7 +70,7 @@ def fit_many(
     Args:
         X: (n, p), or (B, n, p).
         y: as in ``fit``, (n,) or (n, K); or (B, n), or (B, n, K).
-        penalty: ``L2(strength)`` with a strength () or (B,).
+        penalty: ``L2(strength)``, or another smooth one, with numbers () or (B,).
         sample_weight: (n,) or (B, n): bootstrap counts, folds as zeros and ones.
         offset: of the shape of the logits, or (B, …).
         fit_intercept: whether to fit an unpenalised intercept.
@@ -222,15 +223,20 @@ def _check_labels(y: Any, n: int, num_classes: int | None, dtype: Any) -> tuple[
 
 
 def _check_penalty(penalty: Any, X: jax.Array) -> tuple[Any, Any]:
-    """L2 with a strength () or (B,), and which of its numbers vary."""
-    if not isinstance(penalty, L2) or np.ndim(penalty.strength) != 1:
-        shared = validation.check_smooth_penalty(penalty, X, _NO_NEWTON)
-        return shared, jax.tree.map(lambda leaf: False, shared)
-    strength = validation.check_array(
-        "penalty strength", penalty.strength, np.shape(penalty.strength), X.dtype, NONNEGATIVE
-    )
-    one: Any = validation.check_smooth_penalty(L2(0.0, penalty.factor), X, _NO_NEWTON)
-    return L2(strength, one.factor), L2(True, None if one.factor is None else False)
+    """A smooth penalty whose scalars may be (B,), and which of its numbers vary."""
+    scalars = {
+        name: getattr(penalty, name)
+        for name, domain in getattr(penalty, "domains", {}).items()
+        if not domain.endswith("per feature") and np.ndim(getattr(penalty, name)) == 1
+    }
+    first = replace(penalty, **dict.fromkeys(scalars, 0.0)) if scalars else penalty
+    shared: Any = validation.check_smooth_penalty(first, X, _NO_NEWTON)
+    varies = jax.tree.map(lambda leaf: False, shared)
+    numbers = {
+        name: validation.check_penalty_number(name, x, penalty.domains[name], np.shape(x), X.dtype)
+        for name, x in scalars.items()
+    }
+    return replace(shared, **numbers), replace(varies, **dict.fromkeys(scalars, True))
 
 
 def _check_rows(

@@ -195,17 +195,25 @@ def check_penalty(penalty: Any, X: Table) -> Penalty:
             f"another Penalty, but it is {penalty!r}."
         )
     checked = {
-        name: _check_penalty_number(name, getattr(penalty, name), domain, X)
+        name: check_penalty_number(
+            name,
+            getattr(penalty, name),
+            domain,
+            X.shape[1:] if domain.endswith("per feature") else (),
+            X.dtype,
+        )
         for name, domain in penalty.domains.items()
         if getattr(penalty, name) is not None
     }
     return replace(penalty, **checked).simplified() if checked else penalty  # type: ignore[type-var]
 
 
-def _check_penalty_number(name: str, x: Any, domain: str, X: Table) -> jax.Array:
+def check_penalty_number(
+    name: str, x: Any, domain: str, shape: tuple[int, ...], dtype: Any
+) -> jax.Array:
+    """A number of a penalty, in its domain."""
     rule = FRACTIONS if domain == "fraction" else NONNEGATIVE
-    shape = X.shape[1:] if domain.endswith("per feature") else ()
-    return check_array(f"penalty {name}", x, shape, X.dtype, rule)
+    return check_array(f"penalty {name}", x, shape, dtype, rule)
 
 
 def check_smooth_penalty(penalty: Any, X: Table, reason: str) -> Penalty:

@@ -29,7 +29,7 @@ from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.objective.model import probability
 from jax_logreg.objective.objective import Objective, make_objective
-from jax_logreg.objective.penalties import L2, Firth
+from jax_logreg.objective.penalties import Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures
 
 # A gradient may differ by this many roundings of its terms: the fit may have had another dtype.
@@ -38,10 +38,6 @@ _NO_L1_INFERENCE = (
     "coefficients that an L1 penalty has chosen and shrunk have no standard errors: the "
     "curvature at its answer does not describe them. Fit and infer with penalty=L2(strength) "
     "or without a penalty."
-)
-_NO_VARYING_CURVATURE = (
-    "inference takes the curvature of a penalty as constant: fit and infer with "
-    "penalty=L2(strength), or without a penalty."
 )
 # A Newton step that promises less than this share of the loss is lost in its round-off.
 _DECREMENT_AT_ROUND_OFF = 1e-14
@@ -56,14 +52,17 @@ class FitContext:
         weight: the sample weights, (n,), not divided by their sum.
         theta: the parameters in the layout of the objective.
         reference: the class that contrasts are taken with; None for the sigmoid model.
-        firth: whether the fit had Firth's penalty.
     """
 
     objective: Objective
     weight: np.ndarray
     theta: np.ndarray
     reference: int | None
-    firth: bool = False
+
+    @property
+    def penalty(self) -> Penalty:
+        """The penalty of the fit."""
+        return self.objective.penalty
 
     @property
     def num_observations(self) -> float:
@@ -73,13 +72,13 @@ class FitContext:
     @property
     def is_penalised(self) -> bool:
         """Whether the fit was anything but maximum likelihood."""
-        return self.firth or self.has_curved_penalty
+        return self.penalty.is_jeffreys or self.has_curved_penalty
 
     @property
     def has_curved_penalty(self) -> bool:
         """Whether the curvature of a penalty is part of the information."""
         with jax.enable_x64(True):
-            growth = self.objective.penalty.growth(jnp.ones(self.objective.X.shape[1]))
+            growth = self.penalty.growth(jnp.ones(self.objective.X.shape[1]))
         return bool(np.any(np.asarray(growth) > 0))
 
     def has_observations_of(self, other: "FitContext") -> bool:
@@ -208,7 +207,7 @@ class FitContext:
     @cached_property
     def _point(self) -> Point:
         with jax.enable_x64(True):
-            total = jnp.asarray(self.num_observations) if self.firth else None
+            total = jnp.asarray(self.num_observations) if self.penalty.is_jeffreys else None
             return _evaluate(self.objective, jnp.asarray(self.theta), total)
 
     def max_logit_change(self, step: np.ndarray) -> float:
@@ -243,7 +242,7 @@ def check_fit(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    penalty: L2 | Firth | None,
+    penalty: Penalty | None,
     sample_weight: ArrayLike | None,
     offset: ArrayLike | None,
     fit_intercept: bool,
@@ -279,15 +278,10 @@ def check_fit(
                 "what was given to fit."
             )
         weight = validation.check_weight(sample_weight, table)
-        checked = validation.check_penalty(penalty, table)
-        firth = checked.is_jeffreys
-        if not (firth or checked.is_quadratic):
-            reason = _NO_L1_INFERENCE if checked.has_l1 else _NO_VARYING_CURVATURE
-            raise ValueError(f"penalty is {type(penalty).__name__}(...), but {reason}")
         objective = make_objective(
             table,
             labels,
-            None if firth else checked,
+            _check_penalty(penalty, table),
             sample_weight=weight,
             offset=validation.check_offset(offset, table, labels),
             fit_intercept=fit_intercept,
@@ -297,9 +291,16 @@ def check_fit(
         theta = np.asarray(objective.join(*start))
     weights = np.ones(table.shape[0]) if weight is None else np.asarray(weight)
     reference_class = _check_reference(reference, K) if K else None
-    context = FitContext(objective, weights, theta, reference_class, firth)
+    context = FitContext(objective, weights, theta, reference_class)
     _check_gradient(context, result)
     return context
+
+
+def _check_penalty(penalty: Penalty | None, X: validation.Table) -> Penalty:
+    checked = validation.check_penalty(penalty, X)
+    if checked.has_l1:
+        raise ValueError(f"penalty is {type(penalty).__name__}(...), but {_NO_L1_INFERENCE}")
+    return checked
 
 
 def _check_has_answer(result: FitResult) -> None:

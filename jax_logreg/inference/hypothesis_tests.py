@@ -105,7 +105,9 @@ def hypothesis_test(
             "test fit the model that holds them, and name its parameters."
         )
     score = method == "score"
-    if inference.fit.is_penalised and (score or (method != "wald" and not inference.fit.firth)):
+    if inference.fit.is_penalised and (
+        score or (method != "wald" and not inference.fit.penalty.is_jeffreys)
+    ):
         raise ValueError(
             f"a {method.replace('_', ' ')} test needs a fit without a penalty: use method='wald'."
         )

@@ -13,7 +13,7 @@ from jax_logreg.inference.fit_context import FitContext, check_fit
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.information import Information, information
 from jax_logreg.inference.restricted_fit import PROVING_LOGIT_CHANGE, SHORT_STEP, newton_path
-from jax_logreg.objective.penalties import L2, Firth
+from jax_logreg.objective.penalties import Penalty
 
 # The most Newton steps that polish an answer, and where they end: a step of so many standard
 # errors changes no digit that is reported.
@@ -28,7 +28,7 @@ def infer(
     *,
     covariance: str = "observed",
     groups: Any = None,
-    penalty: L2 | Firth | None = None,
+    penalty: Penalty | None = None,
     sample_weight: ArrayLike | None = None,
     offset: ArrayLike | None = None,
     fit_intercept: bool = True,

@@ -109,9 +109,10 @@ def _weighted_rows(fit: FitContext, penalised: bool) -> Iterator[np.ndarray]:
         yield np.einsum("nj,nkc->nkjc", Z[rows], root).reshape(-1, fit.num_parameters)
     if penalised:
         # The penalty of γ is the least one of all β that have these contrasts.
-        F = fit.objective
         with jax.enable_x64(True):
-            curvature = np.asarray(F.penalty.curvature(jnp.ones(F.X.shape[1])))
-        root = np.diag(np.sqrt(curvature * fit.num_observations))
-        root = np.pad(root, ((0, 0), (0, Z.shape[1] - len(root))))  # none on the intercept
-        yield np.einsum("aj,kc->akjc", root, fit.lift).reshape(-1, fit.num_parameters)
+            coef, _ = fit.objective.split(jnp.asarray(fit.theta))
+            curvature = np.asarray(fit.penalty.curvature(coef)).reshape(len(coef), -1)
+        root = np.sqrt(curvature * fit.num_observations)
+        features = np.eye(len(coef), Z.shape[1])  # none on the intercept
+        rows = np.einsum("ak,aj,kc->akjc", root, features, fit.lift)
+        yield rows.reshape(-1, fit.num_parameters)

@@ -90,7 +90,7 @@ def _newton_step(
     fit: FitContext, full: Information, directions: np.ndarray | None = None
 ) -> np.ndarray:
     gradient = fit.gradient()
-    if directions is None and not fit.firth:
+    if directions is None and not fit.penalty.is_jeffreys:
         return -full.solve(gradient)
     if directions is None:
         directions = np.eye(len(gradient))
@@ -103,7 +103,7 @@ def _curvature_factor(fit: FitContext, full: Information) -> np.ndarray:
     That is the information; under Firth's penalty the exact Hessian where it is positive
     definite, because Fisher scoring converges slowly there.
     """
-    if not fit.firth:
+    if not fit.penalty.is_jeffreys:
         return full.factor
     H = fit.firth_hessian()
     scale = np.sqrt(np.abs(np.diag(H)))

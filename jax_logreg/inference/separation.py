@@ -36,7 +36,7 @@ from jax_logreg.fitting.result import FIT_TERMS
 from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.restricted_fit import PROVING_LOGIT_CHANGE, newton_path
 from jax_logreg.objective.objective import make_objective
-from jax_logreg.objective.penalties import L2
+from jax_logreg.objective.penalties import L2, Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures
 
 Kind = Literal["none", "quasi", "complete"]
@@ -121,7 +121,7 @@ def diagnose_separation(
     X: Any,
     y: ArrayLike,
     *,
-    penalty: L2 | None = None,
+    penalty: Penalty | None = None,
     sample_weight: ArrayLike | None = None,
     fit_intercept: bool = True,
     num_classes: int | None = None,
