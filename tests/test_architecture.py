@@ -1,6 +1,7 @@
-"""The staircase, the import habits and the size budget, read off the source."""
+"""The layers, the imports and the size of the package, read from the source."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,9 @@ OPTIONAL = {
 CORE = {"jax", "optax", "numpy", "scipy"}  # SciPy comes with JAX
 # The files of audit/ that hold this project's formulas: its own, and its two texts'.
 OWN_FORMULAS = {"proof.py", "text_formulas.py"}
+CORE_ROOMS = {"objective", "derivatives", "solvers", "fitting"}
+MAX_CORE_FILES = 42
+MAX_DEPTH = 14
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -83,10 +87,17 @@ def test_room_init_files_import_nothing(source):
         assert not list(imports(tree)), name(path)
 
 
-def test_solvers_do_not_know_the_objective(source):
-    path, tree = source
-    if path.parent.name == "solvers":
-        assert not [m for m, _, _ in imports(tree) if m.startswith("jax_logreg.objective")]
+def test_solvers_load_nothing_of_the_objective():
+    """Each solver is loaded in a fresh process: it sees an oracle, and no data or model."""
+    for path in (ROOT / "solvers").glob("*.py"):
+        module = "jax_logreg.solvers." + path.stem
+        code = f"import sys, {module}; print(*sys.modules)"
+        child = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        ours = {m for m in child.stdout.split() if m.startswith("jax_logreg.")}
+        assert module in ours
+        assert not [m for m in ours if m.startswith("jax_logreg.objective")], module
 
 
 def test_audit_knows_the_project_in_its_own_formulas_only(source):
@@ -112,14 +123,49 @@ def test_public_jax_only(source):
     assert not private, name(path)
 
 
-def test_size_budget(source):
+def test_no_function_is_long(source):
     path, tree = source
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 500, name(path)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             lines = node.end_lineno - body[0].lineno + 1 if body else 0
             assert lines <= 60, f"{name(path)}:{node.lineno} {node.name}"
+
+
+def loaded_modules(path):
+    """Files of the package that a file imports when it runs, without those for types alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    candidates = {
+        ROOT.parent / f"{target.replace('.', '/')}.py"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and id(node) not in for_types
+        if (node.module or "").startswith("jax_logreg")
+        for target in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+    }
+    return {file for file in candidates if file.is_file() and file != path}
+
+
+def test_the_chain_of_imports_is_short():
+    """So deep must one read, at most, to follow a name to where it comes from."""
+    loads = {path: loaded_modules(path) for path in FILES if path.name != "__init__.py"}
+
+    @functools.cache
+    def longest(path):
+        return (name(path), *max(map(longest, loads[path]), key=len, default=()))
+
+    chain = max(map(longest, loads), key=len)
+    assert len(chain) <= MAX_DEPTH, " > ".join(chain)
+
+
+def test_the_core_has_few_files():
+    core = [f for f in FILES if name(f).split("/")[0] in CORE_ROOMS]
+    assert len(core) <= MAX_CORE_FILES
 
 
 def test_every_file_is_in_a_room():

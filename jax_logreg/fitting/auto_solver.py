@@ -25,12 +25,11 @@ the others leave short, if the Hessian can be formed.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.objective.kernel_form import kernel_form
 from jax_logreg.objective.objective import Objective
@@ -39,6 +38,9 @@ from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton import Newton
 from jax_logreg.solvers.newton_cg import NewtonCG
 from jax_logreg.solvers.proximal_newton import ProximalNewton
+
+if TYPE_CHECKING:
+    from jax_logreg.derivatives.model_oracle import ModelOracle
 
 # Multiply-adds of a Hessian that take no longer than a call of a compiled program.
 _CHEAP_HESSIAN = 1e8
@@ -170,7 +172,7 @@ def _last(objective: Objective) -> Stage | None:
 
 
 @Compiled
-def kernel_start(oracle: ModelOracle, theta: jax.Array) -> jax.Array:
+def kernel_start(oracle: "ModelOracle", theta: jax.Array) -> jax.Array:
     """The answer of Newton-CG in the span of the rows, (P,).
 
     For p > n and a ridge penalty on every coefficient: a Gram matrix of the rows is computed

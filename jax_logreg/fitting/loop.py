@@ -9,14 +9,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.derivatives.firth import FirthOracle
-from jax_logreg.derivatives.model_oracle import ModelOracle
-from jax_logreg.derivatives.nonsmooth import NonsmoothOracle
 from jax_logreg.derivatives.oracle import HessianProduct, Oracle, Point, missing_capabilities
 from jax_logreg.fitting.auto_solver import NEWTON_LIMIT, Stage, has_cheap_hessian
 from jax_logreg.fitting.certificate import (
@@ -36,7 +33,8 @@ from jax_logreg.solvers.newton import Newton
 # A progress report is due about this often, in seconds.
 _SECONDS_PER_REPORT = 0.5
 
-FittedOracle = ModelOracle | FirthOracle | NonsmoothOracle
+# An oracle of an objective; its class is known to its maker alone.
+FittedOracle = Any
 # (steps taken, loss, gradient norm), called between slices of the compiled loop
 Progress = Callable[[int, float, float], None]
 
@@ -329,7 +327,6 @@ def _run_solver(
 ) -> _Ended:
     """Run the loop to the end, or in slices between progress reports."""
     if "float32" in solver.requires:
-        assert isinstance(oracle, ModelOracle)  # no other has that capability
         oracle = oracle.with_float32_copy()
     concrete = are_concrete(oracle, solver, theta, tol)
     plan = _plan(oracle, solver, concrete=concrete)
