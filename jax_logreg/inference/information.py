@@ -114,5 +114,5 @@ def _weighted_rows(fit: FitContext, penalised: bool) -> Iterator[np.ndarray]:
             curvature = np.asarray(fit.penalty.curvature(coef)).reshape(len(coef), -1)
         root = np.sqrt(curvature * fit.num_observations)
         features = np.eye(len(coef), Z.shape[1])  # none on the intercept
-        rows = np.einsum("ak,aj,kc->akjc", root, features, fit.lift)
-        yield rows.reshape(-1, fit.num_parameters)
+        table = np.einsum("ak,aj,kc->akjc", root, features, fit.lift)
+        yield table.reshape(-1, fit.num_parameters)
