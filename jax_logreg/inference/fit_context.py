@@ -281,7 +281,7 @@ def check_fit(
         objective = make_objective(
             table,
             labels,
-            _check_penalty(penalty, table),
+            _check_penalty(penalty, table, K),
             sample_weight=weight,
             offset=validation.check_offset(offset, table, labels),
             fit_intercept=fit_intercept,
@@ -296,10 +296,18 @@ def check_fit(
     return context
 
 
-def _check_penalty(penalty: Penalty | None, X: validation.Table) -> Penalty:
+def _check_penalty(penalty: Penalty | None, X: validation.Table, classes: Any) -> Penalty:
+    """One whose curvature at the answer describes it: for softmax a quadratic one, of which
+    contrasts have the information that is left when the classes' mean is at its best."""
     checked = validation.check_penalty(penalty, X)
-    if checked.has_l1:
-        raise ValueError(f"penalty is {type(penalty).__name__}(...), but {_NO_L1_INFERENCE}")
+    reason = _NO_L1_INFERENCE if checked.has_l1 else None
+    if classes and not (checked.is_quadratic or checked.is_jeffreys or reason):
+        reason = (
+            "the curvature of a softmax fit in contrasts is known for quadratic penalties only: "
+            "use L2(strength)."
+        )
+    if reason:
+        raise ValueError(f"penalty is {type(penalty).__name__}(...), but {reason}")
     return checked
 
 

@@ -82,6 +82,13 @@ def test_inference_counts_its_curvature_as_information(x64):
     np.testing.assert_allclose(found.covariance, np.linalg.inv(H), rtol=1e-7)
 
 
+def test_inference_of_softmax_is_refused(x64):
+    problem = make_problem("softmax", "float64")
+    result = fit(problem.X, problem.y, penalty=SmoothL1(0.3))
+    with pytest.raises(ValueError, match=r"penalty is SmoothL1.*quadratic penalties only"):
+        infer(result, problem.X, problem.y, penalty=SmoothL1(0.3))
+
+
 def test_it_keeps_separated_coefficients_finite(x64):
     X, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
     assert diagnose_separation(X, y).kind == "complete"
