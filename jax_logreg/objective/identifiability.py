@@ -71,58 +71,117 @@ class LogisticProblem(Problem):
     watches_separation: bool = field(default=True, metadata={"static": True})
 
     def project_gauge(self, theta: jax.Array) -> jax.Array:
-        return project_gauge(self.objective, theta)
+        """θ with the same probabilities whose coefficients sum to zero over the classes.
+
+        Adding one number to all K logits changes no probability, so unpenalised softmax
+        has no unique answer; this is the one that the package returns. Where that would raise
+        the penalty, coefficients stay as they are. The sigmoid model has no such freedom.
+        """
+        if not self.objective.class_shape:
+            return theta
+        table = theta.reshape((-1, *self.objective.class_shape))
+        centred = (table - jnp.mean(table, axis=1, keepdims=True)).reshape(-1)
+        return jnp.where(_gauge_mask(self.objective), centred, theta)
 
     def max_logit_change(self, direction: jax.Array) -> jax.Array:
         return max_logit_change(self.objective.linear(direction))
 
     def is_in_null_space(self, direction: jax.Array) -> jax.Array:
-        return is_in_null_space(self.objective, direction)
+        """Whether Xd is zero to its own rounding, as for linearly dependent columns; rows of
+        weight zero do not count.
 
-    def is_recession_direction(self, direction: jax.Array) -> jax.Array:
-        # A Newton direction is exact to a few units of round-off in the rows that have
-        # curvature; two thirds of the digits leave room for their number.
-        rtol = float(jnp.finfo(self.objective.X.dtype).eps) ** (2 / 3)
-        return is_recession_direction(self.objective, direction, rtol)
+        Columns that are parallel to all but a few digits do not pass: their Hessian is
+        singular to its rounding, yet they distinguish rows.
+        """
+        F = self.objective
+        coef, intercept = F.split(direction)
+        z = F.linear(direction)
+        if z.ndim == 2:
+            z = z - jnp.mean(z, axis=1, keepdims=True)
+        terms = F.X.absolute_matvec(jnp.abs(coef)) + jnp.abs(intercept)
+        noise = _ROUND_OFF_UNITS * F.X.shape[1] * jnp.finfo(z.dtype).eps
+        counted = (F.row_weights() > 0).reshape(-1, *[1] * (z.ndim - 1))
+        change, largest = (jnp.max(jnp.where(counted, jnp.abs(t), 0)) for t in (z, terms))
+        return change <= noise * largest
+
+    def is_recession_direction(self, direction: jax.Array, rtol: float | None = None) -> jax.Array:
+        r"""Whether F falls forever along ``direction``, so that it has no minimum.
+
+        The slope of row i's loss at the far end of z = Xd is :math:`\max(z,0) - yz`, for
+        softmax :math:`\max_k z_k - \sum_k Y_k z_k`: never negative, and zero only where
+        the direction agrees with the label. F recedes when it is zero in every row and
+        the penalty does not act.
+
+        Source: Albert & Anderson (1984), Biometrika 71, "On the existence of maximum
+        likelihood estimates in logistic regression models".
+
+        Args:
+            direction: d, (P,).
+            rtol: what counts as zero: a slope up to rtol · max|z|, a penalised coefficient
+                up to rtol · ‖d‖. With 0 a True is a proof, up to the rounding of Xd. If absent,
+                the precision of a Newton direction, which is exact to a few units of round-off in
+                the rows that have curvature: two thirds of the digits leave room for their number.
+
+        Returns:
+            A boolean scalar.
+        """
+        F = self.objective
+        rtol = float(jnp.finfo(F.X.dtype).eps) ** (2 / 3) if rtol is None else rtol
+        z = F.linear(direction)
+        if not F.class_shape:
+            slope, spread = jnp.maximum(z, 0) - F.y * z, jnp.abs(z)
+        else:
+            top = jnp.max(z, axis=1)
+            slope = top - jnp.sum(F.y * z, axis=1)
+            spread = top - jnp.min(z, axis=1)
+        counted = F.row_weight > 0
+        spread = jnp.max(jnp.where(counted, spread, 0))
+        agrees = jnp.all(jnp.where(counted, slope <= rtol * spread, True))
+        coef, _ = F.split(direction)
+        growth = F.penalty.growth(coef)
+        scale = rtol**2 * jnp.max(growth) * jnp.sum(direction**2)
+        is_free = jnp.sum(growth * coef**2) <= scale
+        return agrees & is_free & (spread > 0) & jnp.isfinite(spread)
 
     def loss_allows_separation(self, value: jax.Array) -> jax.Array:
+        """Whether a point where F has this value can have every row on its own side.
+
+        A row on the wrong side costs at least log 2: a value below log 2 times the smallest row
+        weight has none.
+        """
         if not self.watches_separation or self.objective.penalty.is_jeffreys:
             return jnp.asarray(False)
-        return loss_allows_separation(self.objective, value)
+        weight = self.objective.row_weight
+        return value < jnp.log(2.0) * jnp.min(jnp.where(weight > 0, weight, jnp.inf))
 
     def proves_separation(self, theta: jax.Array, value: jax.Array) -> jax.Array:
+        """Whether θ, where F has this value, proves complete separation: only where the value
+        allows it is a product spent to test whether θ itself is a direction of recession."""
         if not self.watches_separation or self.objective.penalty.is_jeffreys:
-            return jnp.asarray(False)
-        return proves_separation(self.objective, theta, value)
+            return jnp.asarray(False)  # no branch to compile
+        return jax.lax.cond(
+            self.loss_allows_separation(value),
+            lambda: self.is_recession_direction(theta, rtol=0.0),
+            lambda: jnp.asarray(False),
+        )
 
     def minimum_may_not_exist(self) -> jax.Array:
-        return ~minimum_exists(self.objective)
+        """Whether the penalty leaves some coefficient free, or some class never occurs. Jeffreys'
+        prior always has a minimum."""
+        F = self.objective
+        if F.penalty.is_jeffreys:
+            return jnp.asarray(False)
+        occurs = jnp.all(class_mass(F.y, F.row_weight) > 0) | (not F.fit_intercept)
+        return ~(occurs & jnp.all(F.penalty.growth(_zero_coef(F)) > 0))
 
     def is_strictly_convex(self) -> jax.Array:
-        curvature = self.objective.penalty.largest_curvature(_zero_coef(self.objective))
-        ridge = self.objective.penalty.is_jeffreys | jnp.all(curvature > 0)
-        return minimum_exists(self.objective) & ridge
+        """Whether a minimum exists, and the penalty has curvature in every coefficient."""
+        penalty = self.objective.penalty
+        curvature = penalty.largest_curvature(_zero_coef(self.objective))
+        return ~self.minimum_may_not_exist() & (penalty.is_jeffreys | jnp.all(curvature > 0))
 
 
-# --- the gauge of softmax -----------------------------------------------------------
-
-
-def project_gauge(objective: Objective, theta: jax.Array) -> jax.Array:
-    """θ with the same probabilities whose coefficients sum to zero over the classes.
-
-    Adding one number to all K logits changes no probability, so unpenalised softmax
-    has no unique answer; this is the one that the package returns. Where that would raise
-    the penalty, coefficients stay as they are. The sigmoid model has no such freedom.
-
-    Args:
-        objective: F.
-        theta: θ, (P,).
-    """
-    if not objective.class_shape:
-        return theta
-    table = theta.reshape((-1, *objective.class_shape))
-    centred = (table - jnp.mean(table, axis=1, keepdims=True)).reshape(-1)
-    return jnp.where(_gauge_mask(objective), centred, theta)
+# --- facts of the objective that derivatives use --------------------------------------
 
 
 def add_gauge_curvature(objective: Objective, hessian: jax.Array) -> jax.Array:
@@ -154,103 +213,11 @@ def _zero_coef(objective: Objective) -> jax.Array:
     return jnp.zeros((objective.X.shape[1], *objective.class_shape), objective.X.dtype)
 
 
-# --- logits -------------------------------------------------------------------------
-
-
 def max_logit_change(z: jax.Array) -> jax.Array:
     """The largest entry of |z|, or the largest difference of two logits of a row, a scalar."""
     if z.ndim == 2:
         z = jnp.max(z, axis=1) - jnp.min(z, axis=1)
     return jnp.max(jnp.abs(z))
-
-
-def is_in_null_space(objective: Objective, direction: jax.Array) -> jax.Array:
-    """Whether Xd is zero to its own rounding, as for linearly dependent columns; rows of weight
-    zero do not count.
-
-    Columns that are parallel to all but a few digits do not pass: their Hessian is
-    singular to its rounding, yet they distinguish rows.
-    """
-    coef, intercept = objective.split(direction)
-    z = objective.linear(direction)
-    if z.ndim == 2:
-        z = z - jnp.mean(z, axis=1, keepdims=True)
-    terms = objective.X.absolute_matvec(jnp.abs(coef)) + jnp.abs(intercept)
-    noise = _ROUND_OFF_UNITS * objective.X.shape[1] * jnp.finfo(z.dtype).eps
-    counted = (objective.row_weights() > 0).reshape(-1, *[1] * (z.ndim - 1))
-    change, largest = (jnp.max(jnp.where(counted, jnp.abs(t), 0)) for t in (z, terms))
-    return change <= noise * largest
-
-
-# --- separation ---------------------------------------------------------------------
-
-
-def is_recession_direction(
-    objective: Objective, direction: jax.Array, rtol: float = 0.0
-) -> jax.Array:
-    r"""Whether F falls forever along ``direction``, so that it has no minimum.
-
-    The slope of row i's loss at the far end of z = Xd is :math:`\max(z,0) - yz`, for
-    softmax :math:`\max_k z_k - \sum_k Y_k z_k`: never negative, and zero only where
-    the direction agrees with the label. F recedes when it is zero in every row and
-    the penalty does not act.
-
-    Source: Albert & Anderson (1984), Biometrika 71, "On the existence of maximum
-    likelihood estimates in logistic regression models".
-
-    Args:
-        objective: the problem.
-        direction: d, (P,).
-        rtol: what counts as zero: a slope up to rtol · max|z|, a penalised coefficient
-            up to rtol · ‖d‖. With 0 a True is a proof, up to the rounding of Xd.
-
-    Returns:
-        A boolean scalar.
-    """
-    z = objective.linear(direction)
-    if not objective.class_shape:
-        slope, spread = jnp.maximum(z, 0) - objective.y * z, jnp.abs(z)
-    else:
-        top = jnp.max(z, axis=1)
-        slope = top - jnp.sum(objective.y * z, axis=1)
-        spread = top - jnp.min(z, axis=1)
-    counted = objective.row_weight > 0
-    spread = jnp.max(jnp.where(counted, spread, 0))
-    agrees = jnp.all(jnp.where(counted, slope <= rtol * spread, True))
-    coef, _ = objective.split(direction)
-    growth = objective.penalty.growth(coef)
-    scale = rtol**2 * jnp.max(growth) * jnp.sum(direction**2)
-    is_free = jnp.sum(growth * coef**2) <= scale
-    return agrees & is_free & (spread > 0) & jnp.isfinite(spread)
-
-
-def loss_allows_separation(objective: Objective, value: jax.Array) -> jax.Array:
-    """Whether a point where F has this value can have every row on its own side.
-
-    A row on the wrong side costs at least log 2: a value below log 2 times the smallest row
-    weight has none.
-    """
-    lightest = jnp.min(jnp.where(objective.row_weight > 0, objective.row_weight, jnp.inf))
-    return value < jnp.log(2.0) * lightest
-
-
-def proves_separation(objective: Objective, theta: jax.Array, value: jax.Array) -> jax.Array:
-    """Whether θ, where F has this value, proves complete separation: only where the value
-    allows it is a product spent to test whether θ itself is a direction of recession."""
-    suspected = loss_allows_separation(objective, value)
-    return jax.lax.cond(
-        suspected, lambda: is_recession_direction(objective, theta), lambda: jnp.asarray(False)
-    )
-
-
-def minimum_exists(objective: Objective) -> jax.Array:
-    """Whether the penalty alone guarantees a minimum: it grows in every coefficient, and every
-    class occurs. Jeffreys' prior always does."""
-    if objective.penalty.is_jeffreys:
-        return jnp.asarray(True)
-    occurs = jnp.all(class_mass(objective.y, objective.row_weight) > 0)
-    occurs = occurs if objective.fit_intercept else jnp.asarray(True)
-    return occurs & jnp.all(objective.penalty.growth(_zero_coef(objective)) > 0)
 
 
 def class_mass(y: jax.Array, weight: jax.Array) -> jax.Array:
@@ -266,9 +233,6 @@ def class_mass(y: jax.Array, weight: jax.Array) -> jax.Array:
     if y.ndim == 1:
         return xp.stack([xp.max((1 - y) * weight), xp.max(y * weight)])
     return xp.max(y * xp.broadcast_to(weight, y.shape[:1])[:, None], axis=0)
-
-
-# --- the largest curvature ----------------------------------------------------------
 
 
 def curvature_bound(objective: Objective) -> jax.Array:
