@@ -1,18 +1,62 @@
-"""The audit of derivatives: ``check_derivatives`` and ``assert_derivatives``."""
+"""The audit of derivatives: points, reference, comparison, diagnosis, report."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.audit.pipeline import Audit
-from jax_logreg.audit.pytree_layout import PytreeLayout, make_layout
-from jax_logreg.audit.report import DerivativeReport
+from jax_logreg.audit.compare_entries import (
+    DerivativeComparison,
+    check_purity,
+    compare_at_points,
+    convexity,
+    hessian_properties,
+    hvp_properties,
+    model_properties,
+)
+from jax_logreg.audit.diagnose import diagnose
+from jax_logreg.audit.match import Diagnosis
+from jax_logreg.audit.reference import (
+    AuditPoints,
+    Autodiff,
+    FiniteDifferences,
+    ReferenceValue,
+    StepSweep,
+    Vectors,
+    draw_points,
+    sweep_steps,
+)
+from jax_logreg.audit.report import DerivativeReport, summarise
 from jax_logreg.audit.target import Target
-from jax_logreg.audit.traced import keeps_traces, without_jit
-from jax_logreg.audit.user_calls import DERIVATIVES, UserFunction
+from jax_logreg.audit.traced import TracedFunction, keeps_traces, without_jit
+from jax_logreg.audit.user_calls import (
+    DERIVATIVES,
+    ERROR,
+    NOTE,
+    WARNING,
+    Finding,
+    PytreeLayout,
+    UserFunction,
+    make_layout,
+)
+
+# A sweep that comes this near has confirmed autodiff.
+_CONFIRMED = 1e-5
+# Up to this many parameters differences are extrapolated coordinate by coordinate.
+_MAX_EXTRAPOLATED = 2000
+# Autodiff contradicts the differences from this relative difference on.
+_CONTRADICTED = 1e-3
+# An entry jumps at a point if it changes by this part of its usual size over a step of this
+# part of the scale.
+_JUMP, _JUMP_STEP = 1e-3, 1e-6
+# Random lines along which convexity is checked.
+_LINES = 8
+
+Reference = Autodiff | FiniteDifferences
 
 
 def check_derivatives(
@@ -151,3 +195,222 @@ def _check_kinds(target: Target, given: dict[str, Any]) -> None:
             kind = f"shape {target.out_shape}" if target.out_shape else "a single number"
             other = "gradient=" if target.is_scalar else "jacobian="
             raise ValueError(f"{name}= does not fit: the value returns {kind}; use {other}.")
+
+
+class Audit:
+    """One audit.
+
+    Args:
+        target: the value.
+        functions: its hand-written derivatives, in the order in which they are compared.
+        seed: of points and directions.
+    """
+
+    def __init__(self, target: Target, functions: list[UserFunction], seed: int):
+        self._target, self._functions, self._seed = target, functions, seed
+        self._findings = list(target.findings)
+
+    def report(self) -> DerivativeReport:
+        """Run the audit."""
+        target = self._target
+        if any(finding.severity == ERROR for finding in self._findings):
+            return self._make_report([], [], None, "nothing")
+        points = self._draw_points()
+        if not any(map(target.has_value, points.moderate)):
+            text = "the value is finite at no point around the one given."
+            self._findings.append(Finding("not-finite", ERROR, "value", text))
+            return self._make_report([], [], None, "nothing")
+        sweep = _sweep(target, points, self._seed)
+        gradient = next((f for f in self._functions if f.name == "gradient"), None)
+        reference, remarks = _choose_reference(target, gradient, points, sweep)
+        self._findings += remarks
+        found = [self._compare(function, reference, points) for function in self._functions]
+        self._findings += check_purity(target, self._functions, points, found)
+        return self._make_report(found, self._properties(found, points), sweep, reference.name)
+
+    def _draw_points(self) -> AuditPoints:
+        target = self._target
+        draw = partial(draw_points, target.at, target.split, seed=self._seed, dtype=target.dtype)
+        points = draw(target.has_first_derivative)
+        # Where autodiff is finite nowhere, it is enough that the value is.
+        return points if target.has_first_derivative(points.moderate[0]) else draw(target.has_value)
+
+    def _compare(
+        self, function: UserFunction, reference: Reference, points: AuditPoints
+    ) -> DerivativeComparison:
+        is_wrong = any(f.kind == "wrong" for f in self._findings)
+        if isinstance(reference, FiniteDifferences) and is_wrong:
+            reference = replace(reference, gradients=None)  # a wrong gradient is no reference
+        rng = np.random.default_rng(self._seed + 1)
+
+        def arguments(theta: np.ndarray) -> Vectors:
+            if function.name != "hvp":
+                return (theta,)
+            v = points.scale * rng.normal(size=theta.size)
+            return theta, v.astype(self._target.dtype).astype(np.float64)
+
+        calls = [arguments(theta) for theta in points.moderate + points.extreme]
+        values = reference.reference_values(function.name, calls)
+        moderate, extreme = values[: len(points.moderate)], values[len(points.moderate) :]
+        moderate[-1] = self._without_kinks(function.name, reference, points, moderate)
+        found = compare_at_points(function, self._target, moderate, extreme)
+        found.findings += _verdict(found)
+        self._findings += found.findings
+        return found
+
+    def _without_kinks(
+        self,
+        kind: str,
+        reference: Reference,
+        points: AuditPoints,
+        moderate: list[ReferenceValue],
+    ) -> ReferenceValue:
+        """The user's own point, without the entries whose derivative jumps there.
+
+        At zero, the usual start, an L1 penalty has a kink: any slope between those of the
+        two sides is right.
+        """
+        given = moderate[-1]
+        theta, *rest = given.vectors
+        rng = np.random.default_rng(self._seed + 3)
+        step = _JUMP_STEP * points.scale * rng.choice([-1, 1], len(theta))
+        sides: list[Vectors] = [(theta - step, *rest), (theta + step, *rest)]
+        before, after = reference.reference_values(kind, sides)
+        usual = np.max([np.abs(value.expected) for value in moderate[:-1]], axis=0)
+        jumps = np.abs(after.expected - before.expected) > _JUMP * usual
+        if jumps.any():
+            text = f"at the point given {int(jumps.sum())} entries have a kink: not compared there."
+            self._findings.append(Finding("kink", NOTE, kind, text))
+            given = given._replace(expected=np.where(jumps, np.nan, given.expected))
+        return given
+
+    def _properties(
+        self, comparisons: list[DerivativeComparison], points: AuditPoints
+    ) -> list[str]:
+        target, by_name = self._target, {c.name: c for c in comparisons}
+        found = model_properties(target.model)
+        if "hessian" in by_name:
+            found += hessian_properties(by_name["hessian"], target.layout, target.model)
+        if "hvp" in by_name:
+            found += hvp_properties(by_name["hvp"], by_name.get("hessian"))
+        if target.function is not None and target.is_scalar:
+            found += self._convexity(target.function, points)
+        return found
+
+    def _convexity(self, function: TracedFunction, points: AuditPoints) -> list[str]:
+        rng = np.random.default_rng(self._seed + 2)
+        chosen = rng.integers(0, len(points.moderate) - 1, _LINES)
+        theta = np.stack([points.moderate[i] for i in chosen])
+        lines = points.scale * rng.normal(size=theta.shape)
+        curvatures = np.sum(lines * Autodiff(function).at_rows("hvp", theta, lines), axis=1)
+        return [convexity(curvatures)] if np.isfinite(curvatures).all() else []
+
+    def _make_report(
+        self,
+        comparisons: list[DerivativeComparison],
+        sentences: list[str],
+        sweep: StepSweep | None,
+        reference: str,
+    ) -> DerivativeReport:
+        target = self._target
+        checks = (summarise(c, target.layout, target.round_off_units) for c in comparisons)
+        diagnoses = self._diagnoses(comparisons)
+        return DerivativeReport(
+            checks=tuple(check for check in checks if check is not None),
+            findings=tuple(dict.fromkeys(self._findings)),
+            diagnoses=tuple(diagnoses),
+            properties=tuple(sentences),
+            sweep=sweep,
+            reference=reference,
+            dtype=target.dtype,
+        )
+
+    def _diagnoses(self, comparisons: list[DerivativeComparison]) -> list[Diagnosis]:
+        """What the findings say outright, then what explains the numbers."""
+        found = [
+            Diagnosis(f.kind, f.where, f.message, "seen when it was called", 0.0)
+            for f in dict.fromkeys(self._findings)
+            if f.severity == ERROR and f.kind not in ("wrong", "not-compared")
+        ]
+        for comparison in comparisons:
+            if not (comparison.wrong or comparison.wrong_far_out or comparison.misshapen):
+                continue
+            try:
+                found += diagnose(self._target, comparison)
+            except Exception as error:  # the verdict stands, even if its explanation fails
+                name = comparison.name
+                text = f"the diagnosis of {name} failed ({type(error).__name__}: {error})."
+                self._findings.append(Finding("diagnosis-failed", WARNING, name, text))
+        return found
+
+
+def _verdict(found: DerivativeComparison) -> list[Finding]:
+    name = found.name
+    if found.wrong or found.wrong_far_out:
+        where = "" if found.wrong else " far out"
+        return [Finding("wrong", ERROR, name, f"{name} is wrong{where}.")]
+    if found.moderate or any(f.severity == ERROR for f in found.findings):
+        return []
+    text = f"{name} could not be compared: the reference is finite nowhere."
+    return [Finding("not-compared", ERROR, name, text)]
+
+
+def _sweep(target: Target, points: AuditPoints, seed: int) -> StepSweep | None:
+    """Differences of the value against its autodiff; None if one of them is missing."""
+    if target.function is None or not target.is_scalar:
+        return None
+    theta = points.moderate[0]
+    slope = Autodiff(target.function)("gradient", theta)
+    if not np.isfinite(slope).all():
+        return None
+
+    def value(theta: Any) -> Any:
+        return jnp.reshape(target.flat_value(theta), ())
+
+    return sweep_steps(target.values, value, theta, points.scale, slope, seed)
+
+
+def _choose_reference(
+    target: Target, gradient: UserFunction | None, points: AuditPoints, sweep: StepSweep | None
+) -> tuple[Reference, list[Finding]]:
+    """Autodiff, unless there is none, or differences of the value contradict it.
+
+    The hand-written gradient, if there is one, is differenced for second derivatives.
+    """
+    gradients = None if gradient is None else _gradient_rows(gradient, target.at)
+    differences = FiniteDifferences(target.values, points.scale, gradients)
+    if target.function is None:
+        return differences, []
+    autodiff = Autodiff(target.function)
+    theta = points.moderate[0]
+    slope = autodiff(target.first_derivative, theta)
+    if not np.isfinite(slope).any():
+        text = "autodiff of the value is not finite where the value is (a jnp.where that hides NaN?): differences are the reference."  # noqa: E501
+        return differences, [Finding("reference-not-finite", NOTE, "value", text)]
+    if sweep is not None:
+        worst = sweep.worst_coordinate[0] if sweep.coordinates else 0.0
+        if max(sweep.best_error, worst) < _CONFIRMED:
+            return autodiff, []
+    if target.at.size > _MAX_EXTRAPOLATED or target.function.has_float32_inside:
+        return autodiff, []
+    found = differences.at(target.first_derivative, theta)
+    largest = float(np.max(np.abs(found.expected), initial=0.0))
+    size = np.abs(found.expected) + 1e-3 * largest
+    if not np.any(np.abs(found.expected - slope) > found.error + _CONTRADICTED * size):
+        return autodiff, []
+    text = "JAX's derivative of the value is not that of its numbers (a custom rule, a stop_gradient or a rounding step in it?): differences are the reference."  # noqa: E501
+    return differences, [Finding("autodiff-differs", ERROR, "value", text)]
+
+
+def _gradient_rows(
+    gradient: UserFunction, at: np.ndarray
+) -> Callable[[np.ndarray], np.ndarray] | None:
+    """The hand-written gradient at the rows of an array; None if it fails at the user's point."""
+    if gradient.attempt(at, dtype="float64") is None:
+        return None
+
+    def at_point(theta: np.ndarray) -> np.ndarray:
+        found = gradient.attempt(theta, dtype="float64")  # None outside its domain
+        return np.full(at.shape, np.nan) if found is None else found
+
+    return lambda points: np.stack([at_point(p) for p in points])

@@ -32,9 +32,9 @@ from jax_logreg.audit.mistakes import (
     right_recipe,
 )
 from jax_logreg.audit.patterns import describe_block
-from jax_logreg.audit.pytree_layout import PytreeLayout
 from jax_logreg.audit.reference import directional_derivative
 from jax_logreg.audit.traced import run_compiled
+from jax_logreg.audit.user_calls import PytreeLayout
 
 # Random vectors that stand for a Hessian at each point.
 _PROBES = 4

@@ -21,7 +21,7 @@ from jax_logreg.audit.match import (
     matches,
     residual,
 )
-from jax_logreg.audit.pytree_layout import PytreeLayout
+from jax_logreg.audit.user_calls import PytreeLayout
 
 _MOVED_BACK = "moved back, all entries agree"
 # A permutation of θ, by kind and sentence: which entry of the right array stands where.

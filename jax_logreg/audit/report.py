@@ -9,9 +9,8 @@ import numpy as np
 
 from jax_logreg.audit.compare_entries import DerivativeComparison, PointComparison
 from jax_logreg.audit.match import Diagnosis
-from jax_logreg.audit.pytree_layout import PytreeLayout
 from jax_logreg.audit.reference import StepSweep
-from jax_logreg.audit.user_calls import ERROR, Finding
+from jax_logreg.audit.user_calls import ERROR, Finding, PytreeLayout
 
 _WIDTH = 80
 _MAX_SHOWN = 5

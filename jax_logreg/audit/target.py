@@ -19,10 +19,9 @@ from jax_logreg.audit.logistic import (
     weighted_column_norms,
 )
 from jax_logreg.audit.match import KnownConstants
-from jax_logreg.audit.pytree_layout import PytreeLayout
 from jax_logreg.audit.reference import DERIVATIVE, Autodiff, batched, round_off_units
 from jax_logreg.audit.traced import TracedFunction, trace
-from jax_logreg.audit.user_calls import NOTE, Finding, UnusableOutput, UserFunction
+from jax_logreg.audit.user_calls import NOTE, Finding, PytreeLayout, UnusableOutput, UserFunction
 
 # Above this many parameters the stable form of a derivative is not computed.
 _MAX_STABLE = 500
