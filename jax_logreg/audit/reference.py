@@ -109,20 +109,14 @@ def _centre_and_scale(
     scale = np.where(at != 0, 0.5 * np.abs(at), 0.5 * largest if largest else 1.0)
     if split is None:
         return at, scale
-    column, per_logit = _column_rms(split, rng)
-    known = column > 0
+    shape = split.shape
+    classes = max(min(shape[-2:]), 1) if len(shape) > 1 else 1
+    # Root mean square of every column of X; below, how many coordinates change one logit.
+    column = column_norms(split.vjp_to_parameters, shape, rng) / np.sqrt(np.prod(shape) / classes)
+    known = (column > 0) & ~(column < 1e-14 * np.max(column, initial=0.0))
+    per_logit = max(1.0, np.sum(known) / classes)
     per_column = _LOGIT_DEVIATION / np.where(known, column, 1) / np.sqrt(per_logit)
     return np.where(known, 0.0, at), np.where(known, per_column, scale)
-
-
-def _column_rms(split: SplitLoss, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Root mean square of every column of X, and how many coordinates change one logit."""
-    shape = split.shape
-    classes = min(shape[-2:]) if len(shape) > 1 else 1
-    rows = float(np.prod(shape)) / max(classes, 1)
-    column = column_norms(split.vjp_to_parameters, shape, rng) / np.sqrt(rows)
-    column[column < 1e-14 * np.max(column, initial=0.0)] = 0.0
-    return column, max(1.0, float(np.sum(column > 0)) / max(classes, 1))
 
 
 def gradient(f: Callable[..., Any], theta: jax.Array) -> jax.Array:
