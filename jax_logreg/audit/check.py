@@ -137,6 +137,9 @@ def assert_derivatives(value: Callable[..., Any], **options: Any) -> None:
         value: see :func:`check_derivatives`.
         **options: its other arguments.
 
+    Returns:
+        None: every derivative that could be checked agrees.
+
     Raises:
         AssertionError: with the report, if a derivative is wrong.
         ValueError: for a call that makes no sense.

@@ -96,7 +96,16 @@ _MESSAGES = {
 
 
 class FitError(RuntimeError):
-    """A fit that ended without an answer; the message says why, and what to try."""
+    """A fit that ended without an answer; the message says why, and what to try.
+
+    >>> import numpy as np
+    >>> from jax_logreg import fit
+    >>> try:
+    ...     fit(np.array([[-1.0], [1.0]]), np.array([0, 1])).raise_if_failed()
+    ... except FitError as error:
+    ...     print(str(error)[:9])
+    SEPARATED
+    """
 
 
 class History(NamedTuple):

@@ -46,6 +46,9 @@ def calibration(
         sample_weight: frequencies, (n,).
         groups: how many at most.
 
+    Returns:
+        The groups with their mean probabilities and frequencies, the test, and Brier's score.
+
     Raises:
         ValueError: for probabilities outside [0, 1] or labels but 0 and 1.
 

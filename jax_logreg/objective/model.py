@@ -47,7 +47,13 @@ def logits(
 
 
 def sigmoid(z: ArrayLike) -> jax.Array:
-    r"""Probability of log-odds z: :math:`\sigma(z) = 1/(1+e^{-z})`, any shape.
+    r"""Probability of log-odds z: :math:`\sigma(z) = 1/(1+e^{-z})`.
+
+    Args:
+        z: log-odds, any shape.
+
+    Returns:
+        Probabilities, of the shape of z.
 
     >>> sigmoid([0.0, 1e20, -1e20]).tolist()
     [0.5, 1.0, 0.0]
@@ -58,6 +64,12 @@ def sigmoid(z: ArrayLike) -> jax.Array:
 def softmax(z: ArrayLike) -> jax.Array:
     r"""Probabilities of K logits: :math:`e^{z_k}/\sum_m e^{z_m}`, over the last axis.
 
+    Args:
+        z: logits, (..., K).
+
+    Returns:
+        Probabilities, (..., K), which sum to one.
+
     >>> softmax([0.0, 0.0, -1e20]).tolist()
     [0.5, 0.5, 0.0]
     """
@@ -65,7 +77,13 @@ def softmax(z: ArrayLike) -> jax.Array:
 
 
 def probability(eta: ArrayLike) -> jax.Array:
-    r"""The prediction :math:`\mu` (ŷ in the texts) for logits (n,) or (n, K).
+    r"""The prediction :math:`\mu` (ŷ in the texts): sigmoid or softmax of the logits.
+
+    Args:
+        eta: logits, (n,) or (n, K).
+
+    Returns:
+        Probabilities of class 1, (n,), or of every class, (n, K).
 
     >>> probability([[1.0, 1.0]]).tolist()
     [[0.5, 0.5]]
@@ -75,7 +93,13 @@ def probability(eta: ArrayLike) -> jax.Array:
 
 
 def predict_class(eta: ArrayLike) -> jax.Array:
-    """The likeliest class of every row, (n,): 1 where η > 0, or the largest logit.
+    """The likeliest class of every row: 1 where η > 0, or that of the largest logit.
+
+    Args:
+        eta: logits, (n,) or (n, K).
+
+    Returns:
+        Class numbers, (n,).
 
     >>> predict_class([-0.5, 2.0]).tolist(), predict_class([[1.0, 0.0]]).tolist()
     ([0, 1], [0])
@@ -85,7 +109,13 @@ def predict_class(eta: ArrayLike) -> jax.Array:
 
 
 def odds(p: ArrayLike) -> jax.Array:
-    r"""Odds of a probability: :math:`p/(1-p)`, for p in [0, 1).
+    r"""Odds of a probability: :math:`p/(1-p)`.
+
+    Args:
+        p: probabilities in [0, 1), any shape.
+
+    Returns:
+        Odds, of the shape of p.
 
     >>> odds(0.75).item()
     3.0
@@ -96,6 +126,12 @@ def odds(p: ArrayLike) -> jax.Array:
 
 def logit(p: ArrayLike) -> jax.Array:
     r"""Log-odds of a probability: :math:`\log(p/(1-p))`, the inverse of the sigmoid.
+
+    Args:
+        p: probabilities in [0, 1], any shape.
+
+    Returns:
+        Log-odds, of the shape of p; infinite for 0 and 1.
 
     >>> logit(0.5).item()
     0.0

@@ -151,6 +151,9 @@ def make_objective(
         offset: (n,) or (n, K); zero if absent.
         fit_intercept: whether to add an unpenalised intercept.
 
+    Returns:
+        F, of which ``value`` is a function of the flat parameters.
+
     >>> F = make_objective([[1.0], [2.0]], [0.0, 1.0])
     >>> F.num_parameters, F.value(jnp.zeros(2)).round(4).item()
     (2, 0.693...)

@@ -153,6 +153,13 @@ def sparse_features(X: Any, dtype: Any = None) -> SparseFeatures:
     Args:
         X: (n, p); repeated entries are summed.
         dtype: of the values; JAX's for those of X if absent.
+
+    Returns:
+        The table, which ``fit`` takes inside ``jit`` as well.
+
+    >>> import scipy.sparse
+    >>> sparse_features(scipy.sparse.eye_array(3)).shape
+    (3, 3)
     """
     n, p = X.shape
     is_jax = hasattr(X, "todense") and hasattr(X, "tree_flatten")

@@ -45,6 +45,10 @@ class Solver:
         requires: the capabilities that the oracle must have; the loop refuses to start without
             them.
         default_max_steps: the limit when the caller names none.
+
+    >>> from jax_logreg import Newton
+    >>> sorted(Newton().requires)
+    ['gradient', 'hessian', 'line']
     """
 
     requires: ClassVar[frozenset[str]] = frozenset({"gradient"})

@@ -54,6 +54,12 @@ class Optax(Solver):
         transform: as Optax made it, such as ``optax.adam(0.1)`` or ``optax.lbfgs()``.
             Its functions are compiled in: build it once and reuse it, since every new
             one compiles anew.
+
+    >>> import optax
+    >>> from jax_logreg import fit, L2
+    >>> X, y = jnp.arange(4.0).reshape(-1, 1), jnp.array([0, 1, 0, 1])
+    >>> bool(fit(X, y, penalty=L2(0.1), solver=Optax(optax.lbfgs())).converged)
+    True
     """
 
     transform: "optax.GradientTransformation" = field(metadata={"static": True})
@@ -86,6 +92,10 @@ class Minibatch(Solver):
             around the optimum: a decaying schedule settles.
         batch_size: rows a batch; the last batch takes what is left.
         key: from ``jax.random.key``; the same key repeats the training exactly.
+
+    >>> import optax
+    >>> Minibatch(optax.sgd(0.1), batch_size=32, key=jax.random.key(0)).batch_size
+    32
     """
 
     transform: "optax.GradientTransformation" = field(metadata={"static": True})
