@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from jax_logreg.interfaces.quoting import printable
+from jax_logreg.interfaces.files import printable
 from jax_logreg.interfaces.table_source import (
     NUMBER,
     TEXT,

@@ -28,12 +28,11 @@ from jax_logreg.interfaces.comparison import (
     compare_solvers,
 )
 from jax_logreg.interfaces.encoding import Encoding
-from jax_logreg.interfaces.files import as_json, check_can_write, open_output
+from jax_logreg.interfaces.files import as_json, check_can_write, comma_list, open_output, printable
 from jax_logreg.interfaces.formula_file import run_formula_file
 from jax_logreg.interfaces.model import Model
 from jax_logreg.interfaces.plot_style import check_plot_path, save_figure
 from jax_logreg.interfaces.plots import plot_inference, plot_reports, plot_training
-from jax_logreg.interfaces.quoting import comma_list, printable
 from jax_logreg.interfaces.report import (
     StatusLine,
     comparison_as_json,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from jax_logreg.interfaces.encoding import MISSING
-from jax_logreg.interfaces.quoting import printable
+from jax_logreg.interfaces.files import printable
 from jax_logreg.interfaces.table_source import (
     LONGEST_LINE,
     Batch,

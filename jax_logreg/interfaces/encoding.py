@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jax_logreg.interfaces.quoting import quoted
+from jax_logreg.interfaces.files import quoted
 
 # A target of more classes than this is refused, and one of numbers that hardly repeat.
 MOST_CLASSES = 1000

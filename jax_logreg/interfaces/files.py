@@ -1,4 +1,4 @@
-"""Files and JSON: written whole or not at all, read strictly."""
+"""Files and JSON: written whole or not at all, read strictly, and quoted in one line."""
 
 import contextlib
 import json
@@ -6,14 +6,53 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from jax_logreg.interfaces.quoting import printable
+# Text from files, made fit for an error message of one line.
+_LONGEST_CELL = 40
+_MOST_NAMES = 20
+
+_KINDS_OF_FILE = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def printable(text: str) -> str:
+    r"""Text as it is if it is printable, else with escapes.
+
+    >>> printable("age"), printable("a\nb")
+    ('age', "'a\\nb'")
+    """
+    return text if text.isprintable() else repr(text)
+
+
+def quoted(cell: str) -> str:
+    """A cell in quotes, truncated if it is long.
+
+    >>> quoted("abc"), quoted("x" * 100)
+    ("'abc'", "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…'")
+    """
+    return repr(cell if len(cell) <= _LONGEST_CELL else f"{cell[:_LONGEST_CELL]}…")
+
+
+def comma_list(names: Sequence[str]) -> str:
+    """The first 20 names of a list, separated by commas.
+
+    >>> comma_list(["a", "b"])
+    'a, b'
+    """
+    more = len(names) - _MOST_NAMES
+    first = ", ".join(printable(name[: 2 * _LONGEST_CELL]) for name in names[:_MOST_NAMES])
+    return f"{first}, … ({more} more)" if more > 0 else first
 
 
 @contextlib.contextmanager
@@ -95,7 +134,7 @@ def regular_file(path: str | Path) -> Path:
     except ValueError as error:  # a NUL in the path
         raise ValueError(f"{str(path)!r} is not a path: {error}.") from error
     if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        kind = _KINDS_OF_FILE.get(stat.S_IFMT(mode), "something else")
         raise ValueError(f"{printable(str(path))} is {kind}. Name a regular file.")
     return Path(path)
 

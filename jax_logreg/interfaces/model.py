@@ -13,7 +13,7 @@ from scipy import special
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.interfaces.encoding import Encoding
 from jax_logreg.interfaces.exports import onnx_graph, stablehlo_program
-from jax_logreg.interfaces.files import atomic_write, open_output
+from jax_logreg.interfaces.files import atomic_write, open_output, printable
 from jax_logreg.interfaces.model_format import (
     class_labels,
     floats_from_json,
@@ -21,7 +21,6 @@ from jax_logreg.interfaces.model_format import (
     sealed_json,
     verified_document,
 )
-from jax_logreg.interfaces.quoting import printable
 from jax_logreg.interfaces.version import __version__
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array, vstack
 
-from jax_logreg.interfaces.quoting import printable, quoted
+from jax_logreg.interfaces.files import printable, quoted
 from jax_logreg.interfaces.table_source import (
     MOST_COLUMNS,
     ReadProgress,

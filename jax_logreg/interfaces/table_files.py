@@ -5,7 +5,6 @@ READERS is the table of formats.
 
 import glob
 import os
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ import numpy as np
 from jax_logreg.interfaces.array_formats import read_ipc, read_npy, read_npz, read_parquet
 from jax_logreg.interfaces.csv_format import read_csv
 from jax_logreg.interfaces.encoding import BadCellError, Categories, as_categories, as_numbers
-from jax_logreg.interfaces.quoting import comma_list, printable, quoted
+from jax_logreg.interfaces.files import comma_list, printable, quoted, regular_file
 from jax_logreg.interfaces.table_source import NUMBER, TEXT, Batch, Request, Source
 
 READERS: dict[str, Callable[[Path, Request], Source]] = {
@@ -31,13 +30,6 @@ READERS: dict[str, Callable[[Path, Request], Source]] = {
 }
 SVMLIGHT = (".svmlight", ".libsvm", ".svm")
 _COMPRESSED = (".gz", ".bz2", ".zst")
-
-_KINDS_OF_FILE = {
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
-}
 
 
 class Chunk(NamedTuple):
@@ -70,24 +62,18 @@ def table_files(path: str | Path) -> list[Path]:
         ValueError: for a pipe or a device, or a folder without tables.
         OSError: if there is no such file.
     """
-    try:
-        mode = os.stat(path).st_mode
-    except ValueError as error:  # a NUL in the path
-        raise ValueError(f"{str(path)!r} is no path of a file: {error}.") from error
-    except FileNotFoundError:
-        found = sorted(glob.glob(str(path)))
-        if not found:
-            raise
-        return [file for name in found for file in table_files(name)]
-    if stat.S_ISDIR(mode):
+    if os.path.isdir(path):
         tables = [file for file in sorted(Path(path).iterdir()) if _is_table(file)]
         if not tables:
             raise ValueError(f"{printable(str(path))} is a folder without a table in it.")
         return tables
-    if not stat.S_ISREG(mode):
-        kind = _KINDS_OF_FILE.get(stat.S_IFMT(mode), "something else")
-        raise ValueError(f"{printable(str(path))} is {kind}, not a file. Name a regular file.")
-    return [Path(path)]
+    try:
+        return [regular_file(path)]
+    except FileNotFoundError:
+        found = sorted(glob.glob(str(path)))
+        if not found:
+            raise
+    return [file for name in found for file in table_files(name)]
 
 
 def format_of(path: Path) -> str | None:

@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 
-from jax_logreg.interfaces.quoting import printable, quoted
+from jax_logreg.interfaces.files import printable, quoted
 
 # The largest table, as float64 in memory, unless an argument says otherwise.
 MAX_BYTES = 2**32

@@ -27,7 +27,7 @@ from jax_logreg.interfaces.encoding import (
     in_order,
     number_text,
 )
-from jax_logreg.interfaces.quoting import comma_list, printable, quoted
+from jax_logreg.interfaces.files import comma_list, printable, quoted
 from jax_logreg.interfaces.svmlight import read_svmlight, svmlight_columns
 from jax_logreg.interfaces.table_files import SVMLIGHT, Chunk, TableFiles, find_table
 from jax_logreg.interfaces.table_source import (

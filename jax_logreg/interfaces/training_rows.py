@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from jax_logreg.interfaces.encoding import MOST_CLASSES, Categories, Encoding
-from jax_logreg.interfaces.quoting import comma_list, quoted
+from jax_logreg.interfaces.files import comma_list, quoted
 from jax_logreg.interfaces.table_files import Chunk
 from jax_logreg.interfaces.table_source import Source
 
