@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jax_logreg.interfaces.array_formats import read_ipc, read_npy, read_npz, read_parquet
-from jax_logreg.interfaces.csv_format import read_csv
 from jax_logreg.interfaces.encoding import BadCellError, Categories, as_categories, as_numbers
 from jax_logreg.interfaces.files import comma_list, printable, quoted, regular_file
-from jax_logreg.interfaces.table_source import NUMBER, TEXT, Batch, Request, Source
+from jax_logreg.interfaces.table_source import NUMBER, TEXT, Batch, Request, Source, read_csv
 
 READERS: dict[str, Callable[[Path, Request], Source]] = {
     ".csv": read_csv,

@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
-from jax_logreg.interfaces.csv_format import csv_records
 from jax_logreg.interfaces.encoding import (
     Categories,
     Column,
@@ -37,6 +36,7 @@ from jax_logreg.interfaces.table_source import (
     batch_rows,
     check_columns,
     check_size,
+    csv_records,
 )
 from jax_logreg.interfaces.training_rows import TrainingRows
 

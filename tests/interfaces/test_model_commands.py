@@ -21,7 +21,7 @@ from pyarrow import parquet
 
 import jax_logreg as lr
 from jax_logreg import Model
-from jax_logreg.interfaces import cli, csv_format, files
+from jax_logreg.interfaces import cli, files, table_source
 from jax_logreg.interfaces.cli import main
 from jax_logreg.interfaces.encoding import Column, Encoding
 
@@ -79,7 +79,7 @@ def test_parquet_in_and_out_with_categories_and_a_gap(folder):
 
 
 def test_rows_are_predicted_in_chunks(folder, monkeypatch):
-    monkeypatch.setattr(csv_format, "batch_rows", lambda num_columns: 2)
+    monkeypatch.setattr(table_source, "batch_rows", lambda num_columns: 2)
     assert predict("two.model", "rows.csv", "--out", "out.csv") == 0
     found = [
         float(line.split(",")[1])
