@@ -19,7 +19,7 @@ OPTIONAL = {
         "interfaces/estimator.py",
         "interfaces/sklearn_checks.py",
         "interfaces/classifier_plots.py",
-        "interfaces/svmlight.py",
+        "interfaces/array_formats.py",
     },
     "pandas": {"inference/inference.py"},  # the table of Inference.to_dataframe
     "onnx": {"interfaces/exports.py"},

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
+from jax_logreg.interfaces.array_formats import read_svmlight, svmlight_columns
 from jax_logreg.interfaces.encoding import (
     Categories,
     Column,
@@ -27,7 +28,6 @@ from jax_logreg.interfaces.encoding import (
     number_text,
 )
 from jax_logreg.interfaces.files import comma_list, printable, quoted
-from jax_logreg.interfaces.svmlight import read_svmlight, svmlight_columns
 from jax_logreg.interfaces.table_files import SVMLIGHT, Chunk, TableFiles, find_table
 from jax_logreg.interfaces.table_source import (
     MAX_BYTES,

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jax_logreg.interfaces import svmlight, table_source
+from jax_logreg.interfaces import array_formats, table_source
 from jax_logreg.interfaces.cli import main
 from jax_logreg.interfaces.tables import read_table
 from tests.table_files import arrow, npy, npz, parquet, put
@@ -352,7 +352,7 @@ def test_gaps_that_leave_nothing(tmp_path):
 def test_a_row_that_runs_on_for_ever_is_cut_off(tmp_path, monkeypatch):
     monkeypatch.setattr(table_source, "LONGEST_LINE", 1000)
     monkeypatch.setattr(table_source, "batch_rows", lambda num_columns: 60)
-    monkeypatch.setattr(svmlight, "_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(array_formats, "_BLOCK_BYTES", 1000)
     with pytest.raises(ValueError, match="line 2 of .* has more than 1000 characters"):
         read_table(put(tmp_path, ".csv", "x,y\n" + "1," * 1000), "y")
     long = 'x,y\n1,"' + "aaaaaaaaa\n" * 300 + '"\n'
