@@ -23,7 +23,7 @@ import typing
 from jax_logreg.interfaces.version import __version__ as __version__
 
 # Modules that need an extra (scikit-learn, matplotlib, pyarrow): "import *" leaves them out.
-_EXTRAS = ("classifier_plots", "estimator", "plots", "tables")
+_EXTRAS = ("estimator", "plots", "tables")
 
 
 def _public_names() -> dict[str, str]:

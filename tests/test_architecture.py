@@ -18,7 +18,7 @@ OPTIONAL = {
     "sklearn": {
         "interfaces/estimator.py",
         "interfaces/sklearn_checks.py",
-        "interfaces/classifier_plots.py",
+        "interfaces/plots.py",
         "interfaces/array_formats.py",
     },
     "pandas": {"inference/inference.py"},  # the table of Inference.to_dataframe

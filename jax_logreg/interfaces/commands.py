@@ -21,7 +21,6 @@ from jax_logreg.audit.report import DerivativeReport
 from jax_logreg.fitting.result import Status
 from jax_logreg.inference.inference import Inference
 from jax_logreg.interfaces.array_formats import ParquetOutput
-from jax_logreg.interfaces.classifier_plots import require_scikit_learn
 from jax_logreg.interfaces.comparison import (
     ComparisonSettings,
     SolverComparison,
@@ -32,7 +31,12 @@ from jax_logreg.interfaces.files import as_json, check_can_write, comma_list, op
 from jax_logreg.interfaces.formula_file import run_formula_file
 from jax_logreg.interfaces.model import Model
 from jax_logreg.interfaces.plot_style import check_plot_path, save_figure
-from jax_logreg.interfaces.plots import plot_inference, plot_reports, plot_training
+from jax_logreg.interfaces.plots import (
+    plot_inference,
+    plot_reports,
+    plot_training,
+    require_scikit_learn,
+)
 from jax_logreg.interfaces.report import (
     StatusLine,
     comparison_as_json,

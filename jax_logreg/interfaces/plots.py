@@ -1,24 +1,29 @@
-"""Plots of trainings, inferences and audits.
+"""Plots of trainings, inferences, audits and classifiers.
 
-Each is a matplotlib figure: a notebook shows it, ``figure.savefig(path)`` writes it.
+Each is a matplotlib figure: a notebook shows it, ``figure.savefig(path)`` writes it. The
+confusion matrix and the decision regions are scikit-learn's, in this project's style.
 """
 
-from collections.abc import Mapping
-from typing import Any
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jax_logreg.audit.report import Check, DerivativeReport
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.inference.calibration import calibration
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.influence import influence
-from jax_logreg.interfaces.classifier_plots import roc
-from jax_logreg.interfaces.plot_style import new_figure, series, styled, whole_ticks
+from jax_logreg.interfaces.model import Model
+from jax_logreg.interfaces.plot_style import new_figure, series, shades, styled, tint, whole_ticks
 
 # log₁₀ of an error is drawn as at least this, that of zero included.
 _MIN_LOG_ERROR = -17.0
 _MAX_INTERVALS = 30
+_MAX_POINTS = 2000
+_GRID = 201
 
 
 @styled
@@ -268,3 +273,300 @@ def _severity(check: Check) -> tuple[bool, float]:
 def _write(axes: Any, text: str) -> None:
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
     axes.set_axis_off()
+
+
+# Classifiers ---------------------------------------------------------------------------------
+
+
+@styled
+def plot_coefficients(model: Any, *, scale: Any = None, most: int = 30, title: str = "") -> Any:
+    """Draw the coefficients of a model, the largest at the top, one mark a class.
+
+    Args:
+        model: a :class:`Model`, or a fitted linear classifier.
+        scale: the deviation of every feature, (p,), such as ``X.std(axis=0)``: coefficients
+            are then per deviation, and those of different units can be compared.
+        most: how many features at most, those with the largest coefficients.
+        title: a line above the plot.
+
+    Returns:
+        The matplotlib figure.
+
+    Raises:
+        ValueError: for a scale of another length.
+
+    >>> model = Model([2.0, -30.0], 0.5, feature_names=["age", "dose"])
+    >>> figure = plot_coefficients(model, scale=[10.0, 0.1])
+    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    ['dose', 'age']
+    """
+    model = model if isinstance(model, Model) else Model.from_estimator(model)
+    coef, p = model.coef.reshape(len(model.coef), -1), len(model.coef)
+    scale = np.ones(p) if scale is None else np.asarray(scale, float)
+    if scale.shape != (p,):
+        raise ValueError(f"scale must be ({p},), one number a feature, not {scale.shape}.")
+    coef = coef * scale[:, None]
+    shown = np.argsort(-np.abs(coef).max(axis=1), kind="stable")[:most][::-1]
+    coef, K = coef[shown], coef.shape[1]
+    figure = new_figure(6.5, 1.6 + 0.24 * max(len(shown), 4))
+    axes = figure.subplots()
+    axes.axvline(0, color="0.35", linewidth=1)
+    # A stem from zero to the outermost mark, and the classes one above the other.
+    places, outermost = np.arange(len(shown)), (np.minimum(coef.min(axis=1), 0), coef.max(axis=1))
+    axes.hlines(places, outermost[0], np.maximum(outermost[1], 0), color="0.75", linewidth=1.5)
+    for k, shift in enumerate(np.linspace(0.2, -0.2, K) if K > 1 else [0.0]):
+        _scatter(axes, coef[:, k], places + shift, k, size=36, label=str(model.classes[k]))
+    axes.grid(axis="x")
+    axes.set_yticks(places, [model.feature_names[j] for j in shown])
+    axes.set_ylim(-0.7, len(shown) - 0.3)
+    of = f"log-odds of {model.classes[1]}" if K == 1 else "logit"
+    axes.set_xlabel(f"{of} per {'unit' if np.all(scale == 1) else 'deviation'} of the feature")
+    if K > 1:
+        figure.legend(loc="outside lower center", ncols=5)
+    left_out = f"the largest {len(shown)} of {p}" if len(shown) < p else ""
+    axes.set_title("\n".join(filter(None, [title, left_out])))
+    return figure
+
+
+def _scatter(axes: Any, x: np.ndarray, y: np.ndarray, k: int, *, size: float, label: str) -> None:
+    """Marks of the k-th class."""
+    style = series(k)
+    axes.scatter(
+        x, y, s=size, marker=style["marker"], color=style["color"], edgecolors="white",
+        linewidths=0.6, label=label, zorder=3,
+    )  # fmt: skip
+
+
+def require_scikit_learn() -> Any:
+    """scikit-learn with its displays and metrics, loaded when first used: that takes a second.
+
+    Raises:
+        ValueError: if it is missing or too old, naming the command.
+    """
+    try:
+        import sklearn.inspection
+        import sklearn.metrics
+
+        recent = tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 9)
+    except ImportError:
+        recent = False
+    if not recent:
+        raise ValueError("This needs scikit-learn 1.9 or newer: pip install 'jax-logreg[plot]'.")
+    return sklearn
+
+
+class Roc(NamedTuple):
+    """The receiver operating characteristic.
+
+    Attributes:
+        false_positive, true_positive: rates at every threshold, from (0, 0) to (1, 1).
+        threshold: class 1 is predicted from this probability on; the first is infinite.
+        area: under the curve: the probability that a row of class 1 scores above one of class 0.
+    """
+
+    false_positive: np.ndarray
+    true_positive: np.ndarray
+    threshold: np.ndarray
+    area: float
+
+
+def roc(probability: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Roc:
+    """The curve of true against false positives by scikit-learn, and the area under it.
+
+    Args:
+        probability: of class 1, (n,), or any score that grows with it.
+        y: 0 or 1, (n,), with both occurring.
+        sample_weight: frequencies, (n,).
+
+    Returns:
+        The curve with every threshold, and its area.
+
+    Raises:
+        ValueError: for arrays that do not match, other than two classes, and an absent class.
+
+    >>> roc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]).area
+    0.75
+    """
+    metrics = require_scikit_learn().metrics
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No (positive|negative) samples")  # refused below
+        false, true, threshold = metrics.roc_curve(
+            y, probability, sample_weight=sample_weight, drop_intermediate=False
+        )
+    if not np.all(np.isfinite(false + true)):
+        raise ValueError("y must hold both classes, with positive weight.")
+    return Roc(false, true, threshold, float(metrics.auc(false, true)))
+
+
+@styled
+def plot_confusion(y: Any, predicted: Any, *, classes: Any = None, title: str = "") -> Any:
+    r"""Draw scikit-learn's confusion matrix: counts, and their share of the true class as
+    shade; in per cent too, for up to ten classes.
+
+    Args:
+        y: the true labels, (n,).
+        predicted: the model's answers, (n,).
+        classes: all labels, in the order wanted; those that occur, sorted, if absent.
+        title: a line above the plot.
+
+    Returns:
+        The matplotlib figure.
+
+    Raises:
+        ValueError: for arrays that do not match, or a label that is not in ``classes``.
+
+    >>> figure = plot_confusion(["a", "b", "b"], ["a", "a", "b"])
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['1\n100 %', '0', '1\n50 %', '1\n50 %']
+    """
+    metrics = require_scikit_learn().metrics
+    y, predicted = np.asarray(y), np.asarray(predicted)
+    classes = np.unique(np.concatenate([y, predicted])) if classes is None else np.asarray(classes)
+    _check_known("y", y, classes)
+    _check_known("predicted", predicted, classes)
+    counts = metrics.confusion_matrix(y, predicted, labels=classes)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    K = len(classes)
+    side = min(7.5, 3.4 + 0.32 * K)
+    figure = new_figure(side, 0.93 * side)
+    axes = figure.subplots()
+    drawn = metrics.ConfusionMatrixDisplay(shares, display_labels=classes).plot(
+        ax=axes, cmap=shades(), im_kw={"vmin": 0, "vmax": 1}, colorbar=False
+    )
+    figure.colorbar(drawn.im_, ax=axes, label="share of the true class", shrink=0.8)
+    for cell, count, share in zip(drawn.text_.flat, counts.flat, shares.flat, strict=True):
+        per_cent = f"\n{100 * share:.0f} %" if count and K <= 10 else ""
+        cell.set(text=f"{count}{per_cent}", color="black" if count else "0.6")
+        cell.set_fontsize(10 if K <= 6 else 8 if K <= 10 else 7)
+    if max(len(str(label)) for label in classes) * K > 9 * side:
+        for name in axes.get_xticklabels():
+            name.set(rotation=45, ha="right")
+    axes.set(xlabel="predicted", ylabel="true", title=title)
+    axes.tick_params(length=0)
+    return figure
+
+
+def _check_known(name: str, labels: np.ndarray, classes: np.ndarray) -> None:
+    unknown = np.flatnonzero(~np.isin(labels, classes))
+    if len(unknown):
+        i = int(unknown[0])
+        raise ValueError(
+            f"{name}[{i}] is {labels.tolist()[i]!r}, but the classes are {classes.tolist()}."
+        )
+
+
+@styled
+def plot_decision_regions(
+    model: Any,
+    X: Any,
+    y: Any,
+    *,
+    features: Sequence[int | str] = (0, 1),
+    title: str = "",
+) -> Any:
+    """Draw the probabilities of a model over two features by scikit-learn, the decision
+    boundaries, and the rows.
+
+    The other features are fixed at their means, so that with more than two a row may lie on
+    the wrong side of a boundary although it is classified correctly.
+
+    Args:
+        model: a :class:`Model`, or a fitted classifier with ``predict_proba``, pipelines
+            included.
+        X: features, (n, p), dense.
+        y: labels, (n,), each a class of the model. Of many rows 2000 are drawn, evenly taken.
+        features: the two, by name or column number.
+        title: a line above the plot.
+
+    Returns:
+        The matplotlib figure.
+
+    Raises:
+        ValueError: for features or labels that the model does not have.
+
+    >>> model = Model([2.0, -1.0], 0.5, classes=["no", "yes"], feature_names=["age", "dose"])
+    >>> figure = plot_decision_regions(model, [[0.0, 1.0], [2.0, 0.0]], ["no", "yes"])
+    >>> figure.axes[0].get_xlabel(), figure.axes[1].get_ylabel()
+    ('age', 'probability of yes')
+    """
+    sklearn = require_scikit_learn()
+    X, y = sklearn.utils.check_X_y(X, y, dtype=float, ensure_min_features=2)
+    classes, names = _classes_and_names(model, X.shape[1])
+    _check_known("y", y, classes)
+    first, second = _two_columns(features, names)
+    x0, x1 = np.meshgrid(_range_of(X[:, first]), _range_of(X[:, second]))
+    grid = np.tile(X.mean(axis=0), (x0.size, 1))
+    grid[:, first], grid[:, second] = x0.ravel(), x1.ravel()
+    mu = _probability(model, grid).reshape(*x0.shape, -1)
+
+    figure = new_figure(6, 5.2)
+    axes = figure.subplots()
+    K = len(classes)
+    display = sklearn.inspection.DecisionBoundaryDisplay(
+        xx0=x0, xx1=x1, n_classes=K, response=mu if K > 2 else mu[..., 1],
+        multiclass_colors=[tint(k) for k in range(K)], xlabel=names[first], ylabel=names[second],
+    )  # fmt: skip
+    if K > 2:  # the palest tint is that of K equal probabilities, and not quite white
+        display.plot("pcolormesh", ax=axes, vmin=(1 / K - 0.15) / 0.85, vmax=1, rasterized=True)
+    else:
+        display.plot("contourf", ax=axes, levels=np.linspace(0, 1, 11), cmap=shades())
+        bar = figure.colorbar(display.surface_, ax=axes, label=f"probability of {classes[1]}")
+        bar.set_ticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "0.25", "0.5", "0.75", "1"])
+    _draw_boundaries(axes, x0, x1, mu)
+    drawn = np.linspace(0, len(X) - 1, min(len(X), _MAX_POINTS)).astype(int)
+    for k, label in enumerate(classes):
+        rows = drawn[y[drawn] == label]
+        _scatter(axes, X[rows, first], X[rows, second], k, size=26, label=str(label))
+    axes.set(xlim=x0[0, [0, -1]], ylim=x1[[0, -1], 0])
+    fixed = "the other features at their means" if X.shape[1] > 2 else ""
+    axes.set_title("\n".join(filter(None, [title, fixed])))
+    figure.legend(loc="outside lower center", ncols=5)
+    return figure
+
+
+def _classes_and_names(model: Any, num_features: int) -> tuple[np.ndarray, list[str]]:
+    """The classes of a model, and the names of its features."""
+    if isinstance(model, Model):
+        return np.asarray(model.classes), list(model.feature_names)
+    if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
+        raise ValueError(
+            "model must be a Model or a fitted classifier with predict_proba, not "
+            f"{type(model).__name__}; Model.from_result makes one of a fit."
+        )
+    names = getattr(model, "feature_names_in_", [f"x{j}" for j in range(num_features)])
+    return np.asarray(model.classes_), list(names)
+
+
+def _probability(model: Any, X: np.ndarray) -> np.ndarray:
+    if isinstance(model, Model):
+        return model.probability(X)
+    with warnings.catch_warnings():  # the columns are those of the fit, without the names
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        return np.asarray(model.predict_proba(X))
+
+
+def _two_columns(features: Sequence[int | str], names: list[str]) -> list[int]:
+    """The column numbers of two features."""
+    columns = [names.index(f) if f in names else f for f in features]
+    if len(set(columns)) != 2 or not all(column in range(len(names)) for column in columns):
+        raise ValueError(f"features must be two different ones of {names}, not {features!r}.")
+    return [int(column) for column in columns]
+
+
+def _range_of(values: np.ndarray) -> np.ndarray:
+    """Grid points over the values and a little beyond."""
+    low, high = float(values.min()), float(values.max())
+    margin = 0.05 * (high - low) or 0.5 * max(abs(low), 1.0)
+    return np.linspace(low - margin, high + margin, _GRID)
+
+
+def _draw_boundaries(axes: Any, x0: np.ndarray, x1: np.ndarray, mu: np.ndarray) -> None:
+    """Lines where the most probable class changes.
+
+    In log-probabilities, which are linear for a linear model: no error of interpolation.
+    """
+    log_mu = np.log(np.maximum(mu, np.finfo(float).tiny))
+    for k in range(1 if mu.shape[-1] == 2 else 0, mu.shape[-1]):
+        margin = log_mu[..., k] - np.delete(log_mu, k, axis=-1).max(axis=-1)
+        if margin.min() < 0 < margin.max():
+            axes.contour(x0, x1, margin, [0.0], colors="black", linewidths=1.5)
