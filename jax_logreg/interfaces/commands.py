@@ -28,7 +28,7 @@ from jax_logreg.interfaces.comparison import (
 )
 from jax_logreg.interfaces.encoding import Encoding
 from jax_logreg.interfaces.files import as_json, check_can_write, comma_list, open_output, printable
-from jax_logreg.interfaces.formula_file import run_formula_file
+from jax_logreg.interfaces.formula_audits import check_own_formulas, own_report, run_formula_file
 from jax_logreg.interfaces.model import Model
 from jax_logreg.interfaces.plot_style import check_plot_path, save_figure
 from jax_logreg.interfaces.plots import (
@@ -45,7 +45,6 @@ from jax_logreg.interfaces.report import (
     print_own_check,
     require_rich,
 )
-from jax_logreg.interfaces.self_check import check_own_formulas, own_report
 from jax_logreg.interfaces.table_files import table_files
 from jax_logreg.interfaces.table_source import ReadProgress, require_pyarrow
 from jax_logreg.interfaces.tables import (

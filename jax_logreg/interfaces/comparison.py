@@ -16,8 +16,8 @@ from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.inference.infer import infer
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.separation import diagnose_separation
+from jax_logreg.interfaces.formula_audits import OnProgress, audit_table
 from jax_logreg.interfaces.model import Model
-from jax_logreg.interfaces.self_check import OnProgress, audit_table
 from jax_logreg.interfaces.tables import Table
 from jax_logreg.objective.model import logits, predict_class
 from jax_logreg.objective.penalties import L2

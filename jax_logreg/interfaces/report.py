@@ -18,8 +18,8 @@ if TYPE_CHECKING:  # printing loads nothing of what it prints
     from jax_logreg.audit.text_formulas import TextVerdict
     from jax_logreg.inference.inference import Inference
     from jax_logreg.interfaces.comparison import SolverComparison, SolverRun
+    from jax_logreg.interfaces.formula_audits import OnProgress, OwnCheck
     from jax_logreg.interfaces.model import Model
-    from jax_logreg.interfaces.self_check import OnProgress, OwnCheck
 
 try:
     from rich import box

@@ -7,7 +7,7 @@ import pytest
 
 from jax_logreg.interfaces import commands, plot_style, plots, report
 from jax_logreg.interfaces.cli import main
-from jax_logreg.interfaces.self_check import check_own_formulas
+from jax_logreg.interfaces.formula_audits import check_own_formulas
 
 GOOD = """\
 from jax import hessian
