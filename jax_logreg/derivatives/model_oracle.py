@@ -100,6 +100,6 @@ class ModelOracle(Oracle):
         F = self.objective
         if F.X.dtype == jnp.float32:
             return self
-        # A program would convert X once more.
-        narrow = replace(_to_float32(replace(F, X=DenseFeatures(F.y))), X=F.X.as_float32())
+        X = F.X.float32_on_host() or _to_float32(F.X)
+        narrow = replace(_to_float32(replace(F, X=DenseFeatures(F.y))), X=X)
         return replace(self, float32_copy=narrow)

@@ -229,7 +229,8 @@ def _check_penalty(penalty: Any, X: jax.Array) -> tuple[Any, Any]:
         for name, domain in getattr(penalty, "domains", {}).items()
         if not domain.endswith("per feature") and np.ndim(getattr(penalty, name)) == 1
     }
-    first = replace(penalty, **dict.fromkeys(scalars, 0.0)) if scalars else penalty
+    # 1 is in every domain, and takes no part of the penalty away.
+    first = replace(penalty, **dict.fromkeys(scalars, 1.0)) if scalars else penalty
     shared: Any = validation.check_smooth_penalty(first, X, _NO_NEWTON)
     varies = jax.tree.map(lambda leaf: False, shared)
     numbers = {

@@ -94,9 +94,9 @@ class Features:
         """Rows ``which``, (m,), as a dense table (m, p)."""
         return DenseFeatures(self.to_array()[which])
 
-    def as_float32(self) -> "Features":
-        """A float32 copy of concrete features."""
-        return _to_float32(self)
+    def float32_on_host(self) -> "Features | None":
+        """A float32 copy made outside any program; None where a program makes it as well."""
+        return None
 
     def row_block(self, start: jax.Array, rows: int) -> "Features":
         """``rows`` consecutive rows from ``start`` on, copied once for both products."""
@@ -177,10 +177,10 @@ class DenseFeatures(Features):
     def columns(self, which: jax.Array) -> "DenseFeatures":
         return DenseFeatures(self.array[:, which])
 
-    def as_float32(self) -> "DenseFeatures":
-        if is_on_one_cpu(self.array):
-            return replace(self, array=float32_on_cpu(self.array))
-        return _to_float32(self)
+    def float32_on_host(self) -> "DenseFeatures | None":
+        if not is_on_one_cpu(self.array):
+            return None
+        return replace(self, array=float32_on_cpu(self.array))
 
     def to_array(self) -> jax.Array:
         return self.array
@@ -238,20 +238,12 @@ class RowBlock(Features):
         return RowBlock(lax.optimization_barrier(jnp.square(self.parts))).rmatvec(weight)
 
 
-@jax.jit
-def _to_float32(X: Any) -> Any:
-    def one(leaf: jax.Array) -> jax.Array:
-        return leaf.astype(jnp.float32) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-
-    return jax.tree.map(one, X)
-
-
 def as_features(X: ArrayLike | Features, *, by_blocks: bool = False) -> Features:
     """X as features.
 
     Args:
         X: (n, p), an array or features, which are returned as they are.
-        by_blocks: whether passes may go by row blocks; see :func:`BlockedFeatures`.
+        by_blocks: whether passes may go by row blocks; see :class:`BlockedFeatures`.
     """
     if isinstance(X, Features):
         return X

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jax_logreg import L2, Status, fit, fit_many
+from jax_logreg import L2, ElasticNet, Status, fit, fit_many
 from tests.problems import OVERSHOOT_X, OVERSHOOT_Y
 
 
@@ -92,3 +92,10 @@ def test_bad_input_is_refused_by_name(arguments, named, data, x64):
     X, y, _ = data
     with pytest.raises(ValueError, match=named):
         fit_many(**({"X": X, "y": y} | arguments))
+
+
+@pytest.mark.parametrize("ratios", [[0.0, 0.0], [0.0, 0.5]])
+def test_l1_ratios_that_vary_are_refused_by_name(ratios, x64):
+    X, y = np.arange(6.0).reshape(-1, 1), np.array([0, 0, 1, 0, 1, 1])
+    with pytest.raises(ValueError, match=r"ElasticNet\(...\), but .* smooth penalty"):
+        fit_many(X, y, penalty=ElasticNet(0.1, l1_ratio=np.array(ratios)))
