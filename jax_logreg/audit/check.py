@@ -255,13 +255,13 @@ class Audit:
         calls = [arguments(theta) for theta in points.moderate + points.extreme]
         values = reference.reference_values(function.name, calls)
         moderate, extreme = values[: len(points.moderate)], values[len(points.moderate) :]
-        moderate[-1] = self._without_kinks(function.name, reference, points, moderate)
+        moderate[-1] = self._without_jumps(function.name, reference, points, moderate)
         found = compare_at_points(function, self._target, moderate, extreme)
         found.findings += _verdict(found)
         self._findings += found.findings
         return found
 
-    def _without_kinks(
+    def _without_jumps(
         self,
         kind: str,
         reference: Reference,
@@ -270,8 +270,8 @@ class Audit:
     ) -> ReferenceValue:
         """The user's own point, without the entries whose derivative jumps there.
 
-        At zero, the usual start, an L1 penalty has a kink: any slope between those of the
-        two sides is right.
+        At zero, the usual start, an L1 penalty is not differentiable: any slope between those of
+        the two sides is right.
         """
         given = moderate[-1]
         theta, *rest = given.vectors

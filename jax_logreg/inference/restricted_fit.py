@@ -48,8 +48,8 @@ def newton_path(
 ) -> Iterator[NewtonPoint]:
     """The points that Newton's method visits, the start first, at most ``max_steps`` after it.
 
-    Whoever asks for the points decides which of them is the last: by the decrement, or by how
-    far the step moves the logits.
+    The caller decides which of the points is the last: by the decrement, or by the largest change
+    of a logit.
 
     Args:
         fit: the start.
