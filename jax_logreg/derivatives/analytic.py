@@ -262,11 +262,11 @@ def evaluate(objective: Objective, theta: jax.Array, direction: jax.Array | None
     """
 
     def of_rows(F: Objective, _: Any) -> BlockResult:
-        level = _value_and_gradient_terms(F, theta)
+        slope = _value_and_gradient_terms(F, theta)
         if direction is None:
-            return BlockResult((level.sums, ()), (), level.rows)
-        bend = _hvp_terms(F, curvature(level.rows), direction)
-        return BlockResult((level.sums, bend.sums), bend.maxima, level.rows)
+            return BlockResult((slope.sums, ()), (), slope.rows)
+        hvp = _hvp_terms(F, curvature(slope.rows), direction)
+        return BlockResult((slope.sums, hvp.sums), hvp.maxima, slope.rows)
 
     (sums, product), change, eta = map_row_blocks(objective, (), of_rows)
     loss, slope = sums

@@ -143,13 +143,18 @@ class LogisticProblem(Problem):
         is_free = jnp.sum(growth * coef**2) <= scale
         return agrees & is_free & (spread > 0) & jnp.isfinite(spread)
 
+    @property
+    def _can_be_separated(self) -> bool:
+        """Whether the question is asked at all. Jeffreys' prior rules separation out."""
+        return self.watches_separation and not self.objective.penalty.is_jeffreys
+
     def loss_allows_separation(self, value: jax.Array) -> jax.Array:
         """Whether a point where F has this value can have every row on its own side.
 
         A row on the wrong side costs at least log 2: a value below log 2 times the smallest row
         weight has none.
         """
-        if not self.watches_separation or self.objective.penalty.is_jeffreys:
+        if not self._can_be_separated:
             return jnp.asarray(False)
         weight = self.objective.row_weight
         return value < jnp.log(2.0) * jnp.min(jnp.where(weight > 0, weight, jnp.inf))
@@ -157,7 +162,7 @@ class LogisticProblem(Problem):
     def proves_separation(self, theta: jax.Array, value: jax.Array) -> jax.Array:
         """Whether θ, where F has this value, proves complete separation: only where the value
         allows it is a product spent to test whether θ itself is a direction of recession."""
-        if not self.watches_separation or self.objective.penalty.is_jeffreys:
+        if not self._can_be_separated:
             return jnp.asarray(False)  # no branch to compile
         return jax.lax.cond(
             self.loss_allows_separation(value),
