@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.fitting.column_scaling import choose_scaling
+from jax_logreg.fitting.column_scaling import choose_scaling, padded_width
 from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.result import FitResult, History
 from jax_logreg.inference.infer import infer
@@ -64,6 +64,8 @@ def fit_training(
 ) -> FitResult:
     """Fit in the options' dtype; all numbers in NumPy and in the units of X.
 
+    Small tables are padded to a few widths, so that selections of features share a program.
+
     Args:
         training: the data.
         options: validated.
@@ -73,9 +75,16 @@ def fit_training(
     if hasattr(X, "toarray") and X.shape[0] * X.shape[1] <= _MAX_DENSE:
         X = X.toarray()
     strength = getattr(penalty, "strength", 0.0) if power else 0.0
-    scaling = choose_scaling(X, centre=options.fit_intercept, power=power, strength=strength)
+    num_outputs, padding = training.softmax_classes or 1, 0
+    if isinstance(X, np.ndarray) and isinstance(options.solver, str) and options.penalty is None:
+        padding = padded_width(X.shape[1], num_outputs) - X.shape[1]
+    scaling = choose_scaling(
+        X, centre=options.fit_intercept, power=power, strength=strength, padding=padding
+    )
     if strength > 0:
         penalty = replace(penalty, factor=scaling.penalty_factor(power))  # type: ignore[type-var]
+    elif power and padding:
+        penalty = scaling.padding_penalty()
     # Jeffreys' prior counts beside the sum of the weights: only their ratios matter otherwise.
     weight = training.weight if penalty.is_jeffreys else _of_size_one(training.weight)
     with jax.enable_x64(True), options.on_device():
@@ -100,6 +109,7 @@ def fit_training(
         result,
         coef=coef,
         intercept=intercept,
+        rank=result.rank - padding * num_outputs if result.rank >= 0 else result.rank,
         history=History(*(curve[:steps] for curve in result.history)),
     )
 

@@ -55,3 +55,20 @@ def test_the_minimum_is_the_same_in_scaled_units(penalty, power, x64):
     plain = fit(X, y, penalty=penalty(0.01), tol=1e-9)
     np.testing.assert_allclose(coef, plain.coef, rtol=1e-6)
     np.testing.assert_allclose(intercept, plain.intercept, rtol=1e-6)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.01])
+def test_padded_columns_change_nothing(strength, x64):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    y = (X[:, 0] + rng.logistic(size=60) > 0).astype(int)
+    scaling = choose_scaling(X, centre=True, power=2, strength=strength, padding=3)
+    factor = scaling.penalty_factor(2)
+    penalty = L2(strength, factor) if strength else scaling.padding_penalty()
+    padded = fit(scaling.transform(X), y, penalty=penalty, tol=1e-12)
+    plain = fit(X, y, penalty=L2(strength), tol=1e-12)
+    np.testing.assert_array_equal(padded.coef[2:], 0)
+    coef, intercept = scaling.to_original(padded.coef, padded.intercept)
+    np.testing.assert_allclose(coef, plain.coef, rtol=1e-10)
+    np.testing.assert_allclose(intercept, plain.intercept, rtol=1e-10)
+    assert padded.rank - 3 == plain.rank
