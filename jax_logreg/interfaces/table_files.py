@@ -61,18 +61,23 @@ def table_files(path: str | Path) -> list[Path]:
         ValueError: for a pipe or a device, or a folder without tables.
         OSError: if there is no such file.
     """
-    if os.path.isdir(path):
-        tables = [file for file in sorted(Path(path).iterdir()) if _is_table(file)]
-        if not tables:
-            raise ValueError(f"{printable(str(path))} is a folder without a table in it.")
-        return tables
     try:
-        return [regular_file(path)]
+        return _files_at(path)
     except FileNotFoundError:
         found = sorted(glob.glob(str(path)))
         if not found:
             raise
-    return [file for name in found for file in table_files(name)]
+    return [file for name in found for file in _files_at(name)]
+
+
+def _files_at(path: str | Path) -> list[Path]:
+    """The tables of a folder, or the one file."""
+    if not os.path.isdir(path):
+        return [regular_file(path)]
+    tables = [file for file in sorted(Path(path).iterdir()) if _is_table(file)]
+    if not tables:
+        raise ValueError(f"{printable(str(path))} is a folder without a table in it.")
+    return tables
 
 
 def format_of(path: Path) -> str | None:

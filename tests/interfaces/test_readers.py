@@ -384,3 +384,10 @@ def test_svmlight_for_a_model(tmp_path):
 def test_a_broken_encoding_is_refused(document):
     with pytest.raises(ValueError, match="this is no encoding of columns"):
         Encoding.from_dict(document)
+
+
+@pytest.mark.parametrize("name", ["gone.csv", "*.csv"])
+def test_a_link_to_nothing_is_no_such_file(name, tmp_path):
+    (tmp_path / "gone.csv").symlink_to(tmp_path / "nothing.csv")
+    with pytest.raises(FileNotFoundError, match="gone.csv"):
+        read_table(tmp_path / name, "y")
