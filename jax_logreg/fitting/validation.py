@@ -5,6 +5,7 @@ tracers: an illegal entry then becomes NaN, which ends in ``Status.NOT_FINITE``.
 names the argument, the entry, its value and the remedy.
 """
 
+import datetime
 import operator
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -41,6 +42,12 @@ SOLVERS: dict[str, Solver] = {
     "gradient_descent": GradientDescent(),
     "proximal_newton": ProximalNewton(),
 }
+# Types of dates and durations: how their names begin in NumPy, pandas, polars and Arrow, and as
+# Python's objects.
+_DATES = ("date", "duration", "period", "time")
+_DATE_TYPES = (
+    datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64
+)  # fmt: skip
 # Up to this number of entries NumPy is faster than dispatching a compiled check.
 SMALL = 2**18
 
@@ -463,15 +470,58 @@ def refuse_masked(name: str, x: Any) -> None:
         )
 
 
+def refuse_dates(name: str, x: Any, remedy: str = "") -> None:
+    """Refuse dates and durations, which NumPy would take for counts of days or nanoseconds.
+
+    Args:
+        name: of the argument.
+        x: an array or a list; a series or a frame of pandas or polars; Arrow's array or table.
+        remedy: ends the refusal.
+
+    Raises:
+        ValueError: naming the column or the entry, and what it holds.
+    """
+    remedy = remedy or (
+        "dates and durations are not numbers. Give the days since a fixed date, or parts of the "
+        "date."
+    )
+    x = x if hasattr(x, "__array__") else np.asarray(x)
+    types = _types(name, x)
+    for where, kind in types.items():
+        if kind.lower().startswith(_DATES):
+            raise ValueError(f"{where} holds {kind}: {remedy}")
+    cells = np.asarray(x, object) if "object" in types.values() else np.array([])
+    for index, cell in np.ndenumerate(cells):
+        if isinstance(cell, _DATE_TYPES):
+            raise ValueError(f"{_entry(name, index)} is {cell!r}: {remedy}")
+
+
+def _types(name: str, x: Any) -> dict[str, str]:
+    """The types of the columns of a frame or of Arrow's table, or the one type of an array."""
+    if hasattr(x, "columns") and hasattr(x, "dtypes"):
+        columns, types = x.columns, x.dtypes
+    elif hasattr(x, "schema") and hasattr(x.schema, "types"):
+        columns, types = x.schema.names, x.schema.types
+    else:
+        return {name: str(x.dtype if hasattr(x, "dtype") else getattr(x, "type", ""))}
+    return {f"column {c!r} of {name}": str(t) for c, t in zip(columns, types, strict=True)}
+
+
+def _as_numpy(name: str, x: Any) -> np.ndarray:
+    try:
+        return np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{name} is no rectangular table of numbers: {error}.") from None
+
+
 def _numpy_floats(name: str, x: Any) -> np.ndarray:
     """Numbers in NumPy, from lists, frames and whatever else NumPy reads."""
     if is_sparse(x):
         raise ValueError(f"{name} is sparse; X alone may be. Give {name} as a dense array.")
     refuse_masked(name, x)
-    try:
-        x = np.asarray(x)
-    except ValueError as error:
-        raise ValueError(f"{name} is no rectangular table of numbers: {error}.") from None
+    x = x if hasattr(x, "__array__") else _as_numpy(name, x)
+    refuse_dates(name, x)
+    x = _as_numpy(name, x)
     if x.dtype.kind == "O":
         x = _object_floats(name, x)
     # NumPy knows bfloat16 and its like by JAX only.

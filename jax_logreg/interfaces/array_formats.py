@@ -386,6 +386,8 @@ def _parser(name: str, check: Callable[[csr_array], None]) -> Callable[[bytes], 
         X, labels = load_svmlight_file(io.BytesIO(text), zero_based=True)
         if not (np.all(np.isfinite(X.data)) and np.all(np.isfinite(labels))):
             raise ValueError("it holds a value that is not a finite number.")
+        if np.any(np.abs(labels) >= 2**53):
+            raise ValueError("its label is rounded from 2⁵³ on: number the classes from 0.")
         if X.shape[1] > MOST_COLUMNS + 1:
             raise ValueError(f"it has an index beyond the {MOST_COLUMNS} that are supported.")
         check(X)

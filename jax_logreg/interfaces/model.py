@@ -11,6 +11,7 @@ import numpy as np
 from scipy import special
 
 from jax_logreg.fitting.result import FitResult, Status
+from jax_logreg.fitting.validation import refuse_dates
 from jax_logreg.interfaces.encoding import Encoding
 from jax_logreg.interfaces.exports import onnx_graph, stablehlo_program
 from jax_logreg.interfaces.files import atomic_write, open_output, printable
@@ -197,7 +198,9 @@ class Model:
         array([2.])
         """
         sparse = hasattr(X, "tocsr")
-        X = X if sparse else np.asarray(X, np.float64)
+        if not sparse:
+            refuse_dates("X", X)
+            X = np.asarray(X, np.float64)
         p = len(self.coef)
         if X.ndim != 2 or X.shape[1] != p:
             raise ValueError(f"X must be (n, {p}), one column per feature, not {tuple(X.shape)}.")

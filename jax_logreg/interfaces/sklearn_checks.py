@@ -15,9 +15,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from jax_logreg.fitting.validation import check_weight, refuse_masked
-
-_DATES = ("datetime", "timedelta", "duration", "date", "period", "time")
+from jax_logreg.fitting.validation import check_weight, refuse_dates, refuse_masked
 
 
 def check_table(estimator: Any, X: Any, *target: Any, reset: bool) -> Any:
@@ -33,7 +31,7 @@ def check_table(estimator: Any, X: Any, *target: Any, reset: bool) -> Any:
         ValueError: naming the row, the column and the remedy.
     """
     refuse_masked("X", X)
-    _refuse_dates(X)
+    refuse_dates("X", X)
     labels = [_check_labels(y) for y in target]
     try:
         valid = validate_data(
@@ -45,19 +43,6 @@ def check_table(estimator: Any, X: Any, *target: Any, reset: bool) -> Any:
         raise
     _check_finite(valid[0] if target else valid, getattr(estimator, "feature_names_in_", None))
     return valid
-
-
-def _refuse_dates(X: Any) -> None:
-    if hasattr(X, "columns") and hasattr(X, "dtypes"):  # a frame, of pandas or polars
-        kinds = [(f"column {n!r} of X", d) for n, d in zip(X.columns, X.dtypes, strict=True)]
-    else:
-        kinds = [("X", X.dtype if hasattr(X, "dtype") else np.asarray(X).dtype)]
-    for what, dtype in kinds:
-        if str(dtype).lower().startswith(_DATES):
-            raise ValueError(
-                f"{what} holds {dtype}: dates and durations are not numbers. Give the days since "
-                "a fixed date, or parts of the date, as columns."
-            )
 
 
 def _refuse_text(X: Any) -> None:
@@ -105,11 +90,8 @@ def _check_labels(y: Any) -> Any:
     refuse_masked("y", y)
     if y is None or sparse.issparse(y) or hasattr(y, "columns"):
         return y  # for scikit-learn to refuse, or to flatten with a warning
+    refuse_dates("y", y, "a class needs a name. Give text, such as y.astype(str).")
     labels = np.asarray(y)
-    if labels.dtype.kind in "mM":
-        raise ValueError(
-            f"y holds {labels.dtype}: a class needs a name. Give text, such as y.astype(str)."
-        )
     # Text from anything but an array may be NumPy's conversion of numbers.
     objects = labels.dtype.kind == "O" or (labels.dtype.kind in "US" and y is not labels)
     if not objects and labels.dtype.kind != "f":

@@ -132,11 +132,14 @@ def test_the_embedded_sets_need_neither_pyarrow_nor_scikit_learn(monkeypatch):
     assert load_embedded("iris").X.shape == (150, 4)
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".npy", ".npz"])
-def test_integers_beyond_float64_stay_distinct_classes(suffix, tmp_path):
-    labels = np.array([2**53, 2**53 + 1, 2**53, -(2**63)])
+@pytest.mark.parametrize("labels", [[2**53, 2**53 + 1, -(2**63)], [10**18, 10**18 + 1, 3 * 10**18]])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".arrow", ".npy", ".npz"])
+def test_integers_beyond_float64_stay_distinct_classes(suffix, labels, tmp_path):
+    order = [str(label) for label in sorted(labels)]
+    labels = np.array(labels)[[0, 1, 0, 2]]
     columns = {"x": np.arange(4.0), "y": labels}
     content = {
+        ".csv": lambda: "x,y\n" + "".join(f"{i},{label}\n" for i, label in enumerate(labels)),
         ".parquet": lambda: parquet(**columns),
         ".arrow": lambda: arrow(**columns),
         ".npy": lambda: npy(np.column_stack([np.arange(4), labels])),
@@ -144,8 +147,8 @@ def test_integers_beyond_float64_stay_distinct_classes(suffix, tmp_path):
     }[suffix]()
     target = {".npy": "-1", ".npz": None}.get(suffix, "y")
     table = read_table(put(tmp_path, suffix, content), target)
-    assert table.class_names == [str(-(2**63)), str(2**53), str(2**53 + 1)]
-    assert table.y.tolist() == [1, 2, 1, 0]
+    assert table.class_names == order
+    assert [table.class_names[k] for k in table.y] == [str(label) for label in labels]
 
 
 def test_a_new_format_is_one_function_in_one_table(tmp_path, monkeypatch):
@@ -236,6 +239,12 @@ def test_a_compressed_file_that_is_cut_short(tmp_path):
         for broken in (content[:-9], b"not " + content):
             with pytest.raises(ValueError, match=rf"table{suffix} is no .*that can be read"):
                 read_table(put(tmp_path, suffix, broken), None if "svm" in suffix else "w")
+
+
+def test_integers_beyond_float64_are_no_labels_of_svmlight(tmp_path):
+    path = put(tmp_path, ".svm", f"{10**18} 1:1\n{10**18 + 1} 1:2\n{3 * 10**18} 1:3\n")
+    with pytest.raises(ValueError, match="line 1 of .*table.svm.*its label is rounded"):
+        read_table(path)
 
 
 def test_svmlight_stays_sparse(tmp_path):

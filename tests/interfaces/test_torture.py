@@ -1,5 +1,6 @@
 """Unusual tables: each has its right answer, or an error that names what is wrong."""
 
+import datetime
 import warnings
 
 import jax
@@ -8,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import scipy.sparse
 from sklearn.exceptions import DataConversionWarning, NotFittedError
@@ -265,6 +267,67 @@ BAD_TABLES = {
 }
 
 
+DAYS = [datetime.date(2020, 1, 1) + datetime.timedelta(i) for i in range(N)]
+TIMES = [datetime.datetime.combine(day, datetime.time(12)) for day in DAYS]
+DURATIONS = [datetime.timedelta(i) for i in range(N)]
+CLOCK = [datetime.time(i % 24) for i in range(N)]
+DATES = {
+    "numpy": np.array(DAYS, "datetime64[D]"),
+    "numpy durations": np.array(DURATIONS, "timedelta64[s]"),
+    "numpy objects": np.array([*map(np.datetime64, DAYS), None], object)[:-1],
+    "python": DAYS,
+    "polars date": pl.Series(DAYS),
+    "polars datetime": pl.Series(TIMES),
+    "polars duration": pl.Series(DURATIONS),
+    "polars time": pl.Series(CLOCK),
+    "pandas": pd.Series(TIMES),
+    "pandas zone": pd.Series(TIMES).dt.tz_localize("UTC"),
+    "pandas durations": pd.Series(DURATIONS),
+    "pandas periods": pd.Series(pd.period_range("2020", periods=N)),
+    "pandas objects": pd.Series(CLOCK),
+    "pandas arrow": pd.Series(DAYS, dtype=pd.ArrowDtype(pa.date32())),
+    "arrow date": pa.array(DAYS),
+    "arrow timestamp": pa.array(TIMES),
+    "arrow duration": pa.array(DURATIONS),
+    "arrow time": pa.array(CLOCK),
+}
+DOORS = {
+    "fit": lr.fit,
+    "fit_many": lambda X, y: lr.fit_many(X, np.stack([y, 1 - y])),
+    "diagnose_separation": lr.diagnose_separation,
+    "estimator": lambda X, y: LogisticRegression().fit(X, y),
+    "model": lambda X, y: lr.Model([1.0, 1.0], 0.0).logits(X),
+}
+
+
+def beside_numbers(dates):
+    """A table of numbers and dates, in the container of the dates."""
+    columns = {"size": X[:, 0], "day": dates}
+    library = type(dates).__module__.split(".")[0]
+    container = {"polars": pl.DataFrame, "pandas": pd.DataFrame, "pyarrow": pa.table}
+    if library in container:
+        return container[library](columns)
+    cells = np.empty((N, 2), object)
+    cells[:, 0], cells[:, 1] = X[:, 0], list(dates)
+    return cells
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("dates", DATES.values(), ids=DATES)
+def test_dates_are_no_numbers_at_any_door(dates, door):
+    with pytest.raises(ValueError, match="(column 'day' of X holds|X.0, 1. is).*days since"):
+        DOORS[door](beside_numbers(dates), Y)
+
+
+@pytest.mark.parametrize("dates", DATES.values(), ids=DATES)
+def test_dates_are_neither_labels_nor_weights(dates):
+    for arguments in ({"y": dates}, {"y": Y, "sample_weight": dates}):
+        with pytest.raises(ValueError, match=r"(y|weight)(\[0\] is| holds).*days since"):
+            lr.fit(X, **arguments)
+    with pytest.raises(ValueError, match=r"y(\[0\] is| holds).*a class needs a name"):
+        LogisticRegression().fit(X, dates)
+
+
 @pytest.mark.parametrize(("table", "message"), BAD_TABLES.values(), ids=BAD_TABLES)
 def test_a_bad_table_is_refused_by_name(table, message, plain):
     rows = getattr(table, "shape", (2,))[0]
@@ -375,6 +438,6 @@ def test_predictions_of_the_wrong_table(plain):
 def test_the_functional_core_refuses_masks_too():
     with pytest.raises(ValueError, match=r"X\[0, 0\] is masked"):
         lr.fit(np.ma.masked_array(X, mask=np.arange(3 * N).reshape(N, 3) == 0), Y)
-    with pytest.raises(ValueError, match="X must hold numbers"):
+    with pytest.raises(ValueError, match="X holds datetime64"):
         lr.fit(X.astype("datetime64[s]"), Y)
     assert jnp.zeros(1).dtype == jnp.float32
