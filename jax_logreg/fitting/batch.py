@@ -69,7 +69,8 @@ def fit_many(
 
     Args:
         X: (n, p), or (B, n, p).
-        y: as in ``fit``, (n,) or (n, K); or (B, n), or (B, n, K).
+        y: as in ``fit``, (n,) or (n, K); or (B, n), or (B, n, K). A table with n columns is
+            (B, n), so that n classes of n rows need (B, n, n).
         penalty: ``L2(strength)``, or another smooth one, with numbers () or (B,).
         sample_weight: (n,) or (B, n): bootstrap counts, folds as zeros and ones.
         offset: of the shape of the logits, or (B, …).
@@ -92,6 +93,8 @@ def fit_many(
     fit_intercept = validation.check_flag("fit_intercept", fit_intercept)
     max_steps = validation.check_count("max_steps", max_steps)
     args, varies, size = _check(X, y, penalty, sample_weight, offset, num_classes)
+    if fit_intercept:
+        _check_classes(args, varies)
     tol = validation.check_tol(tol, args.X.dtype)
     options: dict[str, Any] = {"fit_intercept": fit_intercept, "max_steps": max_steps}
     for method in _METHODS:
@@ -211,15 +214,25 @@ def _check(
 
 
 def _check_labels(y: Any, n: int, num_classes: int | None, dtype: Any) -> tuple[jax.Array, bool]:
-    """Labels (n,), (n, K), (B, n) or (B, n, K), and whether they vary."""
+    """Labels (n,), (n, K), (B, n) or (B, n, K), and whether they vary.
+
+    A table with n columns is (B, n), whatever B: it means the same where B is n.
+    """
     y = validation.as_floats("y", y)
-    if y.ndim in (1, 2) and y.shape[0] == n:
-        return validation.check_labels(y, n, num_classes, dtype), False
     if y.ndim in (2, 3) and y.shape[1] == n:
         flat = y.reshape(-1, *y.shape[2:])
         flat = validation.check_labels(flat, len(flat), num_classes, dtype)
         return flat.reshape(-1, n, *flat.shape[1:]), True
+    if y.ndim in (1, 2) and y.shape[0] == n:
+        return validation.check_labels(y, n, num_classes, dtype), False
     raise ValueError(f"y must have {n} labels to match X, but its shape is {y.shape}.")
+
+
+def _check_classes(args: BatchArgs, varies: BatchArgs) -> None:
+    """Refuse a fit that lacks a class, whose intercept would diverge."""
+    axes = tuple(0 if flag else None for flag in (varies.y, varies.sample_weight))
+    one = axes == (None, None)
+    validation.check_classes(args.y, args.sample_weight, None if one else axes)
 
 
 def _check_penalty(penalty: Any, X: jax.Array) -> tuple[Any, Any]:

@@ -135,10 +135,12 @@ def check_labels(y: Any, num_rows: int, num_classes: int | None, dtype: Any) -> 
             f"y must have shape ({num_rows},) or ({num_rows}, K) to match X, but its shape is "
             f"{y.shape}."
         )
-    if y.ndim == 1 and num_classes is None and is_concrete(y):
-        num_classes = _count_classes(y)
+    counted = _count_classes(y) if y.ndim == 1 and num_classes is None and is_concrete(y) else None
     if y.ndim == 2:
         y = _check_label_rows(y, num_classes)
+    elif counted is not None:
+        y = _one_hot(y, counted)
+        _check_all_shown(y)
     elif num_classes is None:
         hint = (
             " For the sigmoid model map labels -1 and 1 to 0 and 1; for softmax give whole numbers "
@@ -177,6 +179,20 @@ def _one_hot(y: jax.Array, num_classes: int) -> jax.Array:
     with eager_if_concrete(y):
         one_hot = jax.nn.one_hot(y.astype(int), num_classes, dtype=y.dtype)
         return jnp.where(jnp.isnan(y)[:, None], jnp.nan, one_hot)
+
+
+def _check_all_shown(y: jax.Array) -> None:
+    """Refuse class numbers that skip a class: they count from 1, or are names and no numbers."""
+    shown = class_masses(y, None) > 0
+    first, absent = int(np.argmax(shown)), int(np.argmin(shown))
+    if shown[absent]:
+        return
+    remedy = (
+        f"Subtract {first}."
+        if shown[first:].all()
+        else "Recode them: np.unique(y, return_inverse=True)[1]."
+    )
+    raise ValueError(f"y shows no row of class {absent}, and labels count from 0. {remedy}")
 
 
 def _check_label_rows(y: jax.Array, num_classes: int | None) -> jax.Array:
@@ -266,24 +282,44 @@ def check_weight(sample_weight: Any, X: Table) -> jax.Array | None:
     return weight
 
 
-def check_classes(y: jax.Array, weight: jax.Array | None) -> None:
-    """Refuse labels that never show one of the classes: its intercept would diverge."""
-    if not is_concrete(y) or (weight is not None and not is_concrete(weight)):
+def check_classes(y: jax.Array, weight: jax.Array | None, axes: Any = None) -> None:
+    """Refuse labels that never show one of the classes: its intercept would diverge.
+
+    Args:
+        y: labels, and with ``axes`` those of many fits.
+        weight: of the rows.
+        axes: of the fits in y and in weight, as ``jax.vmap`` takes them; None for one fit.
+    """
+    if not are_concrete((y, weight)):
         return
+    absent = np.argwhere(~(class_masses(y, weight, axes) > 0))
+    if len(absent):
+        which = "" if axes is None else f" of fit {absent[0, 0]}"
+        remedy = (
+            "give rows of every class, or fewer classes" if axes is None else "leave that fit out"
+        )
+        raise ValueError(
+            f"y{which} shows no row of class {absent[0, -1]} (with positive weight), so its "
+            f"intercept has no finite value, whatever L2. Labels count from 0: {remedy}."
+        )
+
+
+def class_masses(y: jax.Array, weight: jax.Array | None, axes: Any = None) -> np.ndarray:
+    """The largest weighted label of every class, (2,) or (K,), after an axis of fits if any."""
     with eager_if_concrete(y, weight):
         labels = as_numpy_if_small(y)
         weights: Any = 1.0 if weight is None else as_numpy_if_small(weight)
-        mass = np.asarray((_class_mass if labels is y else class_mass)(labels, weights))
-        absent = int(np.argmin(mass))
-        if not mass[absent] > 0:
-            raise ValueError(
-                f"y shows no row of class {absent} (with positive weight), so its intercept "
-                "has no finite value. Labels count from 0: give rows of every class, or "
-                "fewer classes."
-            )
+        if axes is not None:
+            return np.asarray(_class_masses_of_fits(labels, weights, axes))
+        return np.asarray((_class_mass if labels is y else class_mass)(labels, weights))
 
 
 _class_mass = jax.jit(class_mass)
+
+
+@partial(jax.jit, static_argnames="axes")
+def _class_masses_of_fits(y: jax.Array, weight: Any, axes: Any) -> jax.Array:
+    return jax.vmap(class_mass, axes)(y, weight)
 
 
 def check_offset(offset: Any, X: Table, y: jax.Array) -> jax.Array | None:

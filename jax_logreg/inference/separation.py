@@ -109,11 +109,17 @@ class Separation:
         features = np.flatnonzero(np.any(self.coef.reshape(len(self.coef), -1) != 0, axis=1))
         listed = ", ".join(str(names[j] if names else j) for j in features[:10])
         listed += ", …" if len(features) > 10 else ""
-        columns = f"coefficients of columns {listed}" if len(features) else "the intercept alone"
+        rows = f"{int(self.rows.sum())} of {len(self.rows)} rows"
+        if not len(features):
+            return (
+                f"The data are separated ({self.kind}): some class has no row that counts, so the "
+                f"intercept alone tells {rows} apart, and diverges whatever L2. Give rows of "
+                "every class, or fewer classes."
+            )
         return (
-            f"The data are separated ({self.kind}): {columns} tell {int(self.rows.sum())} of "
-            f"{len(self.rows)} rows apart without error, and diverge to infinity. To make them "
-            f"finite, {terms['finite']}, or leave columns out."
+            f"The data are separated ({self.kind}): coefficients of columns {listed} tell {rows} "
+            "apart without error, and diverge to infinity. To make them finite, "
+            f"{terms['finite']}, or leave columns out."
         )
 
 

@@ -24,12 +24,20 @@ def cross_entropy(eta: ArrayLike, y: ArrayLike) -> jax.Array:
     Returns:
         Losses in nats, (n,).
 
+    Raises:
+        ValueError: for another shape of y, which might broadcast and mean something else.
+
     >>> cross_entropy([0.0, -1e4], [1.0, 0.0]).round(4).tolist()
     [0.693..., 0.0]
     >>> cross_entropy([[0.0, 0.0]], [[1.0, 0.0]]).round(4).tolist()
     [0.693...]
     """
     eta, y = jnp.asarray(eta), jnp.asarray(y)
+    if eta.shape != y.shape:
+        raise ValueError(
+            f"y must have the shape of the logits, {eta.shape}, but its shape is {y.shape}. Class "
+            "numbers are jax.nn.one_hot(y, K)."
+        )
     return _binary_cross_entropy(eta, y) if eta.ndim < 2 else _categorical_cross_entropy(eta, y)
 
 

@@ -77,9 +77,24 @@ def test_softmax_folds(data, x64):
     np.testing.assert_allclose(many.coef[1], one.coef, atol=1e-8)
 
 
+def test_labels_mean_the_same_where_there_are_as_many_fits_as_rows(data, x64):
+    X, y, _ = data
+    labels = np.stack([np.roll(y, shift) for shift in range(50)])
+    many, fewer = (fit_many(X, Y, penalty=L2(0.1)) for Y in (labels, labels[:-1]))
+    np.testing.assert_allclose(many.coef[:-1], fewer.coef, atol=1e-7)
+    one_each = fit_many(X[:6], np.eye(6), penalty=L2(0.1))
+    assert one_each.coef.shape == (6, 2)
+    soft = fit_many(X[:6], np.eye(6)[None], penalty=L2(0.1))
+    np.testing.assert_allclose(soft.coef[0], fit(X[:6], np.eye(6), penalty=L2(0.1)).coef, atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
+        ({"y": np.ones((2, 50))}, "y of fit 0 shows no row of class 0.*leave that fit out"),
+        ({"y": np.ones(50), "sample_weight": np.ones((2, 50))}, "of fit 0 .* class 0"),
+        ({"sample_weight": np.stack([np.ones(50), np.arange(50) == 0])}, "of fit 1 .* no row"),
+        ({"y": np.stack([np.arange(50) % 3, np.arange(50) % 2])}, "of fit 1 .* class 2"),
         ({}, "leading axis.*absent"),
         ({"sample_weight": np.ones((2, 50)), "offset": np.zeros((3, 50))}, "leading axis"),
         ({"sample_weight": np.ones((2, 49))}, r"sample_weight must have shape \(2, 50\)"),

@@ -1,12 +1,25 @@
 """Bad input: an error that names the argument, the value and the remedy."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jax_logreg import L2, Minibatch, Newton, Solver, Status, fit
+from jax_logreg import (
+    L2,
+    Firth,
+    Minibatch,
+    Newton,
+    Solver,
+    Status,
+    diagnose_separation,
+    fit,
+    fit_many,
+    infer,
+)
 from jax_logreg.derivatives.autodiff import FunctionOracle
 from jax_logreg.fitting.loop import check_capabilities
 from jax_logreg.fitting.validation import check_features, check_labels
@@ -96,6 +109,35 @@ def test_bad_input_is_refused_by_name(case):
     arguments = {"X": X, "y": Y} | arguments
     with pytest.raises(ValueError, match=message):
         fit(arguments.pop("X"), arguments.pop("y"), **arguments)
+
+
+FROM_ONE = {
+    "from one": (Y + 1, "no row of class 0.*Subtract 1"),
+    "from two": (Y + 2, "no row of class 0.*Subtract 2"),
+    "a gap": (2 * Y, r"no row of class 1.*np\.unique"),
+}
+DOORS = {
+    "fit": fit,
+    "fit_many, shared": partial(fit_many, sample_weight=np.ones((2, 4))),
+    "fit_many, as many": lambda X, y, **how: fit_many(X, np.stack([y] * 4), **how),
+    "infer": lambda X, y, **how: infer(fit(X, Y, penalty=L2(0.1)), X, y, **how),
+    "diagnose_separation": diagnose_separation,
+}
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("case", FROM_ONE)
+def test_labels_that_skip_a_class_are_refused_at_every_door(case, door, fit_intercept):
+    labels, message = FROM_ONE[case]
+    with pytest.raises(ValueError, match=message):
+        DOORS[door](X, labels, penalty=L2(0.1), fit_intercept=fit_intercept)
+    with pytest.raises(ValueError, match=message):
+        fit(X, labels, penalty=Firth(), fit_intercept=fit_intercept)
+
+
+def test_a_class_that_is_asked_for_by_number_may_be_empty():
+    assert fit(X, Y, num_classes=3, penalty=L2(0.1), fit_intercept=False).converged
 
 
 def test_a_solver_that_lacks_what_it_needs_is_refused_before_the_loop():

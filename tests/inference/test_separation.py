@@ -109,7 +109,10 @@ def test_a_sparse_table_gets_the_answer_of_the_dense_one(form, x64):
 
 def test_bad_input_is_refused(x64):
     X = np.arange(4.0).reshape(-1, 1)
-    assert diagnose_separation(X, np.ones(4)).kind == "complete"  # by the intercept alone
+    alone = diagnose_separation(X, np.ones(4))
+    assert alone.kind == "complete"
+    assert "intercept alone" in alone.message
+    assert "add penalty" not in alone.message  # it never reaches the intercept
     with pytest.raises(ValueError, match=r"Firth\(\)"):
         diagnose_separation(X, [0, 1, 0, 1], penalty=Firth())
     with pytest.raises(ValueError, match="y must have"):

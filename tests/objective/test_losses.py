@@ -24,6 +24,11 @@ def test_the_loss_from_logits_is_the_texts_loss_of_the_probability(x64):
     )
 
 
+def test_labels_of_another_shape_do_not_broadcast():
+    with pytest.raises(ValueError, match=r"y must have the shape of the logits, \(3, 3\)"):
+        cross_entropy(np.zeros((3, 3)), np.arange(3))
+
+
 def test_a_small_loss_keeps_its_digits(dtype):
     """At η = 30 the loss is e⁻³⁰; softplus(η) − η would give zero in float32."""
     loss = cross_entropy(jnp.array([30.0, -30.0], dtype), jnp.array([1.0, 0.0], dtype))
