@@ -543,11 +543,18 @@ def _types(name: str, x: Any) -> dict[str, str]:
     return {f"column {c!r} of {name}": str(t) for c, t in zip(columns, types, strict=True)}
 
 
-def _as_numpy(name: str, x: Any) -> np.ndarray:
+def as_numpy(name: str, x: Any, convert: Callable[[Any], Any] = np.asarray) -> np.ndarray:
+    """x as a NumPy array in the byte order of this machine, which is the one that JAX takes."""
     try:
-        return np.asarray(x)
+        array = convert(x)
     except ValueError as error:
         raise ValueError(f"{name} is no rectangular table of numbers: {error}.") from None
+    except (TypeError, RuntimeError) as error:  # of a library whose arrays NumPy does not read
+        raise ValueError(
+            f"{name} is a {type(x).__name__} that NumPy does not read: {error}. Give a dense NumPy "
+            "array: tensor.detach().cpu().numpy(), and of bfloat16 tensor.float()."
+        ) from None
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _numpy_floats(name: str, x: Any) -> np.ndarray:
@@ -555,9 +562,9 @@ def _numpy_floats(name: str, x: Any) -> np.ndarray:
     if is_sparse(x):
         raise ValueError(f"{name} is sparse; X alone may be. Give {name} as a dense array.")
     refuse_masked(name, x)
-    x = x if hasattr(x, "__array__") else _as_numpy(name, x)
+    x = x if hasattr(x, "__array__") else as_numpy(name, x)
     refuse_dates(name, x)
-    x = _as_numpy(name, x)
+    x = as_numpy(name, x)
     if x.dtype.kind == "O":
         x = _object_floats(name, x)
     # NumPy knows bfloat16 and its like by JAX only.

@@ -1,5 +1,6 @@
 """Logistic regression behind scikit-learn's interface."""
 
+import copy
 import warnings
 from typing import Any
 
@@ -16,7 +17,12 @@ from jax_logreg.interfaces.estimator_fit import (
     make_training,
     separation_of,
 )
-from jax_logreg.interfaces.estimator_options import TERMS, check_options, diagnostics_of
+from jax_logreg.interfaces.estimator_options import (
+    TERMS,
+    check_options,
+    device_name,
+    diagnostics_of,
+)
 
 try:
     from sklearn.base import BaseEstimator
@@ -24,7 +30,15 @@ try:
     from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
     from sklearn.utils.validation import check_is_fitted
 
-    from jax_logreg.interfaces.sklearn_checks import check_mass, check_table, encode, row_weights
+    from jax_logreg.interfaces.sklearn_checks import (
+        check_mass,
+        check_namespace,
+        check_table,
+        encode,
+        row_weights,
+        to_namespace,
+        to_numpy,
+    )
 except ImportError as error:
     raise ImportError(
         "LogisticRegression needs scikit-learn 1.7 or newer: pip install 'jax-logreg[sklearn]'"
@@ -59,7 +73,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
 
     the objective of scikit-learn's estimator of this name. Here every answer is verified:
     ``status_`` says whether it is the minimum, and a :class:`FitWarning` what to do if it is
-    not. It is computed in float64, whatever JAX's own setting, and returned in NumPy arrays.
+    not. It is computed in float64, whatever JAX's own setting, and returned in NumPy arrays, or,
+    where scikit-learn's ``array_api_dispatch`` is set, in those of the library of X.
 
     Args:
         penalty: leave it out, for ``C`` and ``l1_ratio`` to decide; or a penalty of this package,
@@ -163,6 +178,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             ValueError: for an illegal parameter or bad data, before anything is computed.
         """
         options = check_options(self.get_params(deep=False))
+        given = X
         X, y = check_table(self, X, y, reset=True)
         classes, codes = encode(y, self.solver)
         weight = row_weights(sample_weight, codes, self.class_weight, classes)
@@ -172,7 +188,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         self._training = make_training(X, codes, weight, len(classes), options)
         self._result = fit_training(self._training, options, start)
         self.classes_ = classes
-        self._set_answer(self._result, X.dtype)
+        self._set_answer(self._result, X.dtype, given)
         self._warn()
         return self
 
@@ -182,16 +198,21 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         """The previous answer, as ``fit`` takes it; None if classes or columns have changed."""
         if not hasattr(self, "coef_") or not np.array_equal(self.classes_, classes):
             return None
-        coef = self.coef_.toarray() if sparse.issparse(self.coef_) else self.coef_
+        coef, intercept = self._coefficients()
+        coef = coef.toarray() if sparse.issparse(coef) else coef
         if coef.shape[1] != num_features:
             return None
-        return (coef[0], self.intercept_[0]) if len(coef) == 1 else (coef.T, self.intercept_)
+        return (coef[0], intercept[0]) if len(coef) == 1 else (coef.T, intercept)
 
-    def _set_answer(self, result: FitResult, dtype: Any) -> None:
-        """The answer, in scikit-learn's shapes."""
-        self.coef_ = np.atleast_2d(result.coef.T).astype(dtype)
-        self.intercept_ = np.atleast_1d(result.intercept).astype(dtype)
-        self.n_iter_ = np.array([result.num_steps], np.int32)
+    def _coefficients(self) -> tuple[Any, np.ndarray]:
+        """``coef_``, dense or sparse, and ``intercept_``, in NumPy."""
+        return to_numpy("coef_", self.coef_), to_numpy("intercept_", self.intercept_)
+
+    def _set_answer(self, result: FitResult, dtype: Any, X: Any) -> None:
+        """The answer, in scikit-learn's shapes, and where it dispatches in the library of X."""
+        self.coef_ = to_namespace(np.atleast_2d(result.coef.T).astype(dtype), X)
+        self.intercept_ = to_namespace(np.atleast_1d(result.intercept).astype(dtype), X)
+        self.n_iter_ = to_namespace(np.array([result.num_steps], np.int32), X)
         self.diagnostics_ = diagnostics_of(result)
         self.status_ = self.diagnostics_.status
         self.history_ = result.history
@@ -217,9 +238,27 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         Raises:
             ValueError: for a table of other columns, or with an entry that is no number.
         """
+        return to_namespace(self._logits_of(X, "decision_function"), X)
+
+    def _logits_of(self, X: Any, method: str) -> np.ndarray:
+        """η in NumPy, (n,) or (n, K), for a method."""
         check_is_fitted(self)
-        eta = _logits(check_table(self, X, reset=False), self.coef_, self.intercept_)
+        check_namespace(X, self, method)
+        eta = _logits(check_table(self, X, reset=False), *self._coefficients())
         return eta.ravel() if len(self.classes_) == 2 else eta
+
+    def predict(self, X: Any) -> Any:
+        """The most probable class of every row; in a tie the first.
+
+        Args:
+            X: (n, p), as in ``fit``.
+
+        Returns:
+            Labels, (n,).
+        """
+        eta = self._logits_of(X, "predict")
+        labels = self.classes_[np.argmax(eta, axis=1) if eta.ndim == 2 else (eta > 0).astype(int)]
+        return to_namespace(labels, X) if labels.dtype.kind in "biuf" else labels
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of every class.
@@ -230,8 +269,9 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         Returns:
             (n, K), in the order of ``classes_``.
         """
-        eta = self.decision_function(X)
-        return softmax(eta, axis=1) if eta.ndim == 2 else expit(np.column_stack([-eta, eta]))
+        eta = self._logits_of(X, "predict_proba")
+        mu = softmax(eta, axis=1) if eta.ndim == 2 else expit(np.column_stack([-eta, eta]))
+        return to_namespace(mu, X)
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """The logarithm of every probability, finite even where that rounds to zero.
@@ -242,10 +282,10 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         Returns:
             (n, K), in the order of ``classes_``.
         """
-        eta = self.decision_function(X)
-        if eta.ndim == 2:
-            return log_softmax(eta, axis=1)
-        return log_expit(np.column_stack([-eta, eta]))
+        eta = self._logits_of(X, "predict_log_proba")
+        binary = eta.ndim == 1
+        log_mu = log_expit(np.column_stack([-eta, eta])) if binary else log_softmax(eta, axis=1)
+        return to_namespace(log_mu, X)
 
     def infer(
         self, X: Any = None, y: Any = None, sample_weight: Any = None, **how: Any
@@ -311,12 +351,17 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         return self.infer(X, y, sample_weight, **how).summary(level=level)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
+        """Without the data; a device, which no pickle can hold, by its name."""
+        state = super().__getstate__() | {"device": device_name(self.device)}
         return {name: value for name, value in state.items() if name != "_training"}
+
+    def __sklearn_clone__(self) -> "LogisticRegression":
+        return BaseEstimator.__sklearn_clone__(copy.copy(self)).set_params(device=self.device)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.array_api_support = True
         tags.classifier_tags.multi_class = self.solver != "liblinear"
         return tags
 

@@ -231,6 +231,13 @@ def _device(device: Any) -> Any:
         ) from None
 
 
+def device_name(device: Any) -> Any:
+    """The text that stands for a ``jax.Device``; anything else as it is."""
+    if not isinstance(device, jax.Device):
+        return device
+    return f"{device.platform}:{jax.devices(device.platform).index(device)}"
+
+
 def _warn(message: str, category: type[Warning] = FutureWarning) -> None:
     warnings.warn(message, category, stacklevel=5)
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import special
 
 from jax_logreg.fitting.result import FitResult, Status
-from jax_logreg.fitting.validation import refuse_dates
+from jax_logreg.fitting.validation import as_numpy, refuse_dates
 from jax_logreg.interfaces.encoding import Encoding
 from jax_logreg.interfaces.exports import onnx_graph, stablehlo_program
 from jax_logreg.interfaces.files import atomic_write, open_output, printable
@@ -200,7 +200,7 @@ class Model:
         sparse = hasattr(X, "tocsr")
         if not sparse:
             refuse_dates("X", X)
-            X = np.asarray(X, np.float64)
+            X = as_numpy("X", X, lambda x: np.asarray(x, np.float64))
         p = len(self.coef)
         if X.ndim != 2 or X.shape[1] != p:
             raise ValueError(f"X must be (n, {p}), one column per feature, not {tuple(X.shape)}.")

@@ -11,11 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 from scipy import sparse
-from sklearn.utils import assert_all_finite
+from sklearn.utils import _array_api, assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from jax_logreg.fitting.validation import check_weight, refuse_dates, refuse_masked
+from jax_logreg.fitting.validation import as_numpy, check_weight, refuse_dates, refuse_masked
 
 
 def check_table(estimator: Any, X: Any, *target: Any, reset: bool) -> Any:
@@ -33,6 +33,7 @@ def check_table(estimator: Any, X: Any, *target: Any, reset: bool) -> Any:
     refuse_masked("X", X)
     refuse_dates("X", X)
     labels = [_check_labels(y) for y in target]
+    X = to_numpy("X", X)
     try:
         valid = validate_data(
             estimator, X, *labels, reset=reset, accept_sparse="csr",
@@ -43,6 +44,32 @@ def check_table(estimator: Any, X: Any, *target: Any, reset: bool) -> Any:
         raise
     _check_finite(valid[0] if target else valid, getattr(estimator, "feature_names_in_", None))
     return valid
+
+
+def to_numpy(name: str, x: Any) -> Any:
+    """An array of another library in NumPy; lists, frames and sparse matrices as they are."""
+    if not hasattr(x, "__array__") or hasattr(x, "columns") or np.ma.isMaskedArray(x):
+        return x
+    if not hasattr(x, "__dlpack__"):
+        return as_numpy(name, x)
+    # Where scikit-learn dispatches, from another device too.
+    xp = _array_api.get_namespace(x)[0]
+    return as_numpy(name, x, lambda x: _array_api._convert_to_numpy(x, xp))
+
+
+def to_namespace(array: np.ndarray, X: Any) -> Any:
+    """The array in the library and on the device of X, where scikit-learn dispatches."""
+    xp, dispatches, device = _array_api.get_namespace_and_device(X)
+    if not dispatches or isinstance(X, np.ndarray):
+        return array
+    with jax.enable_x64(True):  # JAX's arrays keep their dtype
+        return xp.asarray(array, device=device)
+
+
+def check_namespace(X: Any, estimator: Any, method: str) -> None:
+    """Refuse X of another library than ``coef_``, as scikit-learn does where it dispatches."""
+    if hasattr(_array_api, "check_same_namespace"):  # since 1.9
+        _array_api.check_same_namespace(X, estimator, attribute="coef_", method=method)
 
 
 def _refuse_text(X: Any) -> None:
@@ -91,7 +118,7 @@ def _check_labels(y: Any) -> Any:
     if y is None or sparse.issparse(y) or hasattr(y, "columns"):
         return y  # for scikit-learn to refuse, or to flatten with a warning
     refuse_dates("y", y, "a class needs a name. Give text, such as y.astype(str).")
-    labels = np.asarray(y)
+    labels = np.asarray(to_numpy("y", y))
     # Text from anything but an array may be NumPy's conversion of numbers.
     objects = labels.dtype.kind == "O" or (labels.dtype.kind in "US" and y is not labels)
     if not objects and labels.dtype.kind != "f":
@@ -110,6 +137,12 @@ def _check_labels(y: Any) -> Any:
         raise ValueError(
             f"y mixes types: y[0] is {values[0]!r} and y[{row}] is {values[row]!r}. Labels must "
             "all be text or all be numbers; convert them with astype(str)."
+        )
+    if str(getattr(y, "dtype", "")) == "object" and not any(text):
+        kind = np.asarray(values).dtype.name.rstrip("0123456789")
+        raise ValueError(
+            f"Unknown label type: y has the dtype object and holds numbers, such as {values[0]!r}, "
+            f"which scikit-learn does not score. Give y.astype({kind})."
         )
     return np.asarray(labels.tolist()) if objects and not any(text) else labels
 
@@ -152,7 +185,7 @@ def row_weights(
         ValueError: for an illegal weight of a row or a class.
     """
     refuse_masked("sample_weight", sample_weight)
-    given = np.asarray(1.0 if sample_weight is None else sample_weight)
+    given = np.asarray(1.0 if sample_weight is None else to_numpy("sample_weight", sample_weight))
     given = np.broadcast_to(given, codes.shape) if given.ndim == 0 else given
     rows: Any = np.zeros((len(codes), 0))
     with jax.enable_x64(True):

@@ -232,6 +232,28 @@ def test_whole_numbers_and_small_floats_become_floats_that_can_be_trained():
         assert whole[0, 0] != whole[1, 0]
 
 
+def big_endian(x):
+    return np.asarray(x, ">f8")
+
+
+def test_the_byte_order_of_an_array_does_not_matter(x64):
+    first, weight, offset = np.array([0.5, 1.0, 0.2, 3.0]), np.array([1.0, 2, 1, 1]), X[:, 0] / 9
+
+    def answers(order):
+        """From every door, with every array in a byte order."""
+        penalty = L2(order(0.1), order([1.0, 2.0]))
+        how = dict(penalty=penalty, sample_weight=order(weight), offset=order(offset))
+        table, labels = order(np.column_stack([first, X[:, 1]])), order(Y)
+        start = order(np.zeros(2)), order(0.0)
+        result = fit(table, labels, init=start, tol=order(1e-10), **how)
+        many = fit_many(table, order(np.stack([Y, 1 - Y])), **how)
+        inference = infer(result, table, labels, **how)
+        separation = diagnose_separation(table, labels, sample_weight=order(weight))
+        return result.coef, many.coef, inference.standard_error, separation.coef
+
+    jax.tree.map(np.testing.assert_array_equal, answers(big_endian), answers(np.asarray))
+
+
 def test_labels_choose_the_model():
     assert check_labels(Y, 4, None, float).shape == (4,)
     assert check_labels(Y.astype(bool), 4, None, float).shape == (4,)

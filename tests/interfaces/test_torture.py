@@ -48,7 +48,23 @@ def frozen():
     return table
 
 
+class Foreign:
+    """An array of a library of which NumPy knows the protocol only, as of a tensor."""
+
+    def __init__(self, array):
+        self.array, self.dtype, self.shape = array, f"foreign.{array.dtype}", array.shape
+
+    def __array__(self):
+        return self.array
+
+
+class Elsewhere(Foreign):
+    def __array__(self):
+        raise TypeError("can't convert device type tensor to numpy")
+
+
 SAME_TABLES = {
+    "foreign": Foreign(X),
     "list": X.tolist(),
     "fortran": np.asfortranarray(X),
     "strided": np.repeat(X, 2, axis=0)[::2],
@@ -149,7 +165,7 @@ LABELS = {
     "uint8": Y.astype(np.uint8),
     "booleans": Y == 1,
     "long text": np.array(["a" * 100_000, "b" * 100_000])[Y],
-    "python numbers": Y.astype(object),
+    "python numbers": Y.tolist(),
     "polars": pl.Series(Y),
 }
 
@@ -351,6 +367,9 @@ BAD_LABELS = {
     "continuous": (X[:, 0], "Unknown label type: continuous"),
     "complex": (Y + 0j, "Complex data not supported"),
     "dates": (Y.astype("datetime64[D]"), "y holds datetime64"),
+    "numbers as objects": (Y.astype(object), r"dtype object.*Give y.astype\(int\)"),
+    "a column of objects": (pd.Series(Y == 1, dtype=object), r"Give y.astype\(bool\)"),
+    "another device": (Elsewhere(Y), r"y is a Elsewhere that NumPy does not read.*\.cpu\(\)"),
     "too few": (Y[:-1], "inconsistent numbers of samples"),
     "two columns": (np.column_stack([Y, Y]), "1d array"),
     "sparse": (scipy.sparse.csr_array(Y[:, None]), "Sparse data was passed for y"),
@@ -364,7 +383,15 @@ def test_bad_labels_are_refused_by_name(labels, message):
         LogisticRegression().fit(X, labels)
 
 
+def test_labels_and_weights_of_another_library(plain):
+    for array in (Foreign, lambda x: x.astype(x.dtype.newbyteorder(">"))):
+        model = LogisticRegression().fit(array(X), array(Y), array(ONES))
+        np.testing.assert_allclose(model.coef_, plain.coef_, atol=1e-12)
+        assert model.score(array(X), array(Y)) == plain.score(X, Y)
+
+
 BAD_WEIGHTS = {
+    "another device": (Elsewhere(ONES), "sample_weight is a Elsewhere that NumPy"),
     "negative": (replaced(ONES, 4, -1), r"not be negative, but sample_weight\[4\] is -1"),
     "NaN": (replaced(ONES, 4, np.nan), r"sample_weight\[4\] is nan"),
     "all zero": (0 * ONES, "sums to zero"),
