@@ -25,10 +25,11 @@ from jax_logreg.interfaces.table_source import (
     Request,
     Source,
     batch_rows,
-    check_columns,
     check_size,
     end_of_lines,
+    is_compressed,
     require_pyarrow,
+    shares,
     text_blocks,
     translated_errors,
 )
@@ -58,7 +59,8 @@ def read_parquet(path: Path, request: Request) -> Source:
         if done != meta.num_rows:
             raise ValueError(f"it claims {meta.num_rows} rows, but has {done}.")
 
-    return _arrow_source(name, "Parquet file", schema, batches, request)
+    source = _arrow_source(name, "Parquet file", schema, batches, request)
+    return source._replace(num_rows=meta.num_rows)
 
 
 def read_ipc(path: Path, request: Request) -> Source:
@@ -74,6 +76,7 @@ def read_ipc(path: Path, request: Request) -> Source:
 
     with path.open("rb"), translated_errors(name, "Arrow file"), opened() as file:
         schema = file.schema
+        num_rows = file.count_rows() if hasattr(file, "count_rows") else None  # not of a stream
 
     def batches(names: list[str]) -> Iterator[tuple[Any, float]]:
         with opened() as file:
@@ -83,7 +86,8 @@ def read_ipc(path: Path, request: Request) -> Source:
                 batch.validate(full=True)  # Arrow believes offsets, which a file may invent
                 yield batch, index / count if count else 1.0
 
-    return _arrow_source(name, "Arrow file", schema, batches, request)
+    source = _arrow_source(name, "Arrow file", schema, batches, request)
+    return source._replace(num_rows=num_rows)
 
 
 def _arrow_source(
@@ -97,7 +101,6 @@ def _arrow_source(
     with translated_errors(name, what):
         names = schema.names  # which need not be UTF-8
     columns = [column.strip() for column in names]
-    check_columns(name, columns)
     own_name = dict(zip(columns, names, strict=True))
 
     def read(numeric: list[str], categorical: list[str]) -> Iterator[Batch]:
@@ -265,7 +268,6 @@ def _numpy_source(
         )
     labels = {} if y is None else {"y": y}
     columns = [*names, *labels]
-    check_columns(name, columns)
     place = {column: index for index, column in enumerate(names)}
     kinds = dict.fromkeys(columns, NUMBER)
     if y is not None and y.dtype.kind == "U":
@@ -280,7 +282,7 @@ def _numpy_source(
             yield Batch(len(numbers), numbers, others, here.stop / len(X))
 
     target = None if is_unnamed else "y"
-    return Source(name, columns, read, kinds, labels=target, is_unnamed=is_unnamed)
+    return Source(name, columns, read, kinds, labels=target, is_unnamed=is_unnamed, num_rows=len(X))
 
 
 # scikit-learn: svmlight ----------------------------------------------------------------------
@@ -310,11 +312,12 @@ def read_svmlight(
         OSError: if a file cannot be read.
     """
     parts, labels, num_entries = [], [], 0
+    slack = math.inf if any(map(is_compressed, paths)) else 2.0
     for X, y, fraction_read in _blocks(paths):
         parts.append(X)
         labels.append(y)
         num_entries += X.nnz
-        check_size(name, _ENTRY_BYTES * num_entries, max_bytes)
+        check_size(name, _ENTRY_BYTES * num_entries, max_bytes, fraction_read, slack)
         progress(fraction_read)
     if not sum(map(len, labels)):
         raise ValueError(f"{name} holds no rows.")
@@ -359,7 +362,7 @@ def _blocks(
     paths: list[Path], check: Callable[[csr_array], None] = lambda X: None
 ) -> Iterator[tuple[csr_array, np.ndarray, float]]:
     """Rows, their labels, and the fraction of the files that has been read."""
-    for done, path in enumerate(paths):
+    for path, before, share in shares(paths):
         line, name = 1, printable(str(path))
         parse = _parser(name, check)
         for text, fraction_read in text_blocks(path, end_of_lines, _BLOCK_BYTES):
@@ -368,7 +371,7 @@ def _blocks(
             except Exception as error:  # of many kinds; none of them says where
                 raise _fault(parse, text, line, name) from error
             line += text.count(b"\n")
-            yield X, labels, (done + fraction_read) / len(paths)
+            yield X, labels, before + share * fraction_read
 
 
 def _parser(name: str, check: Callable[[csr_array], None]) -> Callable[[bytes], Any]:

@@ -16,8 +16,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from jax_logreg.interfaces.table_source import MAX_BYTES
-from jax_logreg.interfaces.tables import EMBEDDED, MISSING_POLICIES
+from jax_logreg.interfaces.table_options import (
+    EMBEDDED,
+    MAX_BYTES,
+    MAX_CATEGORIES,
+    MISSING_POLICIES,
+)
 from jax_logreg.interfaces.version import __version__
 
 _SIGNAL_DELAY = 0.01  # seconds
@@ -36,7 +40,8 @@ a file is one of
   .npz                    arrays X and y, perhaps feature_names
   .svmlight .libsvm .svm  "label index:value ..."; also .svm.gz and so on
 or a folder of them, or a quoted pattern: 'data/2024-*.csv'
-Missing are empty cells, NA, N/A, NaN, null and ?, in capitals or not.
+Missing are empty cells, NA, N/A, NaN, null and ?, in capitals or not; --na says
+otherwise, such as --na -99, or --na '' where NA is a value.
 
 examples:
   jax-logreg fit                               breast cancer, two classes
@@ -266,11 +271,20 @@ def _add_table_options(fit: argparse.ArgumentParser) -> None:
         'repeated; "auto" takes every column that is not numbers',
     )  # fmt: skip
     fit.add_argument(
+        "--max-categories", type=_count, default=MAX_CATEGORIES, metavar="N",
+        help="most categories of a column that auto takes (default %(default)s)",
+    )  # fmt: skip
+    fit.add_argument(
+        "--na", action="append", metavar="TEXT",
+        help="what stands for a missing value, besides an empty cell; may be repeated; '' "
+        "for empty cells alone (default: NA, N/A, NaN, null and ?)",
+    )  # fmt: skip
+    fit.add_argument(
         "--drop",
         action="append",
         default=[],
         metavar="NAME",
-        help="ignore a column; may be repeated",
+        help="ignore a column; may be repeated; '' is the one without a name",
     )
     _add_delimiter(fit)
     fit.add_argument(
@@ -317,6 +331,9 @@ def _add_delimiter(command: argparse.ArgumentParser) -> None:
         "--delimiter", metavar="C", type=lambda text: "\t" if text == "tab" else text,
         help='of a CSV file (default: by its header); "tab" is one',
     )  # fmt: skip
+    command.add_argument(
+        "--decimal", choices=[".", ","], default=".", help="mark of decimals in a CSV file"
+    )
 
 
 def _number(text: str, is_legal: Callable[[float], bool], kind: str) -> float:

@@ -57,7 +57,7 @@ from jax_logreg.interfaces.tables import (
 )
 
 # Options that say how to read a file.
-_FILE_OPTIONS = ("target", "missing", "categorical", "drop", "delimiter")
+_FILE_OPTIONS = ("target", "missing", "na", "categorical", "drop", "delimiter", "decimal")
 _ANSWERS = (Status.CONVERGED.name, Status.NOT_UNIQUE.name)
 
 
@@ -111,7 +111,9 @@ def _read(options: argparse.Namespace, progress: ReadProgress) -> Table:
     """
     if options.file is None:
         given = [
-            name for name in _FILE_OPTIONS if getattr(options, name) not in (None, [], "refuse")
+            name
+            for name in _FILE_OPTIONS
+            if getattr(options, name) not in (None, [], "refuse", ".")
         ]
         if given:
             raise ValueError(
@@ -126,9 +128,12 @@ def _read(options: argparse.Namespace, progress: ReadProgress) -> Table:
         options.file,
         options.target,
         missing=options.missing,
-        categorical="auto" if options.categorical == ["auto"] else options.categorical,
+        na=options.na,
+        categorical=options.categorical,
+        max_categories=options.max_categories,
         drop=options.drop,
         delimiter=options.delimiter,
+        decimal=options.decimal,
         max_bytes=max_bytes,
         progress=progress,
     )
@@ -229,7 +234,13 @@ def run_predict(options: argparse.Namespace) -> int:
     encoding = model.encoding or Encoding.of_numbers(list(model.feature_names))
     line = StatusLine()
     progress = line.for_file(f"predicting {options.file}")
-    rows = read_features(options.file, encoding, delimiter=options.delimiter, progress=progress)
+    rows = read_features(
+        options.file,
+        encoding,
+        delimiter=options.delimiter,
+        decimal=options.decimal,
+        progress=progress,
+    )
     _report_doubts(options, model, rows)
     with (
         open_output(_stream_or_path(options.out)) as stream,

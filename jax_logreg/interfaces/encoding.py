@@ -16,9 +16,10 @@ import numpy as np
 
 from jax_logreg.interfaces.files import quoted
 
-# A target of more classes than this is refused, and one of numbers that hardly repeat.
+# A target of more classes than this is refused; from the smaller number on, classes that are
+# numbers must be whole, and each needs so many rows on average.
 MOST_CLASSES = 1000
-_MOST_UNREPEATED = 100
+_MANY_NUMBERS, _ROWS_A_NUMBER = 20, 10
 
 # Cells that stand for a missing value, in capitals or not.
 MISSING = ("", "na", "n/a", "nan", "null", "?")
@@ -26,7 +27,80 @@ MISSING = ("", "na", "n/a", "nan", "null", "?")
 # What a number is: no underscores, no digits of other scripts, no hexadecimal.
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _INFINITY = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+
+_MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+# What looks like a number or a date but is not read as one, and what to do.
+_DISGUISES = {
+    r"[+-]?\d{1,3}(,\d{3})+": "If its comma is a decimal comma, --decimal , reads it; if it "
+    "separates thousands, write the number without.",
+    r"[+-]?\d*,\d+(e[+-]?\d+)?": "It has a decimal comma: --decimal , reads it.",
+    r"[+-]?\d{1,3}(\.\d{3})+,\d+": "Write numbers without thousands separators; --decimal , reads "
+    "the decimal comma.",
+    r"[+-]?\d{1,3}(([,' \xa0\u202f]\d{3})+([.,]\d+)?|(\.\d{3}){2,})": "Write numbers without "
+    "thousands separators.",
+    rf"(\d{{4}}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.](\d\d){{1,2}}|\d\d?[- ]{_MONTH}[- ]\d+|"
+    rf"{_MONTH} \d\d?,? \d{{4}})([T ].*)?|\d\d?:\d\d(:\d\d)?(\.\d+)?": "Give a date or a time as "
+    "a number, such as the days since a fixed date, or leave the column out.",
+}
+
+
+def disguise(cell: str) -> str | None:
+    """What to do about text that looks like a number or a date; None for other text.
+
+    >>> disguise("66644,57")
+    'It has a decimal comma: --decimal , reads it.'
+    >>> disguise("1.5"), disguise("red")
+    (None, None)
+    """
+    return next(
+        (
+            remedy
+            for pattern, remedy in _DISGUISES.items()
+            if re.fullmatch(pattern, cell, re.ASCII | re.IGNORECASE)
+        ),
+        None,
+    )
+
+
+def refuse_disguised(where: str, texts: Sequence[str]) -> None:
+    """Refuse categories that are all numbers or dates, not all of them written as such.
+
+    Raises:
+        ValueError: naming the first, and what to do.
+    """
+    others = [text for text in texts if not _NUMBER.fullmatch(text)]
+    remedies = [disguise(text) for text in others]
+    if others and None not in remedies:
+        raise ValueError(f"{where} holds {quoted(others[0])}, which is no category. {remedies[0]}")
+
+
+def are_numbers(texts: Sequence[str]) -> bool:
+    """Whether all texts are numbers."""
+    return all(map(_NUMBER.fullmatch, texts))
+
+
+def missing_words(na: Sequence[str] | str | None) -> tuple[str, ...]:
+    """The cells that stand for a missing value, the empty one always among them.
+
+    Args:
+        na: the others; None for the usual ones.
+
+    Raises:
+        ValueError: for something that is no text.
+
+    >>> missing_words(None), missing_words("-99"), missing_words([])
+    (('', 'na', 'n/a', 'nan', 'null', '?'), ('', '-99'), ('',))
+    """
+    if na is None:
+        return MISSING
+    words = [na] if isinstance(na, str) else na
+    if not isinstance(words, Sequence) or not all(isinstance(word, str) for word in words):
+        raise ValueError(f"na must be text, such as '-99', or a list of texts, not {na!r}.")
+    return tuple(dict.fromkeys(["", *(word.strip().lower() for word in words)]))
+
+
+def _missing_numbers(missing: tuple[str, ...]) -> list[float]:
+    return [float(word) for word in missing if _NUMBER.fullmatch(word)]
 
 
 class BadCellError(ValueError):
@@ -43,8 +117,9 @@ class BadCellError(ValueError):
 
     def remedy(self, column: str) -> str:
         """What to do."""
-        if _DECIMAL_COMMA.fullmatch(self.cell):
-            return "Write decimals with a point."
+        found = disguise(self.cell)
+        if found is not None:
+            return found
         remedy = "Correct it, or leave the row or the column out."
         if _NUMBER.fullmatch(self.cell) or _INFINITY.fullmatch(self.cell):
             return remedy
@@ -63,11 +138,12 @@ class Categories(NamedTuple):
     values: list[str]
 
 
-def as_numbers(column: Any) -> np.ndarray:
+def as_numbers(column: Any, missing: tuple[str, ...] = MISSING) -> np.ndarray:
     """A column as float64, NaN where a value is missing.
 
     Args:
         column: NumPy's numbers, of any shape, or Arrow's; Arrow's text is parsed.
+        missing: cells that stand for a missing value, in small letters; of numbers too.
 
     Returns:
         The numbers; infinite where a cell is, or is too large.
@@ -80,29 +156,41 @@ def as_numbers(column: Any) -> np.ndarray:
     """
     if isinstance(column, np.ndarray):
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(column, float)
+            numbers = np.asarray(column, float)
+    else:
+        numbers = _arrow_numbers(column, missing)
+    unknown = _missing_numbers(missing)
+    return np.where(np.isin(numbers, unknown), np.nan, numbers) if unknown else numbers
+
+
+def _arrow_numbers(column: Any, missing: tuple[str, ...]) -> np.ndarray:
     column = column.dictionary_decode() if hasattr(column, "dictionary") else column
+    is_text = "string" in str(column.type)
     try:
-        return column.cast("double", safe=False).to_numpy(zero_copy_only=False)
+        numbers = column.cast("double", safe=False).to_numpy(zero_copy_only=False)
+        if not is_text or np.sum(np.isnan(numbers)) == column.null_count:
+            return numbers
     except ValueError:  # Arrow parses text only where nothing surrounds it
-        cells = enumerate(column.to_pylist())
-        return np.array([_number(index, cell) for index, cell in cells])
+        pass
+    cells = enumerate(column.to_pylist())
+    return np.array([_number(index, cell, missing) for index, cell in cells])
 
 
-def _number(index: int, cell: str | None) -> float:
+def _number(index: int, cell: str | None, missing: tuple[str, ...]) -> float:
     cell = (cell or "").strip()
-    if cell.lower() in MISSING:
+    if cell.lower() in missing:
         return math.nan
     if not (_NUMBER.fullmatch(cell) or _INFINITY.fullmatch(cell)):
         raise BadCellError(index, cell)
     return float(cell)
 
 
-def as_categories(column: Any) -> Categories:
+def as_categories(column: Any, missing: tuple[str, ...] = MISSING) -> Categories:
     """A column as categories, whose integers stay exact beyond 2⁵³.
 
     Args:
         column: text, numbers or booleans of NumPy or Arrow.
+        missing: cells that stand for a missing value, in small letters; of numbers too.
 
     Raises:
         BadCellError: for an infinity.
@@ -124,19 +212,20 @@ def as_categories(column: Any) -> Categories:
     for code, value in enumerate(values):
         if isinstance(value, float) and math.isinf(value):
             raise BadCellError(int(np.argmax(codes == code)), str(value))
-    texts = [_category(value) for value in values]
+    texts = [_category(value, missing) for value in values]
     present = np.array([text is not None for text in texts], bool)
     return Categories(np.where(present[codes], codes, -1), [text or "" for text in texts])
 
 
-def _category(value: Any) -> str | None:
+def _category(value: Any, missing: tuple[str, ...]) -> str | None:
     """The text of a value, None if it is missing."""
     if value is None or value != value:
         return None
-    if isinstance(value, str):
-        value = value.strip()
-        return None if value.lower() in MISSING else value
-    return str(value) if isinstance(value, bool) else number_text(value)
+    text = str(value).strip() if isinstance(value, str | bool) else number_text(value)
+    is_number = _NUMBER.fullmatch(text)
+    if text.lower() in missing or (is_number and float(text) in _missing_numbers(missing)):
+        return None
+    return text
 
 
 def number_text(value: float | Decimal) -> str:
@@ -170,13 +259,16 @@ def class_order(target: str, labels: list[str], num_rows: int) -> list[str]:
         num_rows: number of rows that have them.
 
     Raises:
-        ValueError: for a single class, one number written in two ways, or a measurement.
+        ValueError: for a single class, one number written in two ways, or what looks
+            continuous.
     """
     if len(labels) < 2:
         raise ValueError(
             f"{target} holds one class only, {quoted(labels[0])}: give rows of two or more."
         )
     classes, numbers = in_order(labels), _all_numbers(labels)
+    if len(classes) > _MANY_NUMBERS:
+        refuse_disguised(target, classes)
     if numbers is None:
         return classes
     for one, other in itertools.pairwise(classes):
@@ -185,11 +277,12 @@ def class_order(target: str, labels: list[str], num_rows: int) -> list[str]:
                 f"{target} holds {quoted(one)} and {quoted(other)}, one number written in "
                 "two ways. Write it in one."
             )
-    is_measured = len(classes) > _MOST_UNREPEATED and 2 * len(classes) > num_rows
-    if is_measured or len(classes) > MOST_CLASSES:
+    is_whole = all(number == int(number) for number in numbers.values())
+    is_repeated = num_rows >= _ROWS_A_NUMBER * len(classes) and len(classes) <= MOST_CLASSES
+    if len(classes) > _MANY_NUMBERS and not (is_whole and is_repeated):
         raise ValueError(
-            f"{target} holds {len(classes)} different values in {num_rows} rows. "
-            "Is it a measurement? Classes repeat."
+            f"{target} holds {len(classes)} different values in {num_rows} rows, all numbers, and "
+            "looks continuous. Cut it into classes; if these are the classes, name them with text."
         )
     return classes
 
@@ -234,6 +327,10 @@ class Column:
 class Encoding:
     """The columns that X is made of, in its order.
 
+    Attributes:
+        columns: of the file.
+        missing: cells that stand for a missing value, in small letters.
+
     >>> encoding = Encoding((Column("age", fill=40.5), Column("sex", ("f", "m"))))
     >>> encoding.feature_names
     ['age', 'sex=m']
@@ -242,6 +339,7 @@ class Encoding:
     """
 
     columns: tuple[Column, ...]
+    missing: tuple[str, ...] = MISSING
 
     @classmethod
     def of_numbers(cls, names: list[str]) -> "Encoding":
@@ -270,7 +368,9 @@ class Encoding:
 
     def as_dict(self) -> dict[str, Any]:
         """Strings, numbers and None only, for JSON."""
-        return {"columns": [asdict(column) for column in self.columns]}
+        usual = self.missing == MISSING
+        columns = [asdict(column) for column in self.columns]
+        return {"columns": columns} | ({} if usual else {"missing": list(self.missing)})
 
     @classmethod
     def from_dict(cls, document: Any) -> "Encoding":
@@ -283,9 +383,10 @@ class Encoding:
             columns = tuple(_column(**entry) for entry in document["columns"])
             if len({column.name for column in columns}) < len(columns):
                 raise ValueError("a name occurs twice")
+            missing = MISSING if "missing" not in document else missing_words(document["missing"])
         except (TypeError, KeyError, ValueError) as error:
             raise ValueError(f"this is no encoding of columns: {error}.") from error
-        return cls(columns)
+        return cls(columns, missing)
 
     def expand(self, numbers: np.ndarray, codes: Sequence[np.ndarray]) -> np.ndarray:
         """Features from the columns of numbers and of categories.

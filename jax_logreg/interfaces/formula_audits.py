@@ -22,7 +22,8 @@ from jax_logreg.audit.report import DerivativeReport
 from jax_logreg.audit.text_formulas import TextVerdict, audit_texts
 from jax_logreg.derivatives import analytic
 from jax_logreg.fitting.column_scaling import standardize
-from jax_logreg.interfaces.tables import EMBEDDED, Table, load_embedded
+from jax_logreg.interfaces.table_options import EMBEDDED
+from jax_logreg.interfaces.tables import Table, load_embedded
 from jax_logreg.objective.objective import Objective, make_objective
 from jax_logreg.objective.penalties import L2
 

@@ -4,17 +4,38 @@ READERS is the table of formats.
 """
 
 import glob
+import math
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jax_logreg.interfaces.array_formats import read_ipc, read_npy, read_npz, read_parquet
-from jax_logreg.interfaces.encoding import BadCellError, Categories, as_categories, as_numbers
+from jax_logreg.interfaces.encoding import (
+    MISSING,
+    BadCellError,
+    Categories,
+    are_numbers,
+    as_categories,
+    as_numbers,
+)
 from jax_logreg.interfaces.files import comma_list, printable, quoted, regular_file
-from jax_logreg.interfaces.table_source import NUMBER, TEXT, Batch, Request, Source, read_csv
+from jax_logreg.interfaces.table_source import (
+    COMPRESSED,
+    NUMBER,
+    TEXT,
+    Batch,
+    Request,
+    Source,
+    check_columns,
+    check_size,
+    is_compressed,
+    read_csv,
+    shares,
+)
 
 READERS: dict[str, Callable[[Path, Request], Source]] = {
     ".csv": read_csv,
@@ -28,7 +49,8 @@ READERS: dict[str, Callable[[Path, Request], Source]] = {
     ".npz": read_npz,
 }
 SVMLIGHT = (".svmlight", ".libsvm", ".svm")
-_COMPRESSED = (".gz", ".bz2", ".zst")
+# A decimal comma for a point, and the reverse.
+_EXCHANGED = str.maketrans(",.", ".,")
 
 
 class Chunk(NamedTuple):
@@ -87,7 +109,7 @@ def format_of(path: Path) -> str | None:
     ('.csv', '.parquet', None)
     """
     *others, last = ["", *(suffix.lower() for suffix in path.suffixes)]
-    if last in _COMPRESSED:
+    if last in COMPRESSED:
         is_text = others[-1] in SVMLIGHT or READERS.get(others[-1]) is read_csv
         return others[-1] if is_text else None
     return last if last in READERS or last in SVMLIGHT else None
@@ -98,8 +120,17 @@ def _is_table(file: Path) -> bool:
     return not file.name.startswith((".", "_")) and file.is_file() and format_of(file) is not None
 
 
-def find_table(path: str | Path, delimiter: str | None) -> tuple[str, list[Path], str]:
+def find_table(
+    path: str | Path, delimiter: str | None, decimal: str = "."
+) -> tuple[str, list[Path], str]:
     """What errors call a table, its files, and the suffix of their format."""
+    if not isinstance(path, str | Path):
+        raise ValueError(
+            f"path must name a file, but it is of type {type(path).__name__}. A table in memory "
+            "needs no reader: give its columns of numbers to fit as X."
+        )
+    if decimal not in (".", ","):
+        raise ValueError(f"decimal must be '.' or ',', but it is {decimal!r}.")
     name, paths = printable(str(path)), table_files(path)
     for file in paths:
         if format_of(file) is None:
@@ -110,8 +141,9 @@ def find_table(path: str | Path, delimiter: str | None) -> tuple[str, list[Path]
     suffixes = [str(format_of(file)) for file in paths]
     if len({READERS.get(suffix) for suffix in suffixes}) > 1:
         raise ValueError(f"{name} has files of several formats. Name those of one: 'data/*.csv'.")
-    if delimiter is not None and READERS.get(suffixes[0]) is not read_csv:
-        raise ValueError(f"delimiter is for CSV files, which {name} is not.")
+    for option, is_given in (("delimiter", delimiter is not None), ("decimal", decimal != ".")):
+        if is_given and READERS.get(suffixes[0]) is not read_csv:
+            raise ValueError(f"{option} is for CSV files, which {name} is not.")
     return name, paths, suffixes[0]
 
 
@@ -122,15 +154,38 @@ class TableFiles(NamedTuple):
         name: as errors call it.
         columns: in the order of the first file.
         sources: the files, open.
+        parts: their paths, the share of the bytes that come before each, and its own.
+        missing: cells that stand for a missing value.
     """
 
     name: str
     columns: list[str]
     sources: list[Source]
+    parts: list[tuple[Path, float, float]]
+    missing: tuple[str, ...] = MISSING
+
+    @property
+    def slack(self) -> float:
+        """How many times too large an estimate of the whole, by a part, may be."""
+        return math.inf if any(is_compressed(path) for path, _, _ in self.parts) else 2.0
 
     @classmethod
-    def open(cls, name: str, paths: list[Path], suffix: str, request: Request) -> "TableFiles":
+    def open(
+        cls,
+        name: str,
+        paths: list[Path],
+        suffix: str,
+        request: Request,
+        is_used: Callable[[str], bool],
+    ) -> "TableFiles":
         """Open the files that :func:`find_table` found.
+
+        Args:
+            name: as errors call the table.
+            paths: the files.
+            suffix: of their format.
+            request: what a reader may have to know.
+            is_used: whether a column of this name is used, and must be named once.
 
         Raises:
             ValueError: naming the file that cannot be used, or differs in its columns.
@@ -139,6 +194,7 @@ class TableFiles(NamedTuple):
         sources: list[Source] = []
         for path in paths:
             sources.append(READERS[suffix](path, request))
+            check_columns(sources[-1].name, sources[-1].columns, is_used)
             request = request._replace(max_bytes=request.max_bytes - sources[-1].num_bytes)
         columns = sources[0].columns
         for source in sources:
@@ -148,42 +204,71 @@ class TableFiles(NamedTuple):
                     f"{source.name} and {sources[0].name} differ in the columns "
                     f"{comma_list(sorted(other))}. Files of one table have the same."
                 )
-        return cls(name, columns, sources)
+        return cls(name, columns, sources, shares(paths), request.missing)
+
+    def check_size(self, num_features: int, max_bytes: int) -> None:
+        """Refuse a table that is too large, where its rows are known before they are read.
+
+        Raises:
+            ValueError: naming both sizes.
+        """
+        counts = [source.num_rows for source in self.sources]
+        if None not in counts:
+            num_rows = sum(count or 0 for count in counts)
+            check_size(self.name, 8 * num_features * num_rows, max_bytes)
 
     def chunks(self, numeric: list[str], categorical: list[str]) -> Iterator[Chunk]:
         """All rows, in order; a cell of a numeric column that is no finite number is refused."""
-        for index, source in enumerate(self.sources):
+        for source, (_, before, share) in zip(self.sources, self.parts, strict=True):
             _check_kinds(source, numeric, categorical)
             first = 0
             for batch in source.read(numeric, categorical):
-                numbers = _matrix(source, batch, numeric, first)
+                words = _number_words(source, self.missing)
+                numbers = _matrix(source, batch, numeric, first, words)
                 columns = [
-                    _converted(as_categories, source, column, name, first)
+                    _converted(as_categories, source, column, name, first, self.missing)
                     for name, column in zip(categorical, batch.categorical, strict=True)
                 ]
-                fraction_read = (index + batch.fraction_read) / len(self.sources)
+                fraction_read = before + share * batch.fraction_read
                 yield Chunk(numbers, columns, source, first, fraction_read)
                 first += batch.num_rows
 
-    def text_columns(self, names: list[str]) -> list[str]:
-        """Those of the columns that hold something other than numbers."""
-        text: set[str] = set()
+    def text_columns(self, names: list[str]) -> dict[str, Callable[[], str]]:
+        """Those of the columns that hold text, and what says where the first is."""
+        text: dict[str, Callable[[], str]] = {}
         for source in self.sources:
             if source.kinds is not None:
-                text |= {name for name in names if source.kinds[name] == TEXT}
+                found = [name for name in names if source.kinds[name] == TEXT]
+                text |= {name: partial(str, f"{source.name} holds text") for name in found}
                 continue
+            first = 0
             for batch in source.read(names, []):
-                cells = zip(names, batch.numeric, strict=True)
-                text |= {name for name, column in cells if name not in text and _is_text(column)}
-        return [name for name in names if name in text]
+                for name, column in zip(names, batch.numeric, strict=True):
+                    if name not in text:
+                        try:
+                            as_numbers(column, _number_words(source, self.missing))
+                        except BadCellError as fault:
+                            text[name] = partial(_place, source, first, fault)
+                first += batch.num_rows
+        return text
 
 
-def _is_text(column: Any) -> bool:
-    try:
-        as_numbers(column)
-    except BadCellError:
-        return True
-    return False
+def _place(source: Source, first: int, fault: BadCellError) -> str:
+    row, cell = first + fault.index, _as_written(source, fault).cell
+    return f"{source.locate([row])[row]} of {source.name} holds {quoted(cell)}"
+
+
+def _as_written(source: Source, fault: BadCellError) -> BadCellError:
+    if not source.has_decimal_comma:
+        return fault
+    return BadCellError(fault.index, fault.cell.translate(_EXCHANGED))
+
+
+def _number_words(source: Source, missing: tuple[str, ...]) -> tuple[str, ...]:
+    """What is missing, as it stands in a batch of numbers."""
+    if not source.has_decimal_comma:
+        return missing
+    return tuple(word.translate(_EXCHANGED) for word in missing)
 
 
 def _check_kinds(source: Source, numeric: list[str], categorical: list[str]) -> None:
@@ -200,15 +285,17 @@ def _check_kinds(source: Source, numeric: list[str], categorical: list[str]) -> 
                 )
 
 
-def _matrix(source: Source, batch: Batch, names: list[str], first: int) -> np.ndarray:
+def _matrix(
+    source: Source, batch: Batch, names: list[str], first: int, missing: tuple[str, ...]
+) -> np.ndarray:
     """The numeric columns of a batch, whose rows begin at the first."""
     columns = batch.numeric
     if isinstance(columns, np.ndarray):
-        numbers = as_numbers(columns)
+        numbers = as_numbers(columns, missing)
     else:
         numbers = np.empty((batch.num_rows, len(names)))
         for index, column in enumerate(columns):
-            numbers[:, index] = _converted(as_numbers, source, column, names[index], first)
+            numbers[:, index] = _converted(as_numbers, source, column, names[index], first, missing)
     infinite = np.argwhere(np.isinf(numbers))
     if len(infinite):
         row, index = infinite[0].tolist()
@@ -218,11 +305,16 @@ def _matrix(source: Source, batch: Batch, names: list[str], first: int) -> np.nd
 
 
 def _converted(
-    convert: Callable[[Any], Any], source: Source, column: Any, name: str, first: int
+    convert: Callable[[Any, tuple[str, ...]], Any],
+    source: Source,
+    column: Any,
+    name: str,
+    first: int,
+    missing: tuple[str, ...],
 ) -> Any:
     """A column of a batch, whose rows begin at the first; errors name the row and the column."""
     try:
-        return convert(column)
+        return convert(column, missing)
     except BadCellError as fault:
         raise _refusal(source, name, first, fault) from fault
     except UnicodeError as error:
@@ -233,8 +325,11 @@ def _converted(
 
 
 def _refusal(source: Source, name: str, first: int, fault: BadCellError) -> ValueError:
-    row = first + fault.index
+    row, written = first + fault.index, _as_written(source, fault)
+    remedy = written.remedy(name)
+    if source.has_decimal_comma and are_numbers([written.cell]):
+        remedy = "It has a point, where --decimal , expects a comma and no thousands separators."
     return ValueError(
         f"{source.locate([row])[row]}, column {quoted(name)} of {source.name} holds "
-        f"{quoted(fault.cell)}, which is not a finite number. {fault.remedy(name)}"
+        f"{quoted(written.cell)}, which is not a finite number. {remedy}"
     )

@@ -21,9 +21,9 @@ import numpy as np
 
 from jax_logreg.interfaces.encoding import MISSING
 from jax_logreg.interfaces.files import printable, quoted
+from jax_logreg.interfaces.table_options import MAX_BYTES
 
-# The largest table, as float64 in memory, unless an argument says otherwise.
-MAX_BYTES = 2**32
+COMPRESSED = (".gz", ".bz2", ".zst")
 MOST_COLUMNS = 1_000_000
 # Characters of a line of text.
 LONGEST_LINE = 2**24
@@ -32,6 +32,9 @@ LONGEST_LINE = 2**24
 ReadProgress = Callable[[float], None]
 
 NUMBER, TEXT = "number", "text"
+
+# Columns without a name, as they stand in files that pandas wrote.
+_NAMELESS = re.compile(r"|__index_level_\d+__|Unnamed: \d+")
 
 
 class Request(NamedTuple):
@@ -42,12 +45,16 @@ class Request(NamedTuple):
         needed: columns that the header must have.
         names: of the columns of a matrix without names; None for x0, x1, …
         max_bytes: bound on what is unpacked at a time.
+        missing: cells of text that stand for a missing value, in small letters.
+        decimal: the mark of decimals in a CSV file, a point or a comma.
     """
 
     delimiter: str | None = None
     needed: tuple[str, ...] = ()
     names: list[str] | None = None
     max_bytes: int = MAX_BYTES
+    missing: tuple[str, ...] = MISSING
+    decimal: str = "."
 
 
 class Batch(NamedTuple):
@@ -92,6 +99,9 @@ class Source(NamedTuple):
         labels: the column of classes, if the format has one.
         is_unnamed: whether the columns have no names but their numbers.
         num_bytes: of the file that are in memory as long as it is open.
+        num_rows: where that is known before they are read.
+        has_decimal_comma: whether the numbers in text had a comma for a point; batches have them
+            exchanged.
     """
 
     name: str
@@ -102,37 +112,56 @@ class Source(NamedTuple):
     labels: str | None = None
     is_unnamed: bool = False
     num_bytes: int = 0
+    num_rows: int | None = None
+    has_decimal_comma: bool = False
 
 
-def check_size(name: str, num_bytes: int, max_bytes: int) -> None:
-    """Refuse a table that is too large for memory.
+def check_size(
+    name: str,
+    num_bytes: int,
+    max_bytes: int,
+    fraction_read: float = 1.0,
+    slack: float = 2.0,
+) -> None:
+    """Refuse a table that is too large for memory, as soon as that is plain.
+
+    Args:
+        name: of the table.
+        num_bytes: of what has been read.
+        max_bytes: the limit.
+        fraction_read: of the file, by which the whole is estimated.
+        slack: how many times too large the estimate may be.
 
     Raises:
         ValueError: naming both sizes and the argument.
     """
-    if num_bytes > max_bytes:
+    whole = num_bytes / fraction_read if num_bytes else 0.0
+    if num_bytes > max_bytes or whole > slack * max_bytes:
+        about = "about " if fraction_read < 1 else ""
         raise ValueError(
-            f"{name} takes {num_bytes / 2**30:.3g} GiB in memory, more than the limit of "
+            f"{name} takes {about}{whole / 2**30:.3g} GiB in memory, more than the limit of "
             f"{max_bytes / 2**30:.3g} GiB. If that is meant, raise max_bytes (--max-gib)."
         )
 
 
-def check_columns(name: str, columns: list[str]) -> None:
-    """Refuse a header that does not name every column.
+def check_columns(name: str, columns: list[str], is_used: Callable[[str], bool]) -> None:
+    """Refuse a header that does not name every column that is used.
 
     Raises:
-        ValueError: for a name that is empty or occurs twice.
+        ValueError: for a name that is empty, pandas' own, or occurs twice.
     """
-    if "" in columns:
-        raise ValueError(
-            f"column {columns.index('') + 1} of {name} has no name in the header. Give it one "
-            "(pandas and R write a nameless column of row numbers unless asked not to)."
-        )
-    if len(set(columns)) < len(columns):
-        twice = next(column for column, times in Counter(columns).items() if times > 1)
-        raise ValueError(f"{name} has two columns named {quoted(twice)}. Rename one.")
     if len(columns) > MOST_COLUMNS:
         raise ValueError(f"{name} has {len(columns)} columns, more than {MOST_COLUMNS}.")
+    used = [column for column in columns if is_used(column)]
+    for column in filter(_NAMELESS.fullmatch, used):
+        called = f", but pandas' {quoted(column)}" if column else " in the header"
+        raise ValueError(
+            f"column {columns.index(column) + 1} of {name} has no name{called}. pandas and R write "
+            f"such a column of row numbers: --drop {quoted(column)} leaves it out. Else name it."
+        )
+    if len(set(used)) < len(used):
+        twice = next(column for column, times in Counter(used).items() if times > 1)
+        raise ValueError(f"{name} has two columns named {quoted(twice)}. Rename one.")
 
 
 @contextmanager
@@ -156,6 +185,7 @@ def require_pyarrow(name: str) -> Any:
     """
     try:
         import pyarrow
+        import pyarrow.compute
         import pyarrow.csv
         import pyarrow.ipc
         import pyarrow.parquet
@@ -178,6 +208,18 @@ def open_decompressed(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], floa
             stream = require_pyarrow(printable(str(path))).CompressedInputStream(file, "zstd")
         with stream:
             yield stream, lambda: min(1.0, file.tell() / size)
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether a file of text is compressed: then what was read of it may not be typical."""
+    return path.suffix.lower() in COMPRESSED
+
+
+def shares(paths: Sequence[Path]) -> list[tuple[Path, float, float]]:
+    """Each file of a table, the share of the bytes that come before it, and its own."""
+    sizes = [max(1, path.stat().st_size) for path in paths]
+    part = [size / sum(sizes) for size in sizes]
+    return [(path, sum(part[:index]), part[index]) for index, path in enumerate(paths)]
 
 
 def text_blocks(
@@ -221,12 +263,18 @@ def end_of_lines(block: bytes) -> int:
 
 # Tried in this order if none is given.
 _DELIMITERS = (",", ";", "\t", "|")
-# Every spelling of a missing value, in capitals or not, since Arrow compares bytes.
-_NULLS = [
-    "".join(letters)
-    for word in MISSING
-    for letters in itertools.product(*(sorted({c.lower(), c.upper()}) for c in word))
-]
+# Longer words have too many spellings: those cells are compared one by one.
+_LONGEST_NULL = 6
+
+
+def _nulls(missing: tuple[str, ...]) -> list[str]:
+    """Every spelling of a missing value, in capitals or not, since Arrow compares bytes."""
+    return [
+        "".join(letters)
+        for word in missing
+        if len(word) <= _LONGEST_NULL
+        for letters in itertools.product(*(sorted({c.lower(), c.upper()}) for c in word))
+    ]
 
 
 def _end_of_records(delimiter: str) -> Callable[[bytes], int]:
@@ -257,7 +305,7 @@ def read_csv(path: Path, request: Request) -> Source:
     name = printable(str(path))
     pyarrow = require_pyarrow(name)
     delimiter, columns = _header(path, name, request)
-    check_columns(name, columns)
+    has_comma = request.decimal == ","
     place = {column: str(index) for index, column in enumerate(columns)}
 
     def fault(error: ValueError) -> ValueError:
@@ -274,7 +322,9 @@ def read_csv(path: Path, request: Request) -> Source:
             raise ValueError("it holds a NUL byte.")
         block.decode()  # Arrow looks only at the columns that are asked for
         options = pyarrow.csv.ReadOptions(
-            use_threads=False, block_size=len(block) + 1, column_names=list(place.values())
+            use_threads=False,
+            block_size=len(block) + 1,
+            column_names=list(map(str, range(len(columns)))),
         )
         quotes = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=b'"' in block)
         return pyarrow.csv.read_csv(io.BytesIO(block), options, quotes, convert)
@@ -284,7 +334,7 @@ def read_csv(path: Path, request: Request) -> Source:
         convert = pyarrow.csv.ConvertOptions(
             include_columns=chosen,
             column_types=dict.fromkeys(chosen, pyarrow.string()),
-            null_values=_NULLS,
+            null_values=_nulls(request.missing),
             strings_can_be_null=True,
         )
         header = 1
@@ -296,8 +346,9 @@ def read_csv(path: Path, request: Request) -> Source:
                 rows, header = table.slice(header), max(0, header - len(table))
                 if len(rows):
                     cells = [column.combine_chunks() for column in rows.columns]
-                    split = len(numeric)
-                    yield Batch(len(rows), cells[:split], cells[split:], fraction_read)
+                    numbers, others = cells[: len(numeric)], cells[len(numeric) :]
+                    numbers = [*map(_exchanged, numbers)] if has_comma else numbers
+                    yield Batch(len(rows), numbers, others, fraction_read)
         except ValueError as error:
             raise fault(error) from error
 
@@ -307,7 +358,15 @@ def read_csv(path: Path, request: Request) -> Source:
         found = itertools.islice(records, 1, max(rows) + 2)  # after the header
         return {row: f"line {line}" for row, (line, _) in enumerate(found) if row in asked}
 
-    return Source(name, columns, read, locate=locate)
+    return Source(name, columns, read, locate=locate, has_decimal_comma=has_comma)
+
+
+def _exchanged(column: Any) -> Any:
+    """Text with a point for every comma, and the reverse."""
+    compute = require_pyarrow("text").compute
+    for old, new in (",", "\0"), (".", ","), ("\0", "."):  # no cell holds a NUL
+        column = compute.replace_substring(column, old, new)
+    return column
 
 
 def _header(path: Path, name: str, request: Request) -> tuple[str, list[str]]:

@@ -10,7 +10,7 @@ classes, patterns, folders, limits and errors are the same for every format.
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import NamedTuple
@@ -24,14 +24,22 @@ from jax_logreg.interfaces.encoding import (
     Categories,
     Column,
     Encoding,
+    are_numbers,
     class_order,
     in_order,
+    missing_words,
     number_text,
+    refuse_disguised,
 )
 from jax_logreg.interfaces.files import comma_list, printable, quoted
 from jax_logreg.interfaces.table_files import SVMLIGHT, Chunk, TableFiles, find_table
-from jax_logreg.interfaces.table_source import (
+from jax_logreg.interfaces.table_options import (
+    EMBEDDED,
     MAX_BYTES,
+    MAX_CATEGORIES,
+    MISSING_POLICIES,
+)
+from jax_logreg.interfaces.table_source import (
     ReadProgress,
     Request,
     Source,
@@ -41,12 +49,6 @@ from jax_logreg.interfaces.table_source import (
     csv_records,
 )
 
-# name: (file, target column)
-EMBEDDED = {
-    "breast-cancer": ("breast_cancer.csv", "diagnosis"),
-    "iris": ("iris.csv", "species"),
-}
-MISSING_POLICIES = ("refuse", "drop", "mean")
 # Longer labels and categories are taken for a mistake.
 _LONGEST_TEXT = 1000
 
@@ -118,12 +120,15 @@ def load_embedded(name: str) -> Table:
 
 def read_table(
     path: str | Path,
-    target: str | None = None,
+    target: str | int | None = None,
     *,
     missing: str = "refuse",
+    na: Sequence[str] | str | None = None,
     categorical: Sequence[str] | str = (),
-    drop: Sequence[str] = (),
+    max_categories: int = MAX_CATEGORIES,
+    drop: Sequence[str] | str = (),
     delimiter: str | None = None,
+    decimal: str = ".",
     max_bytes: int = MAX_BYTES,
     progress: ReadProgress = _no_progress,
 ) -> Table:
@@ -140,8 +145,8 @@ def read_table(
     ====================== ==================================================================
 
     A folder of such files, or a pattern such as ``"data/2024-*.csv"``, is one table: the files
-    in order of their names, with the same columns in any order. Missing are empty cells, NA,
-    N/A, NaN, null and ?, in capitals or not.
+    in order of their names, with the same columns in any order. A target of numbers that looks
+    continuous, because they hardly repeat, is refused.
 
     Args:
         path: a file, a folder, or a pattern with ``*``, ``?`` or ``[…]``.
@@ -149,11 +154,16 @@ def read_table(
             a minus; not for .npz, whose y it is, nor for svmlight, where it stands first.
         missing: "refuse", with a count per column; "drop", to leave such rows out; "mean",
             to fill numbers with the mean of their column.
+        na: what stands for a missing value, such as "-99", besides an empty cell; by default
+            NA, N/A, NaN, null and ?; in capitals or not, a number however it is written.
         categorical: columns that are one-hot encoded, their first category in sorted order
-            being the reference; "auto" for all columns that are not numbers.
-        drop: columns that are left out.
+            being the reference; "auto" for all columns that are not numbers. Those of numbers
+            or dates in disguise, such as "1,5", are refused then.
+        max_categories: how many a column that "auto" chose may have.
+        drop: columns that are left out; "" is the one without a name.
         delimiter: of a CSV file; if None, the first of comma, semicolon, tab and bar by
             which its header holds the target.
+        decimal: the mark of decimals in a CSV file, "." or ",".
         max_bytes: bound on X in memory, 4 GiB by default.
         progress: called with the fraction of the file that has been read, from 0 to 1.
 
@@ -175,22 +185,35 @@ def read_table(
     """
     if missing not in MISSING_POLICIES:
         raise ValueError(f"missing must be one of {', '.join(MISSING_POLICIES)}, not {missing!r}.")
-    if isinstance(categorical, str) and categorical != "auto":
-        categorical = [categorical]
-    name, paths, suffix = find_table(path, delimiter)
+    categorical, drop = _names("categorical", categorical), _names("drop", drop)
+    words = missing_words(na)
+    name, paths, suffix = find_table(path, delimiter, decimal)
     if suffix in SVMLIGHT:
-        if target is not None or categorical or drop:
+        if target is not None or categorical or drop or na is not None:
             raise ValueError(
                 f"{name} is svmlight: its labels stand first and its columns are numbers. Leave "
-                "target, categorical and drop away."
+                "target, categorical, drop and na away."
             )
         table = _svmlight_table(name, paths, max_bytes, progress)
     else:
-        needed = () if target is None else (target,)
-        files = TableFiles.open(name, paths, suffix, Request(delimiter, needed, None, max_bytes))
-        plan = _Plan.of(files, _target(files, target), categorical, drop)
+        needed = (target,) if isinstance(target, str) else ()
+        request = Request(delimiter, needed, None, max_bytes, words, decimal)
+        files = TableFiles.open(name, paths, suffix, request, lambda column: column not in drop)
+        chosen = _target(files, target)
+        if missing != "drop":
+            num_features = len(files.columns) - 1 - len(drop)
+            files.check_size(num_features, max_bytes)
+        plan = _Plan.of(files, chosen, categorical, drop, max_categories)
         table = _assemble(files, plan, missing, max_bytes, progress)
     return table._replace(name=printable(Path(path).name))
+
+
+def _names(option: str, names: Sequence[str] | str) -> list[str]:
+    """Names of columns as a list."""
+    listed = [names] if isinstance(names, str) else list(names)
+    if not all(isinstance(name, str) for name in listed):
+        raise ValueError(f"{option} must be names of columns, such as ['age'], not {names!r}.")
+    return listed
 
 
 def read_features(
@@ -198,6 +221,7 @@ def read_features(
     encoding: Encoding,
     *,
     delimiter: str | None = None,
+    decimal: str = ".",
     max_bytes: int = MAX_BYTES,
     progress: ReadProgress = _no_progress,
 ) -> Features:
@@ -211,6 +235,7 @@ def read_features(
         path: whatever :func:`read_table` reads.
         encoding: of the table that the model was trained on.
         delimiter: as for :func:`read_table`.
+        decimal: as for :func:`read_table`.
         max_bytes: bound on what is unpacked of a file at a time.
         progress: called with the fraction of the file that has been read, from 0 to 1.
 
@@ -222,12 +247,13 @@ def read_features(
             the columns do not fit, else when the row is read.
         OSError: if the file cannot be read.
     """
-    name, paths, suffix = find_table(path, delimiter)
+    name, paths, suffix = find_table(path, delimiter, decimal)
     if suffix in SVMLIGHT:
         return Features([], _svmlight_features(name, paths, encoding, progress))
-    names = encoding.names
-    files = TableFiles.open(name, paths, suffix, Request(delimiter, (*names,), names, max_bytes))
-    there, known = set(files.columns), set(names)
+    names, known = encoding.names, set(encoding.names)
+    request = Request(delimiter, (*names,), names, max_bytes, encoding.missing, decimal)
+    files = TableFiles.open(name, paths, suffix, request, known.__contains__)
+    there = set(files.columns)
     lacking = [name for name in names if name not in there]
     if lacking:
         raise ValueError(
@@ -253,14 +279,19 @@ def densified(table: Table, max_bytes: int) -> Table:
 # Training -----------------------------------------------------------------------------------
 
 
-def _target(files: TableFiles, target: str | None) -> str:
+def _target(files: TableFiles, target: str | int | None) -> str:
     source = files.sources[0]
     if target is None:
         if source.labels is None:
             raise ValueError(f"{files.name} needs a target (--target NAME), the column of classes.")
         return source.labels
-    if not source.is_unnamed or target in files.columns:
+    if isinstance(target, str) and (not source.is_unnamed or target in files.columns):
         return target
+    if not source.is_unnamed:
+        raise ValueError(
+            f"target must be the name of a column of {files.name}, but it is {target!r}. Its "
+            f"columns: {comma_list(files.columns)}."
+        )
     try:
         return files.columns[int(target)]
     except (ValueError, IndexError) as error:
@@ -278,18 +309,27 @@ class _Plan(NamedTuple):
         features: the columns that X is made of, in the file's order.
         numeric: those of them that are numbers.
         categorical: those of them that are one-hot encoded.
+        found: those of the categorical that nobody named, and what says where text is.
+        max_categories: how many those may have.
     """
 
     target: str
     features: list[str]
     numeric: list[str]
     categorical: list[str]
+    found: dict[str, Callable[[], str]]
+    max_categories: int
 
     @classmethod
     def of(
-        cls, files: TableFiles, target: str, categorical: Sequence[str] | str, drop: Sequence[str]
+        cls,
+        files: TableFiles,
+        target: str,
+        categorical: list[str],
+        drop: list[str],
+        max_categories: int,
     ) -> "_Plan":
-        asked = [] if categorical == "auto" else categorical
+        asked = [name for name in categorical if name != "auto"]
         uses = (("target", [target]), ("dropped column", drop), ("categorical column", asked))
         for what, names in uses:
             for name in names:
@@ -310,19 +350,22 @@ class _Plan(NamedTuple):
             raise ValueError(
                 f"{files.name} has no column left besides the target {quoted(target)}."
             )
-        chosen = {*(files.text_columns(features) if categorical == "auto" else asked)}
-        numeric = [name for name in features if name not in chosen]
-        return cls(target, features, numeric, [name for name in features if name in chosen])
+        others = [name for name in features if name not in asked]
+        found = files.text_columns(others) if "auto" in categorical else {}
+        numeric = [name for name in others if name not in found]
+        chosen = [name for name in features if name not in numeric]
+        return cls(target, features, numeric, chosen, found, max_categories)
 
 
 def _assemble(
     files: TableFiles, plan: _Plan, missing: str, max_bytes: int, progress: ReadProgress
 ) -> Table:
-    rows = TrainingRows(files.name, plan.target, plan.numeric, plan.categorical, missing)
+    rows = TrainingRows(files.name, plan, missing)
     for chunk in files.chunks(plan.numeric, [plan.target, *plan.categorical]):
         rows.add(chunk)
         progress(chunk.fraction_read)
-        check_size(files.name, 8 * len(plan.features) * rows.num_rows, max_bytes)
+        size = 8 * len(plan.features) * rows.num_rows
+        check_size(files.name, size, max_bytes, chunk.fraction_read, files.slack)
     rows.check()
     target, *others = (encoder.texts for encoder in rows.encoders)
     orders = [class_order(rows.target, target, rows.num_rows), *map(in_order, others)]
@@ -330,10 +373,11 @@ def _assemble(
     fill = dict(zip(plan.numeric, fills, strict=True))
     categories = dict(zip(plan.categorical, map(tuple, orders[1:]), strict=True))
     encoding = Encoding(
-        tuple(Column(name, categories.get(name), fill.get(name)) for name in plan.features)
+        tuple(Column(name, categories.get(name), fill.get(name)) for name in plan.features),
+        files.missing,
     )
     names = encoding.feature_names
-    check_columns(f"the encoded table of {files.name}", names)
+    check_columns(f"the encoded table of {files.name}", names, lambda name: True)
     check_size(files.name, 8 * len(names) * rows.num_rows, max_bytes)
     X, y = rows.assemble(encoding, orders)
     return Table(files.name, X, y, names, orders[0], encoding, rows.num_dropped)
@@ -348,18 +392,22 @@ def _svmlight_table(name: str, paths: list[Path], max_bytes: int, progress: Read
     return Table(name, X, y, names, classes, Encoding.of_numbers(names))
 
 
-_REMEDIES = {
-    "refuse": "--missing drop leaves such rows out, --missing mean fills numbers with the "
-    "mean of their column.",
-    "mean": "A class or category has no mean: use --missing drop, or correct the file.",
-}
-
-
 class CategoryEncoder:
-    """Numbers the categories of a column in the order in which they appear."""
+    """Numbers the categories of a column in the order in which they appear.
 
-    def __init__(self, where: str) -> None:
-        self._where = where
+    Args:
+        where: as errors call the column.
+        most: how many categories it may have.
+        remedy: for more of them.
+        first_text: for a column that nobody called categorical, what says where its first text
+            is: it may be one of numbers or dates in disguise.
+    """
+
+    def __init__(
+        self, where: str, most: int, remedy: str, first_text: Callable[[], str] | None = None
+    ) -> None:
+        self._where, self._most, self._remedy = where, most, remedy
+        self._first_text = first_text
         self._code: dict[str, int] = {}
 
     def encode(self, categories: Categories, keep: np.ndarray) -> np.ndarray:
@@ -377,12 +425,21 @@ class CategoryEncoder:
                 f"Labels have at most {_LONGEST_TEXT}."
             )
         code = self._code.setdefault(text, len(self._code))
-        if code >= MOST_CLASSES:
-            raise ValueError(
-                f"{self._where} holds more than {MOST_CLASSES} different values. "
-                "Is it a measurement, or an identifier?"
-            )
+        if code >= self._most:
+            refuse_disguised(self._where, self.texts)
+            what = f"{self._where} holds more than {self._most} different values"
+            if self._first_text is not None and are_numbers(self.texts):
+                raise ValueError(
+                    f"{what}, numbers for the most part, but {self._first_text()}. Correct it, or "
+                    "say that it is missing with --na."
+                )
+            raise ValueError(f"{what}. {self._remedy}")
         return code
+
+    def check(self) -> None:
+        """Refuse numbers and dates in disguise in a column that nobody called categorical."""
+        if self._first_text is not None:
+            refuse_disguised(self._where, self.texts)
 
     @property
     def texts(self) -> list[str]:
@@ -405,8 +462,8 @@ class MissingCounts:
             row = chunk.first_row + int(np.argmax(missing[:, column]))
             self._first.setdefault(self._names[column], (chunk.source, row))
 
-    def refuse(self, table: str, remedy: str) -> None:
-        """Raise if there are any, with a count per column."""
+    def refuse(self, table: str, numeric: Sequence[str]) -> None:
+        """Raise if there are any, with a count per column; those of numbers have a mean."""
         if not self._first:
             return
         first: dict[str, str] = {}
@@ -420,9 +477,16 @@ class MissingCounts:
             for name, count in zip(self._names, self._counts.tolist(), strict=True)
             if count
         ]
+        others = [name for name in self._first if name not in numeric]
+        remedy = "--missing drop leaves such rows out"
+        if len(others) < len(self._first):
+            remedy += ", --missing mean fills numbers with the mean of their column"
+        if others:
+            remedy += ". A class or category has no mean"
         raise ValueError(
             f"{table} has missing values in {len(counts)} "
-            f"column{'s' if len(counts) > 1 else ''}: {comma_list(counts)}. {remedy}"
+            f"column{'s' if len(counts) > 1 else ''}: {comma_list(counts)}. {remedy}. "
+            "If a word such as NA is a value, --na '' leaves only empty cells missing."
         )
 
 
@@ -431,21 +495,30 @@ class TrainingRows:
 
     Args:
         table: as errors call it.
-        target: the column of classes.
-        numeric: columns of numbers.
-        categorical: columns of categories.
+        plan: what its columns are for.
         missing: what is done with missing values.
     """
 
-    def __init__(
-        self, table: str, target: str, numeric: list[str], categorical: list[str], missing: str
-    ) -> None:
-        self._table, self._missing = table, missing
-        self.target = f"target {quoted(target)} of {table}"
-        columns = [self.target, *(f"column {quoted(name)} of {table}" for name in categorical)]
-        self.encoders = [CategoryEncoder(column) for column in columns]
-        self._num_filled = 0 if missing == "refuse" else len(numeric)
-        self._counts = MissingCounts([*numeric, target, *categorical][self._num_filled :])
+    def __init__(self, table: str, plan: _Plan, missing: str) -> None:
+        self._table, self._plan, self._missing = table, plan, missing
+        self.target = f"target {quoted(plan.target)} of {table}"
+        remedy = "Is it a measurement, or an identifier?"
+        self.encoders = [CategoryEncoder(self.target, MOST_CLASSES, remedy)]
+        for name in plan.categorical:
+            is_found = name in plan.found
+            most = plan.max_categories if is_found else MOST_CLASSES
+            more = f" Leave it out with --drop {quoted(name)}, or raise --max-categories."
+            self.encoders.append(
+                CategoryEncoder(
+                    f"column {quoted(name)} of {table}",
+                    most,
+                    remedy + more * is_found,
+                    plan.found.get(name),
+                )
+            )
+        self._num_filled = 0 if missing == "refuse" else len(plan.numeric)
+        names = [*plan.numeric, plan.target, *plan.categorical]
+        self._counts = MissingCounts(names[self._num_filled :])
         self._numbers: list[np.ndarray] = []
         self._codes: list[np.ndarray] = []
         self.num_rows = self.num_dropped = 0
@@ -469,7 +542,9 @@ class TrainingRows:
 
     def check(self) -> None:
         """Refuse missing values, and a table without rows."""
-        self._counts.refuse(self._table, _REMEDIES.get(self._missing, ""))
+        for encoder in self.encoders:
+            encoder.check()
+        self._counts.refuse(self._table, self._plan.numeric)
         if self.num_rows == 0 and self.num_dropped:
             raise ValueError(
                 f"every row of {self._table} has a missing value. Leave out the columns "

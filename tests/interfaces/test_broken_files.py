@@ -28,8 +28,16 @@ CSV = {
     "no header": ("1,a\n2,b\n", r"target 'y' is not a column of .*1, a"),
     "text": ("x,y\n1,a\n\nabc,b\n", r"line 4, column 'x' of .* holds 'abc'.*--categorical 'x'"),
     "text in line 3": ("x,y\n1,a\nabc,b\n", r"line 3, column 'x' of .* holds 'abc'"),
-    "decimal comma": ("x;y\n1;a\n1,5;b\n", r"line 3, column 'x'.*'1,5'.*decimals with a point"),
-    "thousands": ('x,y\n"1,000,000",a\n', r"line 2, column 'x'.*'1,000,000'"),
+    "decimal comma": ("x;y\n1;a\n1,5;b\n", r"line 3, column 'x'.*'1,5'.*--decimal , reads it"),
+    "a comma in 1000": ('x,y\n"1,000",a\n', r"'1,000'.*decimal comma.*separates thousands"),
+    "thousands": ('x,y\n"1,000,000",a\n', r"line 2, column 'x'.*'1,000,000'.*thousands"),
+    "thousands and decimals": ('x,y\n"66,644.57",a\n', r"'66,644.57'.*without thousands"),
+    "thousands by points": ("x;y\n66.644,57;a\n", r"'66.644,57'.*without thousands.*decimal"),
+    "thousands by blanks": ("x;y\n1 000;a\n", r"'1 000'.*without thousands"),
+    "a date": ("x,y\n2024-02-29,a\n", r"'2024-02-29'.*days since a fixed date"),
+    "a date of the day first": ("x,y\n29.02.2024 12:00,a\n", r"'29.02.2024.*days since"),
+    "a date in words": ("x,y\n29 Feb 2024,a\n", r"'29 Feb 2024'.*days since"),
+    "a time": ("x,y\n12:30,a\n", r"'12:30'.*as a number"),
     "underscore": ("x,y\n1_000,a\n", r"line 2, column 'x'.*'1_000'"),
     "hexadecimal": ("x,y\n0x10,a\n", r"line 2, column 'x'.*'0x10'"),
     "full-width digits": ("x,y\n１２,a\n", r"line 2, column 'x'.*'１２'"),
@@ -39,7 +47,8 @@ CSV = {
     "gap": ("x,y\n1,a\n,b\n", r"1 column: 'x' 1 \(first in line 3\).*--missing mean"),
     "nan": ("x,y\nnan,a\n1,b\n", r"'x' 1 \(first in line 2\)"),
     "nothing but gaps": ("x,y\nNA,a\n?,b\n", r"'x' 2 \(first in line 2\)"),
-    "no label": ("x,y\n1,a\n2,\n", r"'y' 1 \(first in line 3\)"),
+    "no label": ("x,y\n1,a\n2,\n", r"'y' 1 \(first in line 3\).*--missing drop.*has no mean\. If"),
+    "a word that may be a value": ("x,y\n1,a\nNA,b\n", r"'x' 1.*If a word such as NA.*--na ''"),
     "row too long": ("x,y\n1,a\n1,b,c\n", r"line 3 .* has 3 cells, but the header has 2"),
     "row too short": ("x,y\n1,a\n1\n", r"line 3 .* has 1 cells, but the header has 2"),
     "every row too short": ("y,x\n1\n2\n", r"line 2 .* has 1 cells, but the header has 2"),
@@ -49,7 +58,8 @@ CSV = {
     "a number in two ways": ("x,y\n1,1\n2,1.0\n", "'1' and '1.0', one number written in two"),
     "no features": ("y\na\nb\n", "no column left besides the target 'y'"),
     "twice": ("x,x,y\n1,2,a\n1,2,b\n", "two columns named 'x'"),
-    "no name": (",x,y\n1,2,a\n", "column 1 of .* has no name in the header"),
+    "no name": (",x,y\n1,2,a\n", "column 1 of .* has no name in the header.*--drop ''"),
+    "pandas' no name": ("x,Unnamed: 0,y\n1,2,a\n", "column 2 of .* no name.*--drop 'Unnamed: 0'"),
     "quote never closed": ('x,y\n1,"a\n2,b\n', "line 2 .* is no CSV: unexpected end of data"),
     "quote amid a cell": ('x,y\n1,"a"b\n2,b\n', "line 2 .* is no CSV"),
     "header's quote": ('x,"y\n1,a\n', "line 1 .* is no CSV"),
@@ -62,6 +72,15 @@ CSV = {
     "a zip": (npz(X=MATRIX), "line 1 .* (NUL|not UTF-8)"),
     "a measurement": (
         "x,y\n" + "".join(f"{i},{i}.5\n" for i in range(200)), "200 different values in 200 rows"
+    ),
+    "measurements that repeat": (
+        "x,y\n" + "".join(f"{i},{i % 30}.5\n" for i in range(900)), "30 .* 900 rows.*continuous"
+    ),
+    "whole measurements": (
+        "x,y\n" + "".join(f"{i},{i % 145}\n" for i in range(442)), "145 .* 442 rows.*continuous"
+    ),
+    "measurements with commas": (
+        "x;y\n" + "".join(f"{i};{i % 145},57\n" for i in range(442)), "'0,57'.*--decimal ,"
     ),
     "too many classes": (
         "x,y\n" + "".join(f"{i},l{i}\n" for i in range(1001)), "more than 1000 different values"
@@ -186,6 +205,10 @@ PARQUET = {
         parquet(x=["1", "2", "3"], y=GOOD["y"]),
         "column 'x' .* of type text, not numbers.*--categorical",
     ),
+    "pandas' index": (
+        parquet(x=[1], y=["a"], __index_level_0__=[0]),
+        "no name.*--drop '__index_level_0__'",
+    ),
     "nested": (parquet(x=[[1], [2], [3]], y=GOOD["y"]), "column 'x' of .*type list.*--drop 'x'"),
     "dates": (
         parquet(x=pa.array([1, 2, 3], pa.timestamp("s")), y=GOOD["y"]),
@@ -198,7 +221,7 @@ PARQUET = {
     "no such target": (parquet(x=GOOD["x"]), "target 'y' is not a column of .*: x"),
     "a bomb": (
         parquet(2**21, x=np.zeros(2**21), y=pa.array(["a"]).dictionary_encode().take([0] * 2**21)),
-        "takes 0.0117 GiB in memory.*--max-gib",
+        "takes 0.0156 GiB in memory.*--max-gib",
     ),
 }
 
@@ -218,7 +241,7 @@ ARROW = {
     ),
     "no rows": (arrow(x=pa.array([], "f8"), y=pa.array([], "str")), "holds no rows"),
     "a bomb": (
-        arrow("zstd", x=np.zeros(2**21), y=["a"] * 2**21), "a batch of .* takes .*--max-gib"
+        arrow("zstd", x=np.zeros(2**20), y=["a"] * 2**20), "a batch of .* takes .*--max-gib"
     ),
 }  # fmt: skip
 
@@ -315,6 +338,10 @@ ARGUMENTS = {
     "both": ({"categorical": ["x"], "drop": ["x"]}, "column 'x' of .* asked for in two ways"),
     "nothing left": ({"drop": ["x", "x_1"]}, "no column left"),
     "delimiter": ({"delimiter": ",,"}, "delimiter must be one character"),
+    "decimal": ({"decimal": ";"}, "decimal must be '.' or ',', but it is ';'"),
+    "a number for na": ({"na": -99}, "na must be text, such as '-99'.* not -99"),
+    "numbers to drop": ({"drop": [0]}, r"drop must be names of columns.* not \[0\]"),
+    "target by number": ({"target": -1}, "target must be the name of a column.* -1.*: x, x_1, y"),
     "another delimiter": ({"delimiter": ";"}, "target 'y' is not a column"),
     "size": ({"max_bytes": 1}, "takes .* GiB in memory"),
     "colliding names": ({"categorical": ["x"]}, "two columns named 'x=1'"),
@@ -327,7 +354,14 @@ def test_arguments_are_refused_by_name(case, tmp_path):
     header = "x,x=1,y" if case == "colliding names" else "x,x_1,y"
     path = put(tmp_path, ".csv", f"{header}\n1,2,a\n0,3,b\n")
     with pytest.raises(ValueError, match=message):
-        read_table(path, "y", **options)
+        read_table(path, **({"target": "y"} | options))
+
+
+@pytest.mark.parametrize("table", [pa.table({"x": [1], "y": [0]}), {"x": [1]}, io.StringIO("x,y")])
+def test_a_table_in_memory_needs_no_reader(table):
+    kind = type(table).__name__
+    with pytest.raises(ValueError, match=f"path must name a file, but it is of type {kind}.*fit"):
+        read_table(table, "y")
 
 
 def test_a_target_where_there_is_none_to_name(tmp_path):
@@ -339,6 +373,10 @@ def test_a_target_where_there_is_none_to_name(tmp_path):
         read_table(put(tmp_path, ".npy", npy(MATRIX)), "2")
     with pytest.raises(ValueError, match="delimiter is for CSV files"):
         read_table(put(tmp_path, ".npy", npy(MATRIX)), "1", delimiter=",")
+    with pytest.raises(ValueError, match="decimal is for CSV files"):
+        read_table(put(tmp_path, ".npy", npy(MATRIX)), "1", decimal=",")
+    with pytest.raises(ValueError, match=r"from 0 to 1, but it is 2"):
+        read_table(put(tmp_path, ".npy", npy(MATRIX)), 2)
 
 
 def test_gaps_that_leave_nothing(tmp_path):

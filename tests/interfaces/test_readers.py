@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jax_logreg.interfaces import table_files
+from jax_logreg.interfaces import table_files, table_source
 from jax_logreg.interfaces.encoding import Encoding
 from jax_logreg.interfaces.table_source import Batch, Source
 from jax_logreg.interfaces.tables import densified, load_embedded, read_features, read_table
@@ -314,7 +314,7 @@ def test_categories_by_size_or_by_code_point_the_first_being_the_reference(tmp_p
 def test_text_that_comes_late_is_found_by_auto(tmp_path):
     lines = ["u,v,y", *(f"{i},{i},{'ab'[i % 2]}" for i in range(300_000)), '"late",1,a', "4,2,b"]
     path = put(tmp_path, ".csv", "\n".join(lines))
-    with pytest.raises(ValueError, match=r"column 'u' of .* more than 1000 different values"):
+    with pytest.raises(ValueError, match=r"column 'u' of .* more than 50 .*line 300002 .*'late'"):
         read_table(path, "y", categorical="auto")
     with pytest.raises(ValueError, match=r"line 300002, column 'u' .* holds 'late'"):
         read_table(path, "y")
@@ -324,6 +324,108 @@ def test_the_target_has_no_mean(tmp_path):
     path = put(tmp_path, ".csv", "x,y\n1,a\n,b\n3,\n")
     with pytest.raises(ValueError, match=r"1 column: 'y' 1 \(first in line 4\).*no mean"):
         read_table(path, "y", missing="mean")
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([f"{i},57" for i in range(400)], "column 'x' .*'0,57', which is no category.*--decimal ,"),
+        (["1,5", "2,5", "1"] * 5, "column 'x' .*'1,5'.*--decimal ,"),
+        (["66,644.57", "1,000.25", "3"] * 5, "'66,644.57'.*without thousands"),
+        (["2024-02-29", "2024-03-01"] * 5, "'2024-02-29'.*days since a fixed date"),
+        ([f"id{i}" for i in range(60)], "more than 50 different.*--drop 'x'.*--max-categories"),
+    ],
+)
+def test_auto_refuses_numbers_dates_and_identifiers_in_disguise(cells, message, tmp_path):
+    columns = {"x": cells, "y": ["ab"[i % 2] for i in range(len(cells))]}
+    text = "x;y\n" + "\n".join(map(";".join, zip(*columns.values(), strict=True)))
+    for suffix, content in ((".csv", text), (".parquet", parquet(**columns))):
+        path = put(tmp_path, suffix, content)
+        with pytest.raises(ValueError, match=message):
+            read_table(path, "y", categorical="auto")
+        if len(set(cells)) <= 60:  # whoever names the column means it
+            named = read_table(
+                path, "y", categorical=["x"], delimiter=";" if text is content else None
+            )
+            assert named.X.shape[1] == len(set(cells)) - 1
+    wide = read_table(put(tmp_path, ".csv", text.replace(",", "_").replace("-", "_")), "y",
+        categorical="auto", max_categories=400)  # fmt: skip
+    assert wide.X.shape[1] == len(set(cells)) - 1
+
+
+def test_auto_beside_a_named_column(tmp_path):
+    path = put(tmp_path, ".csv", "zone,kind,age,y\n1,a,3,n\n2,b,4,m\n")
+    table = read_table(path, "y", categorical=["auto", "zone"])
+    assert table.feature_names == ["zone=2", "kind=b", "age"]
+
+
+def test_a_decimal_comma(tmp_path):
+    text = 'x;z;y\n1,5;-,25e1;a\n 66644,57 ;2;"1.5"\nNA;3;a\n'
+    table = read_table(put(tmp_path, ".csv", text), "y", decimal=",", missing="mean")
+    np.testing.assert_array_equal(table.X, [[1.5, -2.5], [66644.57, 2], [33323.035, 3]])
+    assert table.class_names == ["1.5", "a"]
+    new = put(tmp_path, ".csv", "z;x\n0,5;1\n")
+    (features,) = read_features(new, table.encoding, decimal=",").chunks
+    assert features.tolist() == [[1, 0.5]]
+    for cell, message in (("1.5", "'1.5'.*It has a point"), ("1.000,5", "'1.000,5'.*thousands")):
+        with pytest.raises(ValueError, match=f"line 2, column 'x' .*{message}"):
+            read_table(put(tmp_path, ".csv", f"x;y\n{cell};a\n1;b\n"), "y", decimal=",")
+
+
+def test_the_words_that_are_missing(tmp_path):
+    text = "country,x,y\nNA,-99.0,a\nDE,n.a.,b\n,2,c\n"
+    path = put(tmp_path, ".csv", text)
+    countries = {"missing": "drop", "categorical": "auto", "na": ["-99", "N.A."]}
+    table = read_table(path, "y", **countries | {"drop": ["x"]})
+    assert table.feature_names == ["country=NA"]
+    assert table.class_names == ["a", "b"]
+    filled = read_table(path, "y", missing="mean", drop=["country"], na=["-99", "N.A."])
+    assert filled.X.tolist() == [[2.0]] * 3
+    new = put(tmp_path, ".csv", "x\n-99\nN.a.\n7\n")
+    encoding = Encoding.from_dict(filled.encoding.as_dict())
+    (features,) = read_features(new, encoding).chunks
+    assert features.tolist() == [[2.0], [2.0], [7.0]]
+    with pytest.raises(ValueError, match="line 2, column 'x' .*'NaN'"):
+        read_table(put(tmp_path, ".csv", "x,y\nNaN,a\n1,b\n"), "y", na="")
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".npy", ".npz"])
+def test_a_number_that_is_missing(suffix, tmp_path):
+    numbers = np.array([[-99.0, 0], [2, 1], [4, -99]])
+    content = {
+        ".parquet": lambda: parquet(x=numbers[:, 0], y=numbers[:, 1]),
+        ".arrow": lambda: arrow(x=numbers[:, 0], y=numbers[:, 1].astype(int)),
+        ".npy": lambda: npy(numbers),
+        ".npz": lambda: npz(X=numbers[:, :1], y=numbers[:, 1]),
+    }[suffix]()
+    target = {".npy": -1, ".npz": None}.get(suffix, "y")
+    with pytest.raises(ValueError, match="missing values in 2 columns"):
+        read_table(put(tmp_path, suffix, content), target, na="-99.0")
+
+
+def test_a_column_of_row_numbers_is_dropped_by_its_missing_name(tmp_path):
+    path = put(tmp_path, ".csv", ",x,,y\n0,1.5,7,a\n1,2.5,8,b\n")
+    table = read_table(path, "y", drop="")
+    assert table.X.tolist() == [[1.5], [2.5]]
+    features = read_features(put(tmp_path, ".csv", ",x\n0,1\n"), table.encoding)
+    assert features.unused == [""]
+    assert [chunk.tolist() for chunk in features.chunks] == [[[1]]]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".arrow", ".npy"])
+def test_a_table_too_large_is_refused_before_it_is_read(suffix, tmp_path, monkeypatch):
+    monkeypatch.setattr(table_source, "batch_rows", lambda num_columns: 64)
+    columns = {"x": np.arange(1000, 6000.0), "y": np.arange(5000) % 2}
+    content = {
+        ".csv": lambda: "x,y\n" + "".join(f"{i}.0,{i % 2}\n" for i in range(1000, 6000)),
+        ".parquet": lambda: parquet(400, **columns),
+        ".arrow": lambda: arrow(**columns),
+        ".npy": lambda: npy(np.column_stack([*columns.values()])),
+    }[suffix]()
+    read, target = [], {".npy": -1}.get(suffix, "y")
+    with pytest.raises(ValueError, match=r"takes (about )?3\.7\d?e-05 GiB"):
+        read_table(put(tmp_path, suffix, content), target, max_bytes=10_000, progress=read.append)
+    assert len(read) == (suffix == ".csv")
 
 
 # Features for a model ---------------------------------------------------------------------
