@@ -16,6 +16,8 @@ from jax_logreg.interfaces.estimator_fit import (
     infer_from,
     make_training,
     separation_of,
+    start_of,
+    with_all_classes,
 )
 from jax_logreg.interfaces.estimator_options import (
     TERMS,
@@ -31,7 +33,6 @@ try:
     from sklearn.utils.validation import check_is_fitted
 
     from jax_logreg.interfaces.sklearn_checks import (
-        check_mass,
         check_namespace,
         check_table,
         encode,
@@ -105,7 +106,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
     Attributes:
         classes_: the labels, (K,).
         coef_: β, (1, p) for two classes, else (K, p); in float32 if X was.
-        intercept_: b, (1,) or (K,).
+        intercept_: b, (1,) or (K,); infinite for a class whose weights are all zero, which then
+            has probability 0, while the others are fitted as if it had no rows.
         n_iter_: steps taken, (1,).
         n_features_in_: p.
         feature_names_in_: names of the columns, if X had some.
@@ -182,27 +184,22 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         X, y = check_table(self, X, y, reset=True)
         classes, codes = encode(y, self.solver)
         weight = row_weights(sample_weight, codes, self.class_weight, classes)
-        if options.fit_intercept:
-            check_mass(codes, weight, classes)
-        start = self._start(classes, X.shape[1]) if options.warm_start else None
-        self._training = make_training(X, codes, weight, len(classes), options)
-        self._result = fit_training(self._training, options, start)
-        self.classes_ = classes
-        self._set_answer(self._result, X.dtype, given)
+        training = make_training(X, codes, weight, len(classes), options)
+        start = self._start(classes, training) if options.warm_start else None
+        self._training, self.classes_ = training, classes
+        self._result = fit_training(training, options, start)
+        self._set_answer(with_all_classes(self._result, training), X.dtype, given)
         self._warn()
         return self
 
     def _start(
-        self, classes: np.ndarray, num_features: int
+        self, classes: np.ndarray, training: Training
     ) -> tuple[np.ndarray, np.ndarray] | None:
         """The previous answer, as ``fit`` takes it; None if classes or columns have changed."""
         if not hasattr(self, "coef_") or not np.array_equal(self.classes_, classes):
             return None
         coef, intercept = self._coefficients()
-        coef = coef.toarray() if sparse.issparse(coef) else coef
-        if coef.shape[1] != num_features:
-            return None
-        return (coef[0], intercept[0]) if len(coef) == 1 else (coef.T, intercept)
+        return start_of(coef.toarray() if sparse.issparse(coef) else coef, intercept, training)
 
     def _coefficients(self) -> tuple[Any, np.ndarray]:
         """``coef_``, dense or sparse, and ``intercept_``, in NumPy."""
@@ -369,6 +366,8 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
 def _logits(X: Any, coef: Any, intercept: np.ndarray) -> np.ndarray:
     """η = Xβᵀ + b, (n, K), by NumPy: nothing compiles, and no entry is infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
+        largest = np.finfo(intercept.dtype).max / 4
+        intercept = np.clip(intercept, -largest, largest)  # infinite for a class without weight
         eta = X @ coef.T
         eta = (eta.toarray() if sparse.issparse(eta) else eta) + intercept
         overflow = ~np.all(np.isfinite(eta), axis=1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from jax_logreg.fitting.column_scaling import choose_scaling, padded_width
 from jax_logreg.fitting.fit import fit
-from jax_logreg.fitting.result import FitResult, History
+from jax_logreg.fitting.result import FitResult, History, Status
 from jax_logreg.inference.infer import infer
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.separation import Separation, find_separation
@@ -31,9 +31,10 @@ class Training:
 
     Attributes:
         X: the table, dense or CSR.
-        codes: class numbers, (n,).
+        codes: the place of every row's class in ``kept``, (n,).
         weight: of every row, class weights included, (n,).
         num_classes: K.
+        kept: the numbers of the classes that are fitted.
         fit_intercept: whether there is an intercept.
         penalty: on the mean loss.
     """
@@ -42,21 +43,63 @@ class Training:
     codes: np.ndarray
     weight: np.ndarray
     num_classes: int
+    kept: np.ndarray
     fit_intercept: bool
     penalty: Penalty
 
     @property
     def softmax_classes(self) -> int | None:
-        """K if the model is softmax."""
-        return self.num_classes if self.num_classes > 2 else None
+        """The number of classes that are fitted, if the model is softmax."""
+        return len(self.kept) if self.num_classes > 2 else None
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether one class has all the weight: its probability is 1."""
+        return len(self.kept) == 1
 
 
 def make_training(
     X: Any, codes: np.ndarray, weight: np.ndarray, num_classes: int, options: Options
 ) -> Training:
-    """The data of a fit, with the penalty that the options mean for these weights."""
-    penalty = options.penalty_on_mean(weight)
-    return Training(X, codes, weight, num_classes, options.fit_intercept, penalty)
+    """The data of a fit, with the penalty that the options mean for these weights.
+
+    A class whose rows all have weight zero is left out where its intercept is free: that falls
+    without end, so that the others are fitted as if the class had no rows.
+    """
+    penalty, kept = options.penalty_on_mean(weight), np.arange(num_classes)
+    if options.fit_intercept and not penalty.is_jeffreys:
+        kept = np.unique(codes[weight > 0])
+        # Rows of the others count nothing, whatever their code.
+        codes = np.searchsorted(kept, codes).clip(max=len(kept) - 1)
+    return Training(X, codes, weight, num_classes, kept, options.fit_intercept, penalty)
+
+
+def with_all_classes(result: FitResult, training: Training) -> FitResult:
+    """The answer for all K classes: those left out have β = 0, and b = −∞ for probability 0."""
+    K, kept = training.num_classes, training.kept
+    if len(kept) == K:
+        return result
+    if K == 2:
+        certain: Any = np.array(np.inf if kept[0] else -np.inf)
+        return replace(result, intercept=certain)
+    coef: Any = np.zeros((len(result.coef), K))
+    intercept: Any = np.full(K, -np.inf)
+    coef[:, kept], intercept[kept] = result.coef, result.intercept
+    return replace(result, coef=coef, intercept=intercept)
+
+
+def start_of(
+    coef: np.ndarray, intercept: np.ndarray, training: Training
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """A starting point, as ``fit`` takes it, from an earlier answer in scikit-learn's shapes; None
+    where that was for other columns or lacks a class."""
+    if coef.shape[1] != training.X.shape[1] or training.is_certain:
+        return None
+    if len(coef) > 1:
+        coef, intercept = coef[training.kept], intercept[training.kept]
+    if not np.all(np.isfinite(intercept)):
+        return None
+    return (coef[0], intercept[0]) if len(coef) == 1 else (coef.T, intercept)
 
 
 def fit_training(
@@ -71,6 +114,8 @@ def fit_training(
         options: validated.
         start: (coef, intercept) to start from, as ``fit`` takes it; None for zeros.
     """
+    if training.is_certain:
+        return _certain(training)
     X, penalty, power = training.X, training.penalty, options.power
     if hasattr(X, "toarray") and X.shape[0] * X.shape[1] <= _MAX_DENSE:
         X = X.toarray()
@@ -114,6 +159,22 @@ def fit_training(
     )
 
 
+def _certain(training: Training) -> FitResult:
+    """The answer where one class has all the weight: coefficients of zero, and no loss."""
+    shape = () if training.softmax_classes is None else (1,)
+    zero: Any = np.zeros(())
+    answer: dict[str, Any] = {
+        "coef": np.zeros((training.X.shape[1], *shape)),
+        "intercept": np.zeros(shape),
+        "status": np.array(Status.CONVERGED, np.int8),
+        "num_steps": np.array(0),
+        "rank": np.array(-1),
+    }
+    numbers = dict.fromkeys(("objective", "gradient_norm", "newton_decrement"), zero)
+    history = History(zero[None], zero[None])
+    return FitResult(**answer, **numbers, history=history, solver="none: one class has all weight")
+
+
 def _of_size_one(weight: np.ndarray) -> np.ndarray:
     """The weights divided by a power of two, so that sums neither overflow nor vanish."""
     return np.ldexp(weight, -np.frexp(np.max(weight))[1])
@@ -122,7 +183,7 @@ def _of_size_one(weight: np.ndarray) -> np.ndarray:
 def _default_tol(training: Training, options: Options) -> float | None:
     if options.dtype == np.float32:
         return None
-    mass = np.bincount(training.codes, _of_size_one(training.weight), training.num_classes)
+    mass = np.bincount(training.codes, _of_size_one(training.weight), len(training.kept))
     return max(_TOL * float(np.min(mass / np.sum(mass))), _SMALLEST_TOL)
 
 
@@ -136,6 +197,8 @@ def infer_from(
     """The inference of an estimator's fit; ``how`` is passed on to ``infer``."""
     if hasattr(training.X, "toarray"):
         raise ValueError("X is sparse: inference needs X.toarray(), or fewer columns.")
+    if training.is_certain:
+        raise ValueError("one class has all the weight, so that there is nothing to infer.")
     penalty: Any = training.penalty
     if penalty.has_l1:
         raise ValueError(
@@ -150,14 +213,14 @@ def infer_from(
         sample_weight=training.weight,
         fit_intercept=training.fit_intercept,
         feature_names=names,
-        class_names=[str(label) for label in classes] if training.softmax_classes else None,
+        class_names=list(map(str, classes[training.kept])) if training.softmax_classes else None,
         **how,
     )
 
 
 def separation_of(training: Training) -> Separation | None:
     """How the classes are separated; None if finding out would take long."""
-    X, K = training.X, training.num_classes
+    X, K = training.X, len(training.kept)
     if len(training.codes) * K > _MAX_DIAGNOSED or not isinstance(X, np.ndarray):
         return None
     Y = np.eye(K)[training.codes] if training.softmax_classes else training.codes.astype(float)

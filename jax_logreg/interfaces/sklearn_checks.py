@@ -190,7 +190,10 @@ def row_weights(
     rows: Any = np.zeros((len(codes), 0))
     with jax.enable_x64(True):
         weight = np.asarray(check_weight(given, rows))
-    return weight * _class_weights(class_weight, classes, codes, weight)[codes]
+    weight = weight * _class_weights(class_weight, classes, codes, weight)[codes]
+    if not np.any(weight > 0):
+        raise ValueError("sample_weight and class_weight leave no row a positive weight.")
+    return weight
 
 
 def _class_weights(
@@ -224,14 +227,3 @@ def _class_weights(
             f"class_weight must hold numbers of at least 0, but it is {class_weight!r}."
         )
     return np.array(chosen, float)
-
-
-def check_mass(codes: np.ndarray, weight: np.ndarray, classes: np.ndarray) -> None:
-    """Refuse a class whose rows all have weight zero: its intercept would diverge."""
-    absent = np.setdiff1d(np.arange(len(classes)), codes[weight > 0])
-    if len(absent):
-        label = classes.tolist()[absent[0]]
-        raise ValueError(
-            f"sample_weight and class_weight leave no row of class {label!r}, so that its "
-            "intercept has no finite value. Leave its rows out, or give some of them weight."
-        )

@@ -21,6 +21,8 @@ import sklearn
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_iris
+from sklearn.ensemble import BaggingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression as Reference
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -229,6 +231,48 @@ def test_copies_and_pickles():
     assert other.summary(X, Y) == model.summary()
     assert not hasattr(clone(model), "coef_")
     assert np.array_equal(copy.deepcopy(model).coef_, model.coef_)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_class_without_weight_has_probability_zero(dtype):
+    """The others are the softmax of the rest: the limit as the class's intercept falls."""
+    table, labels = load_iris(return_X_y=True)
+    rows = np.r_[:53, 100:150]
+    table, labels = table[rows].astype(dtype), labels[rows]
+    model = LogisticRegression(warm_start=True).fit(table, labels, (labels != 1) * 1.0)
+    np.testing.assert_allclose(
+        model.predict_proba(table[[50]]), [[0.023385, 0, 0.976615]], atol=1e-6
+    )
+    assert model.coef_.shape == (3, 4)
+    assert model.intercept_[1] == -np.inf
+    assert np.all(np.isfinite(model.decision_function(table)))
+    assert np.all(np.isfinite(model.predict_log_proba(table)))
+    assert model.fit(table, labels, (labels != 1) * 1.0).n_iter_[0] <= 1
+    by_class = LogisticRegression(class_weight={1: 0.0}).fit(table, labels)
+    assert np.array_equal(by_class.predict_proba(table), model.predict_proba(table))
+    assert by_class.infer().names[0] == "2: x0"
+    again = model.set_params(dtype=dtype).fit(table, labels)  # from zero
+    assert again.status_ is lr.Status.CONVERGED
+
+
+@pytest.mark.parametrize("only", [0, 1])
+def test_of_two_classes_one_with_all_the_weight_is_certain(only):
+    model = LogisticRegression().fit(X, Y, (only == Y) * 1.0)
+    assert model.predict(X[:3]).tolist() == [only] * 3
+    assert np.array_equal(model.predict_proba(X), np.eye(2)[[only] * N])
+    assert model.status_ is lr.Status.CONVERGED
+    assert model.fit(X, 2 * Y + Y3 % 2, only == 2 * Y + Y3 % 2).predict([[0, 0, 0]]) == only
+    with pytest.raises(ValueError, match="nothing to infer"):
+        model.infer()
+
+
+def test_a_class_without_weight_keeps_its_place_in_the_bagging():
+    labels = np.where(np.arange(N) == 0, 2, Y)
+    bags = BaggingClassifier(LogisticRegression(), 8, random_state=0).fit(X, labels)
+    assert bags.predict_proba(X).shape == (N, 3)
+    assert any(np.isinf(bag.intercept_).any() for bag in bags.estimators_)
+    with pytest.raises(ValueError, match="leave no row a positive weight"):
+        LogisticRegression(class_weight={0: 0.0, 1: 0.0}).fit(X, Y)
 
 
 DISPATCHED = """

@@ -395,7 +395,6 @@ BAD_WEIGHTS = {
     "negative": (replaced(ONES, 4, -1), r"not be negative, but sample_weight\[4\] is -1"),
     "NaN": (replaced(ONES, 4, np.nan), r"sample_weight\[4\] is nan"),
     "all zero": (0 * ONES, "sums to zero"),
-    "a class of none": (Y * 1.0, "no row of class 0.*Leave its rows out"),
     "too few": (ONES[:3], r"shape \(60,\), but its shape is \(3,\)"),
     "a table": (np.ones((N, 2)), r"shape is \(60, 2\)"),
     "text": (["a"] * N, "sample_weight must hold numbers"),
