@@ -6,6 +6,7 @@ imported when a command runs, so that ``--help`` and a mistyped option answer at
 
 import argparse
 import importlib
+import io
 import math
 import os
 import signal
@@ -141,6 +142,8 @@ def run_process() -> int:
         The exit status.
     """
     enable_compilation_cache()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # ASCII where there is no locale, as in cron
+        sys.stdout.reconfigure(errors="replace")
     signal.signal(signal.SIGTERM, _exit_on_signal)
     sys.unraisablehook = _repeat_interrupt
     return main()

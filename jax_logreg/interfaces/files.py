@@ -140,12 +140,12 @@ def regular_file(path: str | Path) -> Path:
 
 
 def as_json(document: Any) -> str:
-    """One JSON object on one line. JSON has no NaN and no infinity: null replaces them.
+    r"""One JSON object on one line, in ASCII. JSON has no NaN and no infinity: null replaces them.
 
     >>> as_json({"x": np.array([1.0, np.nan]), "n": np.int64(2), "π": (True, None)})
-    '{"x": [1.0, null], "n": 2, "π": [true, null]}'
+    '{"x": [1.0, null], "n": 2, "\\u03c0": [true, null]}'
     """
-    return json.dumps(_finite_or_null(document), ensure_ascii=False, allow_nan=False)
+    return json.dumps(_finite_or_null(document), allow_nan=False)
 
 
 def _finite_or_null(value: Any) -> Any:

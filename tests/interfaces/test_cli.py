@@ -182,6 +182,26 @@ def test_a_table_of_another_country(tmp_path, capsys):
     assert "--na goes with a file" in capsys.readouterr().err
 
 
+def test_output_that_is_no_utf_8_loses_signs_and_no_result(tmp_path):
+    """As in a pipe of Windows, and in cron."""
+    model, rows = tmp_path / "größe.model", tmp_path / "rows.csv"
+    Model([1.0, 2.0], 0.0, classes=["nein", "ja"], feature_names=["größe", "σ"]).save(model)
+    rows.write_text("größe,σ\n1,2\n", encoding="utf-8")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+
+    def output(*command):
+        run = subprocess.run(
+            [sys.executable, "-m", "jax_logreg", *command], capture_output=True, env=environment
+        )
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    assert "gr??e" in output("info", model).decode("ascii")
+    document = json.loads(output("info", model, "--json").decode("ascii"))
+    assert document["coef"] == {"größe": 1.0, "σ": 2.0}
+    assert output("predict", model, rows, "--out", "-").startswith(b"predicted,probability_nein")
+
+
 @pytest.mark.parametrize(
     "option", [["--l2", "-1"], ["--l2", "nan"], ["--tol", "0"], ["--max-steps", "1.5"]]
 )
