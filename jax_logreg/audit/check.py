@@ -115,8 +115,16 @@ def check_derivatives(
     _check_arguments(value, given, args)
     users_own = [value, *given.values()]
     value, given = without_jit(value), {name: without_jit(f) for name, f in given.items()}
-    # Overflow and 0/0 far out are findings, not warnings.
-    with jax.enable_x64(True), np.errstate(all="ignore"):
+    # Overflow and 0/0 far out are findings, not warnings; JAX's checks of a caller's program
+    # are for the caller's run of it.
+    with (
+        jax.enable_x64(True),
+        jax.debug_nans(False),
+        jax.numpy_rank_promotion("allow"),
+        jax.numpy_dtype_promotion("standard"),
+        jax.transfer_guard("allow"),
+        np.errstate(all="ignore"),
+    ):
         target = Target(value, flat, layout, dtype, tuple(args))
         _check_kinds(target, given)
         derivatives = [

@@ -186,8 +186,8 @@ def _by_cg(oracle: Oracle, solver: Solver, state: State) -> _Evidence:
     penalty settles it."""
     point, no = state.point, jnp.asarray(False)
     if "hvp" not in oracle.capabilities:
-        unknown = Direction(jnp.full_like(point.theta, jnp.nan), jnp.asarray(-1), point.theta)
-        return _Evidence(unknown, jnp.asarray(True), no)
+        estimate = -solver.apply_inverse_hessian(oracle, state, point.gradient)
+        return _Evidence(_direction(oracle, estimate), jnp.asarray(True), no)
 
     apply = oracle.hessian_operator(point)
     solve = partial(solver.apply_inverse_hessian, oracle, state)

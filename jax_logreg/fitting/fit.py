@@ -20,6 +20,7 @@ from jax_logreg.fitting.loop import Progress, solve_and_certify
 from jax_logreg.fitting.padding import Dataset, pad_rows
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.objective.dense_features import as_features, is_on_one_cpu
+from jax_logreg.objective.jax_settings import own_settings
 from jax_logreg.objective.objective import Objective, normalized_weights
 from jax_logreg.objective.penalties import Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import optax
 
 
+@own_settings()
 def fit(
     X: ArrayLike | SparseFeatures,
     y: ArrayLike,

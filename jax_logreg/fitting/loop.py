@@ -46,7 +46,7 @@ class Run(NamedTuple):
         state: the solver's.
         num_steps: taken so far.
         status: ``RUNNING``, ``UNVERIFIED``, or the reason to stop.
-        history: the curve so far, NaN beyond.
+        history: the curve so far, zero beyond.
         hvp: the Hessian's product with about the next Newton step at a verified point, for
             ``CONTINUED_CG``; None where that is not used.
     """
@@ -92,9 +92,8 @@ def start(
     """The run before its first step; one that starts at the answer takes none."""
     theta = oracle.problem.project_gauge(theta)
     state = jax.tree.map(_strong_dtype, solver.init(oracle, theta))
-    blank = jnp.full(max_steps + 1, jnp.nan, theta.dtype)
-    unknown = jnp.full_like(theta, jnp.nan)
-    hvp = HessianProduct(unknown, unknown, unknown[0]) if keep_product else None
+    blank, unknown = jnp.zeros(max_steps + 1, theta.dtype), jnp.zeros_like(theta)
+    hvp = HessianProduct(unknown, unknown, jnp.zeros((), theta.dtype)) if keep_product else None
     status, steps = cheap_status(oracle, state, tol), jnp.zeros((), jnp.int32)
     run = Run(state, steps, status, History(blank, blank), hvp)
     return run._replace(history=_record(run))
@@ -156,6 +155,15 @@ def _record(run: Run) -> History:
     )
 
 
+def _last_repeated(run: Run) -> History:
+    """The curve with its last entry in place of all that follow."""
+
+    def repeat(curve: jax.Array) -> jax.Array:
+        return jnp.where(jnp.arange(len(curve)) <= run.num_steps, curve, curve[run.num_steps])
+
+    return History(*map(repeat, run.history))
+
+
 def _strong_dtype(leaf: jax.Array) -> jax.Array:
     """A leaf whose dtype no later step can promote: a second program would be compiled."""
     leaf = jnp.asarray(leaf)
@@ -183,7 +191,7 @@ def finish(
         gradient_norm=gradient_norm(point),
         newton_decrement=certificate.newton_decrement,
         rank=certificate.rank,
-        history=run.history,
+        history=_last_repeated(run),
     )
 
 
@@ -371,9 +379,10 @@ def _continued(first: Run, second: _Ended) -> _Ended:
         lambda a, b: jnp.concatenate([a[: taken + 1], b[1:]]), first.history, run.history
     )
     num_steps, result = run.num_steps + taken, second.result
+    run = run._replace(num_steps=num_steps, history=history)
     if result is not None:
-        result = replace(result, num_steps=num_steps, history=history)
-    return second._replace(run=run._replace(num_steps=num_steps, history=history), result=result)
+        result = replace(result, num_steps=num_steps, history=_last_repeated(run))
+    return second._replace(run=run, result=result)
 
 
 def _certified(oracle: FittedOracle, solver: Solver, ended: _Ended, tol: jax.Array) -> FitResult:

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax_logreg.objective.jax_settings import own_settings
+
 
 class Status(IntEnum):
     """How a fit ended. The first two are answers; the others are not.
@@ -109,7 +111,7 @@ class FitError(RuntimeError):
 
 
 class History(NamedTuple):
-    """The training curve: entry s is after s steps, NaN after the last.
+    """The training curve: entry s is after s steps; the last of them is repeated to the end.
 
     Attributes:
         objective: F, (max_steps + 1,).
@@ -162,11 +164,13 @@ class FitResult:
     solver: str = field(default="", metadata={"static": True})
 
     @property
+    @own_settings()
     def converged(self) -> jax.Array:
         """Whether the gradient is within tol at a point that was verified to be a minimum."""
         return self.status <= Status.NOT_UNIQUE
 
     @property
+    @own_settings()
     def message(self) -> str:
         """The status in words, with the numbers; of the worst fit if there are several."""
         worst = int(np.argmax(np.asarray(self.status)))
@@ -178,6 +182,7 @@ class FitResult:
             f"{which}{status.name} after {steps} steps, gradient norm {norm:.1e}. {status.message}"
         )
 
+    @own_settings()
     def raise_if_failed(self) -> "FitResult":
         """This result, if every fit converged.
 

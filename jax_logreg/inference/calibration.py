@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jax_logreg.inference.inference import ChiSquaredTest, chi_squared
+from jax_logreg.objective.jax_settings import own_settings
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Calibration:
     hosmer_lemeshow: ChiSquaredTest
 
 
+@own_settings()
 def calibration(
     probability: ArrayLike,
     y: ArrayLike,

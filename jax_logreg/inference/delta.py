@@ -20,6 +20,7 @@ from scipy.special import ndtr, ndtri
 
 from jax_logreg.fitting.validation import as_floats
 from jax_logreg.inference.inference import Inference, check_level
+from jax_logreg.objective.jax_settings import in_float64, own_settings
 from jax_logreg.objective.model import probability, sigmoid
 
 
@@ -52,6 +53,7 @@ class Derived:
         return np.stack([self.estimate - half, self.estimate + half], axis=-1)
 
 
+@own_settings()
 def delta(inference: Inference, g: Callable[..., Any]) -> Derived:
     """The standard errors of a function of the coefficients.
 
@@ -77,7 +79,7 @@ def delta(inference: Inference, g: Callable[..., Any]) -> Derived:
     def of_parameters(gamma: jax.Array) -> jax.Array:
         return jnp.asarray(g(*_split(inference, gamma)))
 
-    with jax.enable_x64(True):
+    with in_float64():
         gamma = jnp.asarray(inference.estimate)
         estimate = np.asarray(of_parameters(gamma))
         J = np.asarray(jax.jacfwd(of_parameters)(gamma)).reshape(estimate.size, -1)
@@ -87,6 +89,7 @@ def delta(inference: Inference, g: Callable[..., Any]) -> Derived:
     return Derived(estimate, error.reshape(estimate.shape), root)
 
 
+@own_settings()
 def predict_interval(
     inference: Inference, X: ArrayLike, *, offset: ArrayLike | None = None, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -116,7 +119,7 @@ def predict_interval(
     check_level(level)
     classes = () if inference.fit.reference is None else (inference.fit.num_contrasts + 1,)
     p = inference.fit.objective.X.shape[1]
-    with jax.enable_x64(True):
+    with in_float64():
         rows = as_floats("X", X)
         known = None if offset is None else as_floats("offset", offset)
     if rows.ndim != 2 or rows.shape[1] != p:
@@ -136,10 +139,11 @@ def predict_interval(
 
     odds = delta(inference, log_odds)
     ends = odds.confidence_interval(level)
-    with jax.enable_x64(True):
+    with in_float64():
         return np.asarray(sigmoid(odds.estimate)), np.asarray(sigmoid(ends))
 
 
+@own_settings()
 def marginal_effects(inference: Inference, *, at_mean: bool = False) -> Derived:
     r"""The change of the probabilities for one more unit of each feature.
 

@@ -27,6 +27,7 @@ from jax_logreg.derivatives.oracle import Point
 from jax_logreg.fitting import validation
 from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.fitting.result import FitResult, Status
+from jax_logreg.objective.jax_settings import in_float64
 from jax_logreg.objective.model import probability
 from jax_logreg.objective.objective import Objective, make_objective
 from jax_logreg.objective.penalties import Penalty
@@ -77,7 +78,7 @@ class FitContext:
     @property
     def has_curved_penalty(self) -> bool:
         """Whether the curvature of a penalty is part of the information."""
-        with jax.enable_x64(True):
+        with in_float64():
             growth = self.penalty.growth(jnp.ones(self.objective.X.shape[1]))
         return bool(np.any(np.asarray(growth) > 0))
 
@@ -134,20 +135,20 @@ class FitContext:
     @cached_property
     def logits(self) -> np.ndarray:
         """η, (n,) or (n, K)."""
-        with jax.enable_x64(True):
+        with in_float64():
             return np.asarray(_logits(self.objective, self.theta))
 
     @cached_property
     def probability(self) -> np.ndarray:
         """μ, (n,) or (n, K)."""
-        with jax.enable_x64(True):
+        with in_float64():
             return np.asarray(probability(self.logits))
 
     @cached_property
     def curvature(self) -> np.ndarray:
         """σ′(η), (n,); for softmax the probabilities μ, (n, K), whose curvature is
         diag(μ) − μμᵀ."""
-        with jax.enable_x64(True):
+        with in_float64():
             return np.asarray(curvature(jnp.asarray(self.logits)))
 
     @cached_property
@@ -162,7 +163,7 @@ class FitContext:
 
     @cached_property
     def _loss_and_residual(self) -> Any:
-        with jax.enable_x64(True):
+        with in_float64():
             return loss_and_residual(jnp.asarray(self.logits), self.objective.y)
 
     @property
@@ -196,7 +197,7 @@ class FitContext:
 
     def firth_hessian(self) -> np.ndarray:
         """The exact Hessian of Firth's Σw · F in γ, (P, P), which the information is not."""
-        with jax.enable_x64(True):
+        with in_float64():
             total = jnp.asarray(self.num_observations)
             H = np.asarray(_firth_hessian(self.objective, jnp.asarray(self.theta), total))
         S = self.selection
@@ -206,7 +207,7 @@ class FitContext:
 
     @cached_property
     def _point(self) -> Point:
-        with jax.enable_x64(True):
+        with in_float64():
             total = jnp.asarray(self.num_observations) if self.penalty.is_jeffreys else None
             return _evaluate(self.objective, jnp.asarray(self.theta), total)
 
@@ -258,7 +259,7 @@ def check_fit(
         raise ValueError("result holds many fits: infer from one at a time.")
     _check_has_answer(result)
     fit_intercept = validation.check_flag("fit_intercept", fit_intercept)
-    with jax.enable_x64(True):
+    with in_float64():
         table = validation.check_features(X)
         if isinstance(table, SparseFeatures):
             raise ValueError("X is sparse: inference needs X.toarray(), or fewer columns.")

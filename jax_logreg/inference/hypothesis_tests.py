@@ -27,7 +27,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -40,6 +39,7 @@ from jax_logreg.inference.inference import ChiSquaredTest, Inference, check_leve
 from jax_logreg.inference.information import Information, information, triangle
 from jax_logreg.inference.restricted_fit import restricted_fit
 from jax_logreg.objective.dense_features import as_features
+from jax_logreg.objective.jax_settings import in_float64, own_settings
 
 _METHODS = ("wald", "score", "likelihood_ratio")
 # Singular values below this fraction of the largest count as zero in the rank of a covariance.
@@ -51,6 +51,7 @@ _MAX_SECANT_STEPS = 60
 _FURTHEST_END = 1e3
 
 
+@own_settings()
 def hypothesis_test(
     inference: Inference,
     restrictions: ArrayLike | str | Sequence[str] | None = None,
@@ -122,6 +123,7 @@ def hypothesis_test(
     return chi_squared(max(2 * (fit.value() - inference.fit.value()), 0.0), len(R))
 
 
+@own_settings()
 def profile_interval(
     inference: Inference, level: float = 0.95, parameters: list[str] | None = None
 ) -> np.ndarray:
@@ -241,7 +243,7 @@ def _test_added_columns(inference: Inference, added_columns: ArrayLike) -> ChiSq
     """The score test of the larger model at the answer of the smaller one."""
     fit = inference.fit
     F = fit.objective
-    with jax.enable_x64(True):
+    with in_float64():
         columns = validation.check_features(added_columns)
         if columns.shape[0] != F.X.shape[0]:
             raise ValueError(

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import gammaincc, ndtr, ndtri, xlogy
@@ -22,6 +21,7 @@ from scipy.special import gammaincc, ndtr, ndtri, xlogy
 from jax_logreg.fitting.fit import fit as run_fit
 from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.information import Information
+from jax_logreg.objective.jax_settings import in_float64
 from jax_logreg.objective.losses import cross_entropy
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class Inference:
         if F.offset is None and F.fit_intercept:
             counts = weight @ _label_probabilities(self.fit)
             return float(np.sum(xlogy(counts, counts / self.num_observations)))
-        with jax.enable_x64(True):
+        with in_float64():
             if not F.fit_intercept:
                 logits = jnp.zeros_like(F.y) if F.offset is None else F.offset
                 return -float(weight @ np.asarray(cross_entropy(logits, F.y)))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jax_logreg.inference.inference import Inference, saturated_rows
+from jax_logreg.objective.jax_settings import own_settings
 
 # A leverage this near to 1 is 1: some parameter is estimable from that row alone.
 _LEVERAGE_ONE = 1e-10
@@ -52,6 +53,7 @@ class Influence:
     cooks_distance: np.ndarray
 
 
+@own_settings()
 def influence(inference: Inference) -> Influence:
     """The influence of every row on a fit, from the factor that gives the standard errors.
 

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import solve_triangular
 
 from jax_logreg.inference.fit_context import FitContext
+from jax_logreg.objective.jax_settings import in_float64
 
 # Weighted rows are factored in blocks of so many entries: 32 MB.
 _BLOCK_ENTRIES = 2**22
@@ -109,7 +109,7 @@ def _weighted_rows(fit: FitContext, penalised: bool) -> Iterator[np.ndarray]:
         yield np.einsum("nj,nkc->nkjc", Z[rows], root).reshape(-1, fit.num_parameters)
     if penalised:
         # The penalty of γ is the least one of all β that have these contrasts.
-        with jax.enable_x64(True):
+        with in_float64():
             coef, _ = fit.objective.split(jnp.asarray(fit.theta))
             curvature = np.asarray(fit.penalty.curvature(coef)).reshape(len(coef), -1)
         root = np.sqrt(curvature * fit.num_observations)

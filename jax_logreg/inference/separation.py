@@ -35,6 +35,7 @@ from jax_logreg.fitting import validation
 from jax_logreg.fitting.result import FIT_TERMS
 from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.restricted_fit import PROVING_LOGIT_CHANGE, newton_path
+from jax_logreg.objective.jax_settings import in_float64, own_settings
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import L2, Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures
@@ -123,6 +124,7 @@ class Separation:
         )
 
 
+@own_settings()
 def diagnose_separation(
     X: Any,
     y: ArrayLike,
@@ -158,7 +160,7 @@ def diagnose_separation(
     'none'
     """
     fit_intercept = validation.check_flag("fit_intercept", fit_intercept)
-    with jax.enable_x64(True):
+    with in_float64():
         X = _to_dense(validation.check_features(X)).astype(float)
         weight = validation.check_weight(sample_weight, X)
         if validation.check_penalty(penalty, X).is_jeffreys:
@@ -219,7 +221,7 @@ def _is_proved_finite(
     """Whether Newton's method, in robust units, comes to a step that proves a finite minimum."""
     X, _, _ = _in_robust_units(X, counted, fit_intercept)
     weight = counted.astype(float)
-    with jax.enable_x64(True):
+    with in_float64():
         # Any positive strength keeps a coefficient finite: which one does not matter.
         F = make_objective(
             jnp.asarray(X), jnp.asarray(Y), L2(1.0, penalised.astype(float)),

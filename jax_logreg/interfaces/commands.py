@@ -14,7 +14,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import jax
 import numpy as np
 
 from jax_logreg.audit.report import DerivativeReport
@@ -55,12 +54,14 @@ from jax_logreg.interfaces.tables import (
     read_features,
     read_table,
 )
+from jax_logreg.objective.jax_settings import in_float64, own_settings
 
 # Options that say how to read a file.
 _FILE_OPTIONS = ("target", "missing", "na", "categorical", "drop", "delimiter", "decimal")
 _ANSWERS = (Status.CONVERGED.name, Status.NOT_UNIQUE.name)
 
 
+@own_settings()
 def run_fit(options: argparse.Namespace) -> int:
     """Compare the solvers on a table: 0 if one converged and every derivative agrees, else 1."""
     if not options.json:
@@ -173,6 +174,7 @@ def _save(comparison: SolverComparison, path: str) -> None:
     print(f"wrote {path}", file=sys.stderr)
 
 
+@own_settings()
 def run_check(options: argparse.Namespace) -> int:
     """Audit a file of formulas, or this project's own: 0 if all is as expected, else 1."""
     plot = None if options.plot is None else check_plot_path(options.plot)
@@ -202,7 +204,7 @@ def _check_formula_file(options: argparse.Namespace, plot: Path | None) -> int:
     line = StatusLine()
     show = line.for_fits()
     reports, places = {}, {}
-    with jax.enable_x64(True), run_formula_file(Path(options.file)) as groups, line.shown():
+    with in_float64(), run_formula_file(Path(options.file)) as groups, line.shown():
         for group in groups:
             show(f"audit of {group.name}")
             reports[group.name], places[group.name] = group.audit(options.seed), group.where
@@ -227,6 +229,7 @@ def _print_reports(reports: dict[str, DerivativeReport], places: dict[str, str])
         print(f"{len(reports)} groups, {verdict}")
 
 
+@own_settings()
 def run_predict(options: argparse.Namespace) -> int:
     """Predict every row of a file, in chunks: 0."""
     as_parquet = _is_parquet(options)
@@ -328,6 +331,7 @@ class CsvOutput:
         self._stream.flush()
 
 
+@own_settings()
 def run_info(options: argparse.Namespace) -> int:
     """Show what is in a model file: 0."""
     if not options.json:
@@ -340,6 +344,7 @@ def run_info(options: argparse.Namespace) -> int:
     return 0
 
 
+@own_settings()
 def run_export(options: argparse.Namespace) -> int:
     """Write a model in another format: 0."""
     if options.out != "-":

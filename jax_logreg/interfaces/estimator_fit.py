@@ -14,6 +14,7 @@ from jax_logreg.inference.infer import infer
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.separation import Separation, find_separation
 from jax_logreg.interfaces.estimator_options import Options
+from jax_logreg.objective.jax_settings import in_float64
 from jax_logreg.objective.penalties import Penalty
 
 # Up to this many entries a sparse table is made dense: every sparsity pattern compiles anew.
@@ -132,7 +133,7 @@ def fit_training(
         penalty = scaling.padding_penalty()
     # Jeffreys' prior counts beside the sum of the weights: only their ratios matter otherwise.
     weight = training.weight if penalty.is_jeffreys else _of_size_one(training.weight)
-    with jax.enable_x64(True), options.on_device():
+    with in_float64(), options.on_device():
         result = fit(
             scaling.transform(X).astype(options.dtype),
             training.codes,
@@ -224,6 +225,6 @@ def separation_of(training: Training) -> Separation | None:
     if len(training.codes) * K > _MAX_DIAGNOSED or not isinstance(X, np.ndarray):
         return None
     Y = np.eye(K)[training.codes] if training.softmax_classes else training.codes.astype(float)
-    with jax.enable_x64(True):
+    with in_float64():
         penalised = np.asarray(training.penalty.growth(jnp.zeros(X.shape[1]))) > 0
     return find_separation(X, Y, training.weight > 0, penalised, training.fit_intercept)

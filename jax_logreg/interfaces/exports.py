@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from jax_logreg.objective.jax_settings import own_settings
 from jax_logreg.objective.model import logits, sigmoid, softmax
 
 _PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -41,7 +42,7 @@ def stablehlo_program(
     def predict_probability(X: jax.Array) -> jax.Array:
         return link(logits(X - c, beta, b))
 
-    with jax.enable_x64(dtype == "float64"):
+    with own_settings(), jax.enable_x64(dtype == "float64"):
         X = jax.ShapeDtypeStruct((*export.symbolic_shape("n"), len(beta)), jnp.dtype(dtype))
         program = export.export(jax.jit(predict_probability), platforms=_PLATFORMS)(X)
     try:

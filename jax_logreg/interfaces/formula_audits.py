@@ -24,6 +24,7 @@ from jax_logreg.derivatives import analytic
 from jax_logreg.fitting.column_scaling import standardize
 from jax_logreg.interfaces.table_options import EMBEDDED
 from jax_logreg.interfaces.tables import Table, load_embedded
+from jax_logreg.objective.jax_settings import in_float64
 from jax_logreg.objective.objective import Objective, make_objective
 from jax_logreg.objective.penalties import L2
 
@@ -227,7 +228,7 @@ def own_report(seed: int) -> DerivativeReport:
     """The full audit of gradient and Hessian by hand, on the first data set."""
     table = load_embedded(next(iter(EMBEDDED)))
     X = standardize(table.X)[0]
-    with jax.enable_x64(True):
+    with in_float64():
         F = _objective(X, table, _L2, True)
         return check_derivatives(
             F.value,

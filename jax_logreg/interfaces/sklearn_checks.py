@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
-import jax
 import numpy as np
 from scipy import sparse
 from sklearn.utils import _array_api, assert_all_finite
@@ -16,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from jax_logreg.fitting.validation import as_numpy, check_weight, refuse_dates, refuse_masked
+from jax_logreg.objective.jax_settings import in_float64
 
 
 def check_table(estimator: Any, X: Any, *target: Any, reset: bool) -> Any:
@@ -188,7 +188,7 @@ def row_weights(
     given = np.asarray(1.0 if sample_weight is None else to_numpy("sample_weight", sample_weight))
     given = np.broadcast_to(given, codes.shape) if given.ndim == 0 else given
     rows: Any = np.zeros((len(codes), 0))
-    with jax.enable_x64(True):
+    with in_float64():
         weight = np.asarray(check_weight(given, rows))
     weight = weight * _class_weights(class_weight, classes, codes, weight)[codes]
     if not np.any(weight > 0):

@@ -9,7 +9,10 @@ import jax.numpy as jnp
 from jax.scipy.special import xlog1py, xlogy
 from jax.typing import ArrayLike
 
+from jax_logreg.objective.jax_settings import own_settings
 
+
+@own_settings()
 def cross_entropy(eta: ArrayLike, y: ArrayLike) -> jax.Array:
     r"""Loss of every row of either model, by the shape of the logits.
 
@@ -80,6 +83,7 @@ def cross_entropy_of_probability(mu: ArrayLike, y: ArrayLike) -> jax.Array:
     return -jnp.sum(xlogy(y, mu), axis=-1)
 
 
+@own_settings()
 def log_likelihood(
     eta: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, *, mean: bool = False
 ) -> jax.Array:

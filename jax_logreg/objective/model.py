@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jax_logreg.objective.dense_features import Features, as_features
+from jax_logreg.objective.jax_settings import own_settings
 
 
 def as_inexact(x: ArrayLike) -> jax.Array:
@@ -21,6 +22,7 @@ def as_inexact(x: ArrayLike) -> jax.Array:
     return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.result_type(float))
 
 
+@own_settings()
 def logits(
     X: ArrayLike | Features,
     coef: ArrayLike,
@@ -46,6 +48,7 @@ def logits(
     return product + jnp.asarray(intercept) + jnp.asarray(offset)
 
 
+@own_settings()
 def sigmoid(z: ArrayLike) -> jax.Array:
     r"""Probability of log-odds z: :math:`\sigma(z) = 1/(1+e^{-z})`.
 
@@ -61,6 +64,7 @@ def sigmoid(z: ArrayLike) -> jax.Array:
     return jax.nn.sigmoid(as_inexact(z))
 
 
+@own_settings()
 def softmax(z: ArrayLike) -> jax.Array:
     r"""Probabilities of K logits: :math:`e^{z_k}/\sum_m e^{z_m}`, over the last axis.
 
@@ -76,6 +80,7 @@ def softmax(z: ArrayLike) -> jax.Array:
     return jax.nn.softmax(as_inexact(z), axis=-1)
 
 
+@own_settings()
 def probability(eta: ArrayLike) -> jax.Array:
     r"""The prediction :math:`\mu` (ŷ in the texts): sigmoid or softmax of the logits.
 
@@ -92,6 +97,7 @@ def probability(eta: ArrayLike) -> jax.Array:
     return sigmoid(eta) if eta.ndim == 1 else softmax(eta)
 
 
+@own_settings()
 def predict_class(eta: ArrayLike) -> jax.Array:
     """The likeliest class of every row: 1 where η > 0, or that of the largest logit.
 
@@ -108,6 +114,7 @@ def predict_class(eta: ArrayLike) -> jax.Array:
     return (eta > 0).astype(int) if eta.ndim == 1 else jnp.argmax(eta, axis=-1)
 
 
+@own_settings()
 def odds(p: ArrayLike) -> jax.Array:
     r"""Odds of a probability: :math:`p/(1-p)`.
 
@@ -124,6 +131,7 @@ def odds(p: ArrayLike) -> jax.Array:
     return p / (1 - p)
 
 
+@own_settings()
 def logit(p: ArrayLike) -> jax.Array:
     r"""Log-odds of a probability: :math:`\log(p/(1-p))`, the inverse of the sigmoid.
 

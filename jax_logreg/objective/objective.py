@@ -32,6 +32,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jax_logreg.objective.dense_features import Features, as_features, total
+from jax_logreg.objective.jax_settings import own_settings
 from jax_logreg.objective.losses import cross_entropy
 from jax_logreg.objective.model import as_inexact, logits
 from jax_logreg.objective.penalties import L2, Penalty
@@ -116,6 +117,7 @@ class Objective:
         coef, intercept = self.split(theta)
         return self.join(self.penalty.l1_weights(coef), jnp.zeros_like(intercept))
 
+    @own_settings()
     def value(self, theta: jax.Array) -> jax.Array:
         """F(θ), a scalar: mean nats a row, plus the penalty."""
         return self.value_from_logits(self.add_offset(self.linear(theta)), self.split(theta)[0])
@@ -131,6 +133,7 @@ class Objective:
         )
 
 
+@own_settings()
 def make_objective(
     X: ArrayLike | Features,
     y: ArrayLike,

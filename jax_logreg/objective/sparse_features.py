@@ -20,6 +20,7 @@ import numpy as np
 from jax import lax
 
 from jax_logreg.objective.dense_features import DenseFeatures, Features, aligned_empty
+from jax_logreg.objective.jax_settings import own_settings
 
 # A line longer than this is cut into pieces: a loop over the layers of one heavy column
 # would run a step an entry.
@@ -147,6 +148,7 @@ class SparseFeatures(Features):
         raise TypeError("sparse features are never made dense, and this needs a dense X.")
 
 
+@own_settings()
 def sparse_features(X: Any, dtype: Any = None) -> SparseFeatures:
     """The layout of a SciPy sparse matrix or array of any format.
 
