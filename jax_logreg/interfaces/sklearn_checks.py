@@ -62,7 +62,7 @@ def to_namespace(array: np.ndarray, X: Any) -> Any:
     xp, dispatches, device = _array_api.get_namespace_and_device(X)
     if not dispatches or isinstance(X, np.ndarray):
         return array
-    with jax.enable_x64(True):  # JAX's arrays keep their dtype
+    with in_float64():  # JAX's arrays keep their dtype
         return xp.asarray(array, device=device)
 
 
