@@ -107,7 +107,7 @@ def fit_many(
     for i in left:
         one = _fit_single(_get_fit(args, varies, int(i)), tol, **options)
         many = _set_fit(many, int(i), one)
-    return many
+    return replace(many, feature_names=validation.column_names(X))
 
 
 def _set_fit(many: FitResult, i: int, one: FitResult) -> FitResult:

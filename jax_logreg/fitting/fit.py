@@ -1,5 +1,6 @@
 """The entry: data in, verified answer out."""
 
+from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,7 @@ def fit(
     >>> result.coef.shape, result.intercept.shape
     ((1, 3), (3,))
     """
-    table = validation.check_features(X)
+    names, table = validation.column_names(X), validation.check_features(X)
     y = validation.check_labels(y, table.shape[0], num_classes, table.dtype)
     penalty = validation.check_penalty(penalty, table)
     method = validation.check_solver(solver)
@@ -141,8 +142,10 @@ def fit(
     if penalty.is_jeffreys:
         num_rows = jnp.asarray(table.shape[0], table.dtype) if weight is None else jnp.sum(weight)
         oracle = FirthOracle(F, num_rows, module)
-        return fit_firth(oracle, theta, method, tol, max_steps, progress)
-    return _fit(F, module, theta, method, tol, max_steps, progress)
+        result = fit_firth(oracle, theta, method, tol, max_steps, progress)
+    else:
+        result = _fit(F, module, theta, method, tol, max_steps, progress)
+    return replace(result, feature_names=names)
 
 
 def _fit(

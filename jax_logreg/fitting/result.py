@@ -143,6 +143,7 @@ class FitResult:
             count as full rank; −1 where no Hessian was formed.
         history: the training curve.
         solver: the one that finished, in words; what "auto" chose.
+        feature_names: of the columns of X, if that was a data frame.
 
     >>> from jax_logreg import L2, fit
     >>> result = fit(np.array([[0.0], [1.0]]), np.array([0, 1]), penalty=L2(0.1))
@@ -162,6 +163,9 @@ class FitResult:
     rank: jax.Array
     history: History = field(repr=False)
     solver: str = field(default="", metadata={"static": True})
+    feature_names: tuple[str, ...] | None = field(
+        default=None, repr=False, metadata={"static": True}
+    )
 
     @property
     @own_settings()

@@ -532,6 +532,16 @@ def refuse_dates(name: str, x: Any, remedy: str = "") -> None:
             raise ValueError(f"{_entry(name, index)} is {cell!r}: {remedy}")
 
 
+def column_names(X: Any) -> tuple[str, ...] | None:
+    """The names of the columns of a frame or of Arrow's table, if they are different texts."""
+    if hasattr(X, "columns") and hasattr(X, "dtypes"):
+        names = tuple(X.columns)
+    else:
+        names = tuple(getattr(getattr(X, "schema", None), "names", ()))
+    is_text = all(isinstance(name, str) for name in names)
+    return names if names and is_text and len(set(names)) == len(names) else None
+
+
 def _types(name: str, x: Any) -> dict[str, str]:
     """The types of the columns of a frame or of Arrow's table, or the one type of an array."""
     if hasattr(x, "columns") and hasattr(x, "dtypes"):

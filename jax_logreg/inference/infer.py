@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from jax_logreg.fitting import validation
 from jax_logreg.fitting.collinearity import collinear_columns
 from jax_logreg.fitting.result import FitError, FitResult
 from jax_logreg.inference.covariance import check_kind, covariance_root
@@ -63,7 +64,8 @@ def infer(
         offset: as given to ``fit``.
         fit_intercept: as given to ``fit``.
         reference: the class that contrasts are taken with, for softmax.
-        feature_names: p names; x0, x1, … if absent.
+        feature_names: p names; those of a data frame's columns, or x0, x1, …, if absent. The
+            intercept is "(intercept)" beside a column of the name "intercept".
         class_names: K names; the class numbers if absent.
 
     Returns:
@@ -81,13 +83,19 @@ def infer(
     (['dose', 'intercept'], [1.085, 1.975])
     """
     check_kind(covariance, groups)
+    if not isinstance(result, FitResult):
+        raise ValueError(
+            f"result must be what fit returned, but it is a {type(result).__name__}. An estimator "
+            "has infer() itself."
+        )
+    known = _known_names(result, X)
     start = check_fit(
         result, X, y,
         penalty=penalty, sample_weight=sample_weight, offset=offset,
         fit_intercept=fit_intercept, reference=reference,
     )  # fmt: skip
     groups = None if groups is None else _check_groups(groups, start.weight)
-    columns = _columns(start, feature_names)
+    columns = _columns(start, known if feature_names is None else feature_names)
     names = _names(start, columns, class_names)
     fit, full = _polish(start)
     root = covariance_root(covariance, fit, full, groups)
@@ -142,11 +150,26 @@ def _dependent(fit: FitContext, full: Information, columns: list[str]) -> list[l
     return [[columns[j] for j in subset] for subset in collinear_columns(fit.objective)]
 
 
+def _known_names(result: FitResult, X: Any) -> tuple[str, ...] | None:
+    """The names that the columns of X had in the fit or have here.
+
+    Raises:
+        ValueError: where they differ, so that coefficients would change places.
+    """
+    fitted, here = result.feature_names, validation.column_names(X)
+    if fitted and here and fitted != here:
+        raise ValueError(f"X has the columns {list(here)}, but was fitted with {list(fitted)}.")
+    return here or fitted
+
+
 def _columns(fit: FitContext, features: Sequence[str] | None) -> list[str]:
     """The names of the design's columns."""
     p = fit.objective.X.shape[1]
     columns = _check_names("feature_names", features, p, [f"x{j}" for j in range(p)])
-    return columns + (["intercept"] if fit.objective.fit_intercept else [])
+    intercept = "intercept"
+    while intercept in columns:  # a column may have that name
+        intercept = f"({intercept})"
+    return columns + ([intercept] if fit.objective.fit_intercept else [])
 
 
 def _names(fit: FitContext, columns: list[str], classes: Sequence[str] | None) -> list[str]:
@@ -164,6 +187,6 @@ def _check_names(
     names = default if given is None else list(map(str, given))
     if len(names) != count:
         raise ValueError(f"{what} must hold {count} names, but it holds {len(names)}.")
-    if len({*names, "intercept"}) != count + 1:
-        raise ValueError(f"{what} must differ from one another and from 'intercept': {names}.")
+    if len({*names}) != count:
+        raise ValueError(f"{what} must differ from one another: {names}.")
     return names

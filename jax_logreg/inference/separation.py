@@ -20,7 +20,7 @@ for detecting separated data in binary logistic regression models*.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import jax
@@ -69,6 +69,7 @@ class Separation:
             softmax their mean over the classes is zero.
         intercept: the intercept of the direction, () or (K,).
         rows: the rows that the direction separates from some class, (n,).
+        feature_names: of the columns of X, if that was a data frame.
 
     >>> X = np.array([[0.0, 0.0], [1.0, 0.0], [1.5, 0.0], [2.0, 0.0], [3.0, 1.0]])
     >>> found = diagnose_separation(X, np.array([0, 1, 1, 0, 1]))
@@ -80,6 +81,7 @@ class Separation:
     coef: np.ndarray
     intercept: np.ndarray
     rows: np.ndarray = field(repr=False)
+    feature_names: Sequence[str] | None = field(default=None, repr=False)
 
     def __bool__(self) -> bool:
         """Whether the data are separated."""
@@ -102,12 +104,13 @@ class Separation:
         """The same with column names, and in another interface's terms.
 
         Args:
-            names: of the columns, p of them; their indices if absent.
+            names: of the columns, p of them; those of the data frame, or indices, if absent.
             terms: as in ``Status.explain``.
         """
         if not self:
             return "The data are not separated: finite coefficients exist."
         features = np.flatnonzero(np.any(self.coef.reshape(len(self.coef), -1) != 0, axis=1))
+        names = self.feature_names if names is None else names
         listed = ", ".join(str(names[j] if names else j) for j in features[:10])
         listed += ", …" if len(features) > 10 else ""
         rows = f"{int(self.rows.sum())} of {len(self.rows)} rows"
@@ -160,6 +163,7 @@ def diagnose_separation(
     'none'
     """
     fit_intercept = validation.check_flag("fit_intercept", fit_intercept)
+    names = validation.column_names(X)
     with in_float64():
         X = _to_dense(validation.check_features(X)).astype(float)
         weight = validation.check_weight(sample_weight, X)
@@ -173,8 +177,9 @@ def diagnose_separation(
     if _is_proved_finite(table, labels, counted, penalised, fit_intercept):
         classes = labels.shape[1:]
         zeros = np.zeros((table.shape[1], *classes)), np.zeros(classes)
-        return Separation("none", *zeros, np.zeros(len(labels), bool))
-    return find_separation(table, labels, counted, penalised, fit_intercept)
+        return Separation("none", *zeros, np.zeros(len(labels), bool), names)
+    found = find_separation(table, labels, counted, penalised, fit_intercept)
+    return replace(found, feature_names=names)
 
 
 def find_separation(

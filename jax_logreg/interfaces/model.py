@@ -11,7 +11,7 @@ import numpy as np
 from scipy import special
 
 from jax_logreg.fitting.result import FitResult, Status
-from jax_logreg.fitting.validation import as_numpy, refuse_dates
+from jax_logreg.fitting.validation import as_numpy, column_names, refuse_dates
 from jax_logreg.interfaces.encoding import Encoding
 from jax_logreg.interfaces.exports import onnx_graph, stablehlo_program
 from jax_logreg.interfaces.files import atomic_write, open_output, printable
@@ -98,7 +98,8 @@ class Model:
         Args:
             result: of ``fit``.
             classes: the label of every class number; 0 … K−1 if absent.
-            feature_names: p names; x0, x1, … if absent.
+            feature_names: p names; those of the data frame that was fitted, or x0, x1, …, if
+                absent.
             center: what was subtracted from the columns before the fit, (p,).
             encoding: how the columns of a file became the features.
             penalty: as given to ``fit``, to be recorded.
@@ -121,6 +122,8 @@ class Model:
                 f"result holds {np.size(result.status)} fits, and a model is one: take "
                 "jax.tree.map(lambda a: a[i], result)."
             )
+        if feature_names is None and encoding is None:
+            feature_names = result.feature_names
         numbers = ("objective", "gradient_norm", "newton_decrement")
         facts = {
             "status": Status(int(result.status)).name,
@@ -200,6 +203,7 @@ class Model:
         sparse = hasattr(X, "tocsr")
         if not sparse:
             refuse_dates("X", X)
+            self._check_order(column_names(X))
             X = as_numpy("X", X, lambda x: np.asarray(x, np.float64))
         p = len(self.coef)
         if X.ndim != 2 or X.shape[1] != p:
@@ -215,6 +219,14 @@ class Model:
                 f"row {bad[0]} of X has no finite logit: it has a missing or a huge value."
             )
         return eta
+
+    def _check_order(self, names: tuple[str, ...] | None) -> None:
+        """Refuse a frame with the model's columns in another order."""
+        if names and names != self.feature_names and set(names) == set(self.feature_names):
+            raise ValueError(
+                f"X has the columns {list(names)}, in another order than the model's: give "
+                "X[list(model.feature_names)]."
+            )
 
     def probability(self, X: Any) -> np.ndarray:
         """The probability of every class for every row.

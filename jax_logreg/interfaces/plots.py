@@ -141,8 +141,9 @@ def plot_inference(inference: Inference) -> Any:
     """
     labels = np.asarray(inference.fit.objective.y)
     binary = inference.fit.reference is None and bool(np.all((labels == 0) | (labels == 1)))
-    shown = [i for i, name in enumerate(inference.names) if not name.endswith("intercept")]
-    shown = sorted(shown, key=lambda i: -abs(inference.estimate[i]))[:_MAX_INTERVALS][::-1]
+    fit = inference.fit
+    coefficients = range(len(inference.names) - fit.num_contrasts * fit.objective.fit_intercept)
+    shown = sorted(coefficients, key=lambda i: -abs(inference.estimate[i]))[:_MAX_INTERVALS][::-1]
     heights = [max(3.2, 0.8 + 0.17 * len(shown)), 3.9][: 1 + binary]
     figure = new_figure(7.5, sum(heights))
     axes = figure.subplots(len(heights), 2, squeeze=False, height_ratios=heights)

@@ -278,6 +278,9 @@ def test_clusters_without_weight_do_not_count(rows, x64):
 
 def test_names_must_differ(rows, x64):
     X, y = rows
-    for names in (["a", "a"], ["a", "intercept"]):
-        with pytest.raises(ValueError, match="differ"):
-            infer(fit(X, y), X, y, feature_names=names)
+    with pytest.raises(ValueError, match="differ"):
+        infer(fit(X, y), X, y, feature_names=["a", "a"])
+    named = infer(fit(X, y), X, y, feature_names=["a", "intercept"])
+    assert named.names == ["a", "intercept", "(intercept)"]
+    with pytest.raises(ValueError, match=r"result must be what fit returned.*infer\(\) itself"):
+        infer(named, X, y)

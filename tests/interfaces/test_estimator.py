@@ -176,6 +176,15 @@ def test_frames_keep_their_names(frame):
         model.predict(other)
 
 
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_a_column_may_be_called_intercept(fit_intercept):
+    table = pd.DataFrame(X, columns=["age", "intercept", "(intercept)"])
+    model = LogisticRegression(C=np.inf, fit_intercept=fit_intercept).fit(table, Y)
+    names = [*table.columns, "((intercept))"] if fit_intercept else list(table.columns)
+    assert model.infer().names == names
+    assert all(name in model.summary() for name in names)
+
+
 @pytest.mark.parametrize("make", [scipy.sparse.csr_array, scipy.sparse.csc_matrix])
 def test_sparse_tables(make):
     thin = np.where(np.abs(X) > 0.5, X, 0.0)

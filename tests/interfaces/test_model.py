@@ -4,6 +4,9 @@ import dataclasses
 
 import jax
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import scipy.sparse
 from sklearn.linear_model import LogisticRegression
@@ -29,6 +32,50 @@ def fitted(request, data):
         eta = lr.logits(X, result.coef, result.intercept)
         mu, number = np.asarray(lr.probability(eta)), np.asarray(lr.predict_class(eta))
     return result, X, (mu if mu.ndim == 2 else np.stack([1 - mu, mu], axis=1)), number
+
+
+FRAMES = {
+    "pandas": pd.DataFrame,
+    "polars": pl.DataFrame,
+    "arrow": pa.table,
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+@pytest.mark.parametrize("K", [2, 3])
+def test_the_names_of_a_frame_go_from_the_fit_to_the_model(frame, K, data):
+    X, y = data
+    columns = {"age": X[:, 0], "intercept": X[:, 1], "weight": X[:, 2]}
+    table, y = frame(columns), y % K
+    names = list(columns)
+    with jax.enable_x64(True):
+        result = lr.fit(table, y, penalty=lr.L2(0.1))
+        many = lr.fit_many(table, y, penalty=lr.L2(np.array([0.1, 1.0])))
+        plain = lr.fit(X, y, penalty=lr.L2(0.1))
+    np.testing.assert_array_equal(result.coef, plain.coef)
+    assert list(Model.from_result(result).feature_names) == names
+    assert list(Model.from_result(result, feature_names=["a", "b", "c"]).feature_names) == [*"abc"]
+    one = jax.tree.map(lambda leaf: leaf[0], many)
+    assert list(Model.from_result(one).feature_names) == names
+    of_class = [""] if K == 2 else ["1: ", "2: "]
+    wanted = [k + name for name in [*names, "(intercept)"] for k in of_class]
+    for answer, given in ((result, table), (result, X), (plain, table)):
+        assert lr.infer(answer, given, y, penalty=lr.L2(0.1)).names == wanted
+    assert lr.infer(plain, X, y, penalty=lr.L2(0.1)).names[-1].endswith("intercept")
+    other = frame(dict(reversed(columns.items())))
+    with pytest.raises(ValueError, match="was fitted with"):
+        lr.infer(result, other, y, penalty=lr.L2(0.1))
+    with pytest.raises(ValueError, match="another order"):
+        Model.from_result(result).predict(other)
+    apart = lr.diagnose_separation(table, X[:, 1] > 0)
+    assert "columns age, intercept" in apart.message
+
+
+def test_names_that_are_none_are_passed_over(data):
+    X, y = data
+    for columns in (range(3), ["a", "a", "b"]):
+        result = lr.fit(pd.DataFrame(X, columns=list(columns)), y)
+        assert Model.from_result(result).feature_names == ("x0", "x1", "x2")
 
 
 def test_it_predicts_as_the_fit_does(fitted):
