@@ -51,7 +51,7 @@ examples:
   jax-logreg fit my.csv --target outcome       your own file
   jax-logreg fit my.csv --target outcome --categorical auto --missing mean
   jax-logreg fit my.npy --target -1            labels in the last column
-  jax-logreg fit --inference                   standard errors, tests, intervals
+  jax-logreg fit my.csv --target outcome --inference     standard errors, tests
   jax-logreg fit --save my.model               keep the model, for predict
   jax-logreg fit --json | python -m json.tool  for machines
 
@@ -249,8 +249,14 @@ def _add_fit_options(fit: argparse.ArgumentParser) -> None:
     )
     fit.add_argument("--plot", metavar="FILE.png", help="draw the training (png, pdf, svg)")
     fit.add_argument(
-        "--inference", action="store_true", help="add standard errors, tests and intervals"
-    )
+        "--inference", action="store_true",
+        help="add standard errors, tests and intervals, per unit of the columns and of a fit "
+        "without a penalty",
+    )  # fmt: skip
+    fit.add_argument(
+        "--inference-l2", type=_nonnegative, default=0.0, metavar="S",
+        help="strength of the penalty of that fit (default 0)",
+    )  # fmt: skip
     fit.add_argument(
         "--inference-plot", metavar="FILE.png",
         help="draw intervals, ROC, calibration and influence as well",

@@ -43,6 +43,7 @@ from jax_logreg.interfaces.report import (
     print_model,
     print_own_check,
     require_rich,
+    wrapped,
 )
 from jax_logreg.interfaces.table_files import table_files
 from jax_logreg.interfaces.table_source import ReadProgress, require_pyarrow
@@ -85,7 +86,8 @@ def run_fit(options: argparse.Namespace) -> int:
         tol=options.tol,
         max_steps=options.max_steps,
         seed=options.seed,
-        inference=options.inference or options.inference_plot is not None,
+        inference=options.inference or bool(options.inference_l2 or options.inference_plot),
+        inference_l2=options.inference_l2,
     )
     with line.shown():
         comparison = compare_solvers(table, settings, line.for_fits())
@@ -222,7 +224,7 @@ def _check_formula_file(options: argparse.Namespace, plot: Path | None) -> int:
 
 def _print_reports(reports: dict[str, DerivativeReport], places: dict[str, str]) -> None:
     for name, report in reports.items():
-        print(f"{name} ({places[name]})\n{report}\n")
+        print(wrapped(f"{name} ({places[name]})\n{report}\n"))
     wrong = [name for name, report in reports.items() if not report.ok]
     if len(reports) > 1:
         verdict = f"wrong: {', '.join(wrong)}" if wrong else "all right"

@@ -1,8 +1,7 @@
 """The comparison of four solvers on one table, and the audit of the derivatives they used."""
 
 import time
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +11,7 @@ import optax
 from jax_logreg.audit.proof import Comparison
 from jax_logreg.fitting.column_scaling import standardize
 from jax_logreg.fitting.fit import fit
-from jax_logreg.fitting.result import FitResult, Status
+from jax_logreg.fitting.result import FitError, FitResult, Status
 from jax_logreg.inference.infer import infer
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.separation import diagnose_separation
@@ -42,6 +41,9 @@ _TERMS = {
     "ridge": "add a penalty (--l2 0.01)",
     "finite": "add a penalty (--l2 0.01)",
 }
+_INFERENCE_TERMS = _TERMS | dict.fromkeys(
+    ("ridge", "finite"), "add a penalty (--inference-l2 0.01)"
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class ComparisonSettings:
         tol: bound on the gradient norm; the dtype's default if None.
         max_steps: the solvers' defaults if None.
         seed: of the point where derivatives are audited.
-        inference: whether to add standard errors and tests.
+        inference: whether to add standard errors and tests, of a fit of its own.
+        inference_l2: strength of the penalty of that fit.
     """
 
     l2: float = 0.01
@@ -69,15 +72,17 @@ class ComparisonSettings:
     max_steps: int | None = None
     seed: int = 0
     inference: bool = False
+    inference_l2: float = 0.0
 
 
 @dataclass(frozen=True)
 class SolverRun:
-    """One solver's fit in NumPy, its accuracy on the table, and its times in seconds."""
+    """One solver's fit in NumPy, its accuracy on the rows it was fitted to, and its times in
+    seconds."""
 
     solver: str
     result: FitResult
-    accuracy: float
+    training_accuracy: float
     compile_seconds: float
     run_seconds: float
 
@@ -106,8 +111,9 @@ class SolverComparison:
         audits: dtype name ↦ comparisons.
         audit_rows: number of rows that the audit used.
         device: where it ran.
-        inference: of the best run; the reason in words if there can be none; None if not
-            asked for.
+        separation: in words, where the best run found the data separated; else None.
+        inference: in the columns' own units; the reason in words if there can be none; None if
+            not asked for.
     """
 
     table: Table
@@ -119,7 +125,24 @@ class SolverComparison:
     audits: dict[str, list[Comparison]]
     audit_rows: int
     device: str
+    separation: str | None = None
     inference: Inference | str | None = None
+
+    def message(self, run: SolverRun) -> str:
+        """What the end of a run means, and what to try."""
+        if run.status == Status.SEPARATED and self.separation is not None:
+            return self.separation
+        return run.message
+
+    @property
+    def inference_terms(self) -> str:
+        """What the numbers of the inference are: of which class, per which unit, how penalised."""
+        classes, l2 = self.table.class_names, self.settings.inference_l2
+        of = f"of {classes[1]}" if len(classes) == 2 else f"of each class against {classes[0]}"
+        scaled = "standardized " if self.settings.standardize else ""
+        penalty = f"L2 strength {l2:g} on {scaled}coefficients" if l2 else "no penalty"
+        centred = "" if self.settings.fit_intercept else ", no intercept"
+        return f"log-odds {of} per unit of the column, {penalty}{centred}"
 
     @property
     def best_run(self) -> SolverRun:
@@ -173,6 +196,13 @@ def compare_solvers(
     with jax.enable_x64(settings.dtype == "float64"):
         runs = [_run(name, X, table, settings, progress) for name in SOLVERS]
     best = min(range(len(runs)), key=lambda i: _rank(runs[i].result))
+    separation = inference = None
+    if runs[best].status == Status.SEPARATED:
+        progress("columns that separate the classes")
+        separation = _separation(X, table, settings.l2, settings, _TERMS)
+    if settings.inference:
+        progress("standard errors")
+        inference = _inference(X, center, scale, table, settings)
     audits, audit_rows = audit_table(
         X,
         table,
@@ -191,7 +221,8 @@ def compare_solvers(
         audits=audits,
         audit_rows=audit_rows,
         device=str(jax.devices()[0]),
-        inference=_inference(runs[best], X, table, settings) if settings.inference else None,
+        separation=separation,
+        inference=inference,
     )
 
 
@@ -200,32 +231,67 @@ def _rank(result: FitResult) -> tuple[bool, float]:
     return not bool(result.converged), float(np.nan_to_num(result.objective, nan=np.inf))
 
 
+def _num_classes(table: Table) -> int | None:
+    """K where softmax is called for."""
+    return len(table.class_names) if len(table.class_names) > 2 else None
+
+
+def _separation(
+    X: np.ndarray, table: Table, l2: float, settings: ComparisonSettings, terms: dict[str, str]
+) -> str | None:
+    """Which of the table's columns separate the classes, None if none do."""
+    found = diagnose_separation(
+        X, table.y, penalty=L2(l2), fit_intercept=settings.fit_intercept,
+        num_classes=_num_classes(table),
+    )  # fmt: skip
+    return found.explain(table.feature_names, terms) if found else None
+
+
 def _inference(
-    run: SolverRun, X: np.ndarray, table: Table, settings: ComparisonSettings
+    X: np.ndarray,
+    center: np.ndarray,
+    scale: np.ndarray,
+    table: Table,
+    settings: ComparisonSettings,
 ) -> Inference | str:
-    """Standard errors of a run, or why there can be none."""
-    shared: dict[str, Any] = {
-        "penalty": L2(settings.l2), "fit_intercept": settings.fit_intercept
-    }  # fmt: skip
-    if not run.result.converged:
-        K = len(table.class_names)
-        found = diagnose_separation(X, table.y, num_classes=K if K > 2 else None, **shared)
-        return found.explain(table.feature_names, _TERMS) if found else run.message
-    return infer(
-        run.result,
-        X,
-        table.y,
-        feature_names=table.feature_names,
-        class_names=table.class_names,
-        **shared,
-    )
+    """Standard errors in the columns' own units, or why there can be none.
+
+    They are those of a fit of its own: a penalty that helps prediction would bias every test.
+
+    Args:
+        X: the columns as the solvers see them, (X - center) / scale.
+        center: (p,).
+        scale: (p,).
+        table: the data.
+        settings: the strength of the penalty, and whether there is an intercept.
+    """
+    l2, with_intercept = settings.inference_l2, settings.fit_intercept
+    with jax.enable_x64(True):
+        result = fit(
+            X, table.y, penalty=L2(l2), solver=Newton(), fit_intercept=with_intercept,
+            num_classes=_num_classes(table),
+        )  # fmt: skip
+        if not result.converged:
+            found = _separation(X, table, l2, settings, _INFERENCE_TERMS)
+            return found or Status(int(result.status)).explain(_INFERENCE_TERMS)
+        coef = result.coef / scale.reshape((-1,) + (1,) * (result.coef.ndim - 1))
+        # Without an intercept the columns stay centred, or the model would be another one.
+        shift = center @ coef if with_intercept else 0.0
+        own = replace(result, coef=coef, intercept=result.intercept - shift)
+        try:
+            return infer(
+                own, table.X if with_intercept else table.X - center, table.y,
+                penalty=L2(l2, scale**2) if l2 else None, fit_intercept=with_intercept,
+                feature_names=table.feature_names, class_names=table.class_names,
+            )  # fmt: skip
+        except (FitError, ValueError) as error:
+            return str(error)
 
 
 def _run(
     name: str, X: np.ndarray, table: Table, settings: ComparisonSettings, progress: OnProgress
 ) -> SolverRun:
     data = jnp.asarray(X, settings.dtype), jnp.asarray(table.y)
-    K = len(table.class_names)
 
     def run(tol: float | None) -> FitResult:
         result = fit(
@@ -234,7 +300,7 @@ def _run(
             solver=SOLVERS[name],
             derivatives=settings.derivatives,
             fit_intercept=settings.fit_intercept,
-            num_classes=K if K > 2 else None,
+            num_classes=_num_classes(table),
             tol=tol,
             max_steps=settings.max_steps,
             progress=lambda *numbers: progress(name, *numbers),
@@ -251,7 +317,7 @@ def _run(
     return SolverRun(
         solver=name,
         result=jax.tree.map(np.asarray, result),
-        accuracy=float(np.mean(np.asarray(predicted) == table.y)),
+        training_accuracy=float(np.mean(np.asarray(predicted) == table.y)),
         compile_seconds=compiled - began,
         run_seconds=ended - compiled,
     )

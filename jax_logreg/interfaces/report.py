@@ -1,9 +1,11 @@
-"""The command line's reports, in 80 columns or as JSON. The one file that imports rich."""
+"""The command line's reports, in up to 80 columns or as JSON. The one file that imports rich."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import shutil
+import textwrap
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ if TYPE_CHECKING:  # printing loads nothing of what it prints
 
 try:
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.status import Status as Spinner
     from rich.table import Table
@@ -32,12 +35,14 @@ try:
 except ImportError:
     HAS_RICH = False
 
-_WIDTH = 80
+# Columns at most, and what a table and its first column are not squeezed below.
+_WIDTH, _MIN_WIDTH, _NARROWEST = 80, 40, 12
 _BAR_WIDTH = 30
-# A table of coefficients shows the largest of this many features, and this many classes.
-_MOST_FEATURES, _MOST_CLASSES = 40, 5
+# A table of coefficients shows the largest of this many features; headings are broken at this
+# width.
+_MOST_FEATURES, _HEADING_WIDTH = 40, 12
 # Names of formulas have at most 48 characters; two more indent them below their heading.
-_FORMULA_WIDTH, _NUMBER_WIDTH = 50, 8
+_FORMULA_WIDTH = 50
 
 
 def require_rich() -> None:
@@ -50,13 +55,87 @@ def require_rich() -> None:
         raise ValueError("tables need rich: pip install 'jax-logreg[cli]', or use --json.")
 
 
+def _width() -> int:
+    """Columns of the terminal, at most 80."""
+    columns = shutil.get_terminal_size((_WIDTH, 24)).columns
+    return max(_MIN_WIDTH, min(_WIDTH, columns))
+
+
 def _console() -> Console:
-    return Console(width=_WIDTH, highlight=False, markup=False)
+    return Console(width=_width(), highlight=False, markup=False)
 
 
-def _empty_table(title: str | None = None, **options: Any) -> Table:
-    options = {"box": box.SIMPLE_HEAD, "pad_edge": False, "padding": 0, **options}
-    return Table(title=title, title_justify="left", **options)
+def wrapped(text: str) -> str:
+    """Lines broken between words where the terminal has fewer columns: never inside a number."""
+    width, lines = _width(), []
+    for line in text.split("\n"):
+        indent = line[: len(line) - len(line.lstrip())]
+        lines += textwrap.wrap(
+            line, width, subsequent_indent=f"{indent}  ", break_long_words=False,
+            break_on_hyphens=False, drop_whitespace=len(line) > width,
+        ) or [""]  # fmt: skip
+    return "\n".join(lines)
+
+
+class _Rows(list[tuple[Sequence[str], str]]):
+    """The rows of a table: cells, and the style of the row."""
+
+    def add(self, *cells: str, style: str = "") -> None:
+        """Add a row, which may be short."""
+        self.append((cells, style))
+
+
+def _print_table(
+    console: Console,
+    headings: Sequence[str],
+    rows: _Rows,
+    *,
+    title: str = "",
+    texts: Sequence[str] = (),
+) -> None:
+    """Print a table, in several parts where it is too wide: numbers are never broken.
+
+    Args:
+        console: where to.
+        headings: of the columns; the first column is text, which may be broken into lines, and
+            begins every part.
+        rows: their cells.
+        title: above the table.
+        texts: those of the other headings whose columns are aligned to the left.
+    """
+    filled = [(*cells, *[""] * (len(headings) - len(cells))) for cells, _ in rows]
+    columns = list(zip(headings, *filled, strict=True))
+    width = [max(cell_len(x) for cell in cells for x in cell.split("\n")) for cells in columns]
+    if title:
+        console.print(title, style="italic")
+    for part in _parts(width, console.width - 2):
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+        rest = console.width - 2 - sum(width[column] + 1 for column in part)
+        table.add_column(headings[0], width=min(width[0], rest), overflow="fold")
+        for column in part:
+            justify: Any = "left" if headings[column] in texts else "right"
+            table.add_column(headings[column], justify=justify, width=width[column], no_wrap=True)
+        for cells, (_, style) in zip(filled, rows, strict=True):
+            table.add_row(cells[0], *(cells[column] for column in part), style=style)
+        console.print(table)
+
+
+def _parts(width: list[int], room: int) -> list[list[int]]:
+    """The columns of each part of a table, besides the first: as few parts as fit, of like size.
+
+    Args:
+        width: of every column; one character stands between two.
+        room: for a part.
+    """
+    others = list(range(1, len(width)))
+    for count in range(1, len(others)):
+        least = min(width[0], _NARROWEST if count == 1 else room // 3)
+        parts = [
+            others[len(others) * i // count : len(others) * (i + 1) // count] for i in range(count)
+        ]
+        if all(least + sum(width[column] + 1 for column in part) <= room for part in parts):
+            return parts
+    return [[column] for column in others]
 
 
 class StatusLine:
@@ -100,18 +179,13 @@ def print_comparison(comparison: SolverComparison) -> None:
     """Print the comparison of solvers, the coefficients, the inference and the audit."""
     console = _console()
     _print_heading(console, comparison)
-    console.print(_runs_table(comparison.runs))
-    _print_messages(console, comparison.runs)
-    for table in _best_coefficients(comparison):
-        console.print(table)
+    _print_runs(console, comparison.runs)
+    _print_messages(console, comparison)
+    _print_best_coefficients(console, comparison)
     if comparison.inference is not None:
-        _print_inference(console, comparison.inference, _unit(comparison))
+        _print_inference(console, comparison.inference, comparison.inference_terms)
     num_rows = len(comparison.table.y)
     _print_audits(console, comparison.audits, f"{comparison.audit_rows} of {num_rows} rows")
-
-
-def _unit(comparison: SolverComparison) -> str:
-    return "per standard deviation" if comparison.settings.standardize else "per unit"
 
 
 def _print_heading(console: Console, comparison: SolverComparison) -> None:
@@ -128,24 +202,21 @@ def _print_heading(console: Console, comparison: SolverComparison) -> None:
     )
 
 
-def _runs_table(runs: list[SolverRun]) -> Table:
-    table = _empty_table()
-    table.add_column("solver", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    for heading in ("steps", "loss", "gradient", "accuracy", "compile", "run"):
-        table.add_column(heading, justify="right", no_wrap=True)
+def _print_runs(console: Console, runs: list[SolverRun]) -> None:
+    headings = ["solver", "status", "steps", "loss", "gradient", "training\naccuracy", "compile"]
+    rows = _Rows()
     for run in runs:
-        table.add_row(
+        rows.add(
             run.solver,
             run.status.name.lower(),
             str(int(run.result.num_steps)),
             _loss(float(run.result.objective)),
             f"{float(run.result.gradient_norm):.1e}",
-            f"{100 * run.accuracy:.1f} %",
+            f"{100 * run.training_accuracy:.1f} %",
             f"{run.compile_seconds:.2f} s",
             _seconds(run.run_seconds),
         )
-    return table
+    _print_table(console, [*headings, "run"], rows, texts=["status"])
 
 
 def _loss(loss: float) -> str:
@@ -156,21 +227,23 @@ def _seconds(seconds: float) -> str:
     return f"{1e3 * seconds:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-def _print_messages(console: Console, runs: list[SolverRun]) -> None:
+def _print_messages(console: Console, comparison: SolverComparison) -> None:
     """Why fits did not converge, each reason once."""
     solvers: dict[str, list[str]] = {}
-    for run in runs:
+    for run in comparison.runs:
         if run.status != Status.CONVERGED:
-            solvers.setdefault(run.message, []).append(run.solver)
+            solvers.setdefault(comparison.message(run), []).append(run.solver)
     for message, names in solvers.items():
         console.print(f"{', '.join(names)}: {message}\n", style="yellow")
 
 
-def _best_coefficients(comparison: SolverComparison) -> list[Table]:
-    run, table = comparison.best_run, comparison.table
+def _print_best_coefficients(console: Console, comparison: SolverComparison) -> None:
+    run, table, settings = comparison.best_run, comparison.table, comparison.settings
     note = "" if run.result.converged else f" ({run.status.name.lower()}: no answer)"
-    return _coefficient_tables(
-        f"Coefficients of {run.solver}, log-odds {_unit(comparison)}{note}",
+    unit = "standard deviation" if settings.standardize else "unit"
+    _print_coefficients(
+        console,
+        f"Coefficients of {run.solver}, log-odds per {unit}{note}",
         table.feature_names,
         table.class_names,
         np.asarray(run.result.coef),
@@ -178,17 +251,19 @@ def _best_coefficients(comparison: SolverComparison) -> list[Table]:
     )
 
 
-def _coefficient_tables(
+def _print_coefficients(
+    console: Console,
     title: str,
     feature_names: list[str],
     class_names: list[str],
     coef: np.ndarray,
     intercept: np.ndarray | None,
-) -> list[Table]:
-    """One table, or several if there are more classes than fit in 80 columns.
+) -> None:
+    """Print the largest coefficients of every class.
 
     Args:
-        title: above each.
+        console: where to.
+        title: above the table.
         feature_names: p names.
         class_names: K names.
         coef: (p,) for two classes or (p, K).
@@ -198,21 +273,19 @@ def _coefficient_tables(
     coef = coef.reshape(len(coef), len(headings))
     size = np.abs(coef).max(axis=1, initial=0.0)
     shown = np.sort(np.argsort(-size, kind="stable")[:_MOST_FEATURES])
-    tables = []
-    for start in range(0, len(headings), _MOST_CLASSES):
-        part = slice(start, start + _MOST_CLASSES)
-        table = _empty_table(title, min_width=60)
-        table.add_column("feature", overflow="fold")
-        for heading in headings[part]:
-            table.add_column(heading, justify="right", overflow="fold")
-        for j in shown:
-            table.add_row(feature_names[j], *map(_coefficient, coef[j, part]))
-        if len(shown) < len(coef):
-            table.add_row(f"… and {len(coef) - len(shown)} smaller ones (--json has all)")
-        if intercept is not None:
-            table.add_row("(intercept)", *map(_coefficient, np.atleast_1d(intercept)[part]))
-        tables.append(table)
-    return tables
+    rows = _Rows()
+    for j in shown:
+        rows.add(feature_names[j], *map(_coefficient, coef[j]))
+    if len(shown) < len(coef):
+        rows.add(f"… and {len(coef) - len(shown)} smaller ones (--json has all)")
+    if intercept is not None:
+        rows.add("(intercept)", *map(_coefficient, np.atleast_1d(intercept)))
+    _print_table(console, ["feature", *map(_folded, headings)], rows, title=title)
+
+
+def _folded(name: str) -> str:
+    """The name of a class, in lines that make no column wide."""
+    return "\n".join(textwrap.wrap(name, _HEADING_WIDTH)) or " "
 
 
 def _coefficient(number: float) -> str:
@@ -224,26 +297,34 @@ def _coefficient(number: float) -> str:
     return f"{number:.4f}" if number == 0 or 1e-3 <= abs(number) < 1e5 else f"{number:.3e}"
 
 
-def _print_inference(console: Console, inference: Inference | str, unit: str) -> None:
+def _print_inference(console: Console, inference: Inference | str, terms: str) -> None:
     if isinstance(inference, str):
-        console.print(f"No standard errors: {inference}\n", style="yellow")
-    else:
-        console.print(f"Inference, log-odds {unit}", style="italic")
-        console.print(inference.summary() + "\n")
+        console.print(f"No standard errors ({terms}): {inference}\n", style="yellow")
+        return
+    console.print(f"Inference: {terms}", style="italic")
+    if console.width >= _WIDTH:
+        console.print(f"{inference.summary()}\n")
+        return
+    for name, number in inference.statistics().items():
+        console.print(f"{name.replace('_', ' ') + ':':22} {number:12.10g}")
+    rows = _Rows()
+    for record in inference.as_dict():
+        name, *numbers = record.values()
+        rows.add(name, *map(_coefficient, numbers))
+    headings = ["", "estimate", "std. error", "z", "P > |z|", "2.5 %", "97.5 %"]
+    _print_table(console, headings, rows)
 
 
 def _print_audits(console: Console, audits: dict[str, list[Comparison]], rows: str) -> None:
     """Print the audit of derivatives and its verdict; ``rows`` says of which rows."""
-    table = _empty_table("Derivatives by hand against autodiff, largest difference")
-    table.add_column("derivative")
+    headings, lines = ["derivative"], _Rows()
     for dtype in audits:
-        table.add_column(f"{dtype} abs", justify="right")
-        table.add_column("relative", justify="right")
-    table.add_column("verdict")
+        headings += [f"{dtype}\nabsolute", f"{dtype}\nrelative"]
     for row in zip(*audits.values(), strict=True):
         cells = [f"{x:.1e}" for c in row for x in (c.absolute, c.relative)]
-        table.add_row(row[0].name, *cells, "agree" if all(c.agrees for c in row) else "DIFFER")
-    console.print(table)
+        lines.add(row[0].name, *cells, "agree" if all(c.agrees for c in row) else "DIFFER")
+    title = "Derivatives by hand against autodiff, largest difference"
+    _print_table(console, [*headings, "verdict"], lines, title=title, texts=["verdict"])
     failed = [c.name for audit in audits.values() for c in audit if not c.agrees]
     bounds = ", ".join(f"{audit[0].bound:.1e} in {d}" for d, audit in audits.items())
     verdict = f"differ: {', '.join(failed)}" if failed else "all agree"
@@ -268,9 +349,9 @@ def comparison_as_json(comparison: SolverComparison) -> str:
         },
         "settings": vars(comparison.settings),
         "device": comparison.device,
-        "trainings": [_run_as_dict(run) for run in comparison.runs],
+        "trainings": [_run_as_dict(run, comparison.message(run)) for run in comparison.runs],
         "best": comparison.best_run.solver,
-        **({} if inference is None else {"inference": _inference_as_dict(inference)}),
+        **({} if inference is None else {"inference": _inference_as_dict(comparison)}),
         "audit": {
             "rows": comparison.audit_rows,
             **{dtype: [c._asdict() for c in audit] for dtype, audit in comparison.audits.items()},
@@ -280,22 +361,23 @@ def comparison_as_json(comparison: SolverComparison) -> str:
     return as_json(document)
 
 
-def _inference_as_dict(inference: Inference | str) -> dict[str, Any]:
-    if isinstance(inference, str):
-        return {"message": inference}
-    return {"parameters": inference.as_dict(), "statistics": inference.statistics()}
+def _inference_as_dict(comparison: SolverComparison) -> dict[str, Any]:
+    inference, terms = comparison.inference, {"terms": comparison.inference_terms}
+    if inference is None or isinstance(inference, str):
+        return {**terms, "message": inference}
+    return {**terms, "parameters": inference.as_dict(), "statistics": inference.statistics()}
 
 
-def _run_as_dict(run: SolverRun) -> dict[str, Any]:
+def _run_as_dict(run: SolverRun, message: str) -> dict[str, Any]:
     result, points = run.result, int(run.result.num_steps) + 1
     numbers = ("num_steps", "objective", "gradient_norm", "newton_decrement", "rank")
     return {
         "solver": run.solver,
         "status": run.status.name,
-        "message": run.message,
+        "message": message,
         "converged": bool(result.converged),
         **{name: getattr(result, name) for name in numbers},
-        "accuracy": run.accuracy,
+        "training_accuracy": run.training_accuracy,
         "compile_seconds": run.compile_seconds,
         "run_seconds": run.run_seconds,
         "coef": result.coef,
@@ -315,14 +397,14 @@ def print_model(name: str, model: Model) -> None:
         text = value if isinstance(value, str) else as_json(value)
         console.print(f"{fact.replace('_', ' ')}: {text}")
     console.print()
-    for table in _coefficient_tables(
+    _print_coefficients(
+        console,
         "Coefficients, log-odds per unit of the column",
         list(model.feature_names),
         model.class_names,
         model.coef,
         model.intercept_at_zero,
-    ):
-        console.print(table)
+    )
 
 
 def print_own_check(checks: list[OwnCheck]) -> None:
@@ -334,25 +416,23 @@ def print_own_check(checks: list[OwnCheck]) -> None:
             f"{check.name}: {rows} rows, {features} features, {check.num_classes} classes",
             style="bold",
         )
-        console.print(_texts_table(check.texts))
+        _print_texts(console, check.texts)
         _print_audits(console, check.audits, f"{rows} of {rows} rows")
         console.print()
     _print_summary(console, [verdict for check in checks for verdict in check.texts])
 
 
-def _texts_table(verdicts: list[TextVerdict]) -> Table:
-    table = _empty_table()
-    table.add_column("formula, as the text has it", width=_FORMULA_WIDTH, no_wrap=True)
-    table.add_column("relative", justify="right", width=_NUMBER_WIDTH)
-    table.add_column("verdict", no_wrap=True)
+def _print_texts(console: Console, verdicts: list[TextVerdict]) -> None:
+    rows = _Rows()
     for where, group in groupby(verdicts, key=lambda verdict: verdict.formula.where):
         text, heading = where.split(": ", 1)
         most = _FORMULA_WIDTH - len(text) - 2
         heading = heading if len(heading) <= most else f"{heading[: most - 1]}…"
-        table.add_row(f"{text}: {heading}", style="bold")
+        rows.add(f"{text}: {heading}", style="bold")
         for verdict in group:
-            table.add_row(*_cells(verdict), style=_style(verdict))
-    return table
+            rows.add(*_cells(verdict), style=_style(verdict))
+    headings = ["formula, as the text has it", "relative", "verdict"]
+    _print_table(console, headings, rows, texts=["verdict"])
 
 
 def _cells(verdict: TextVerdict) -> tuple[str, str, str]:

@@ -3,9 +3,11 @@ import os
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
+import jax_logreg as lr
 from jax_logreg import Model
 from jax_logreg.fitting.column_scaling import standardize
 from jax_logreg.interfaces import plot_style, report
@@ -44,7 +46,8 @@ def test_iris_without_a_penalty_says_why_there_is_no_answer(capsys):
     assert main(["fit", "--data", "iris", "--l2", "0", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert {t["status"] for t in report["trainings"]} == {"SEPARATED"}
-    assert all("penalty" in t["message"] for t in report["trainings"])
+    assert all("add a penalty (--l2 0.01)" in t["message"] for t in report["trainings"])
+    assert all("columns sepal_length, " in t["message"] for t in report["trainings"])
 
 
 def test_json_is_whole_and_agrees_with_itself(small_csv, tmp_path, capsys):
@@ -236,16 +239,61 @@ def test_inference_is_printed_and_drawn(small_csv, tmp_path, capsys):
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
-    for words in ("std. error", "McFadden", "per standard deviation", "first", "intercept"):
+    for words in (
+        "std. error",
+        "McFadden",
+        "log-odds of yes per unit of the column, no penalty",
+        "training",
+        "intercept",
+    ):
         assert words in printed
     assert plot.stat().st_size > 10_000
 
 
 def test_inference_says_why_there_is_none(capsys):
-    command = ["fit", "--data", "iris", "--l2", "0", "--inference", "--json"]
-    assert main(command) == 1
-    report = json.loads(capsys.readouterr().out)
-    assert "separated" in report["inference"]["message"]
+    assert main(["fit", "--data", "iris", "--inference", "--json", "--tol", "1e-4"]) == 0
+    inference = json.loads(capsys.readouterr().out)["inference"]
+    assert "of each class against setosa" in inference["terms"]
+    assert "separated" in inference["message"]
+    assert "add a penalty (--inference-l2 0.01)" in inference["message"]
+
+
+@pytest.mark.parametrize("intercept", [[], ["--no-intercept"]])
+@pytest.mark.parametrize(("strength", "words"), [("0", "no penalty"), ("0.1", "L2 strength 0.1")])
+def test_inference_is_of_a_fit_of_its_own_in_the_columns_units(
+    strength, words, intercept, small_csv, capsys
+):
+    """Whatever the strength that the solvers are given."""
+    command = ["fit", small_csv, "--target", "answer", "--json", "--l2", "3", *intercept]
+    assert main([*command, "--inference", "--inference-l2", strength]) == 0
+    found = json.loads(capsys.readouterr().out)["inference"]
+    assert found["terms"].startswith("log-odds of yes per unit of the column, ")
+    assert words in found["terms"]
+    table, with_intercept = read_table(small_csv, "answer"), not intercept
+    X = table.X if with_intercept else table.X - table.X.mean(axis=0)
+    penalty = lr.L2(float(strength), factor=table.X.var(axis=0))
+    with jax.enable_x64(True):
+        options = {"penalty": penalty, "fit_intercept": with_intercept}
+        want = lr.infer(lr.fit(X, table.y, **options), X, table.y, **options)
+    for name in ("estimate", "standard_error"):
+        numbers = [row[name] for row in found["parameters"]]
+        np.testing.assert_allclose(numbers, getattr(want, name), rtol=1e-8)
+
+
+def test_sixty_columns_break_no_number(small_csv, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["fit", small_csv, "--target", "answer", "--inference", "--tol", "1e-4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert not any("…" in line for line in lines)
+    for part, count in (("steps", 4), ("training", 4), ("std. error", 3), ("97.5 %", 3)):
+        first = next(i for i, line in enumerate(lines) if part in line)
+        rows = [line.split() for line in lines[first:] if line.strip()][2 : 2 + count]
+        numbers = [cell for row in rows for cell in row if cell[-1].isdigit()]
+        assert len([float(cell) for cell in numbers]) >= 2 * count
+    audit = next(i for i, line in enumerate(lines) if "verdict" in line)
+    assert all(line.endswith(("agree", "row", "∇F", "line", "value")) for line in map(
+        str.rstrip, lines[audit + 2 : audit + 10]))  # fmt: skip
 
 
 def test_help_and_mistakes_do_not_load_jax():
