@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jax_logreg.derivatives.analytic import curvature, evaluate, loss_and_residual
+from jax_logreg.derivatives.analytic import curvature, evaluate, hessian, loss_and_residual
 from jax_logreg.derivatives.firth import FirthOracle
 from jax_logreg.derivatives.oracle import Point
 from jax_logreg.fitting import validation
@@ -195,11 +195,11 @@ class FitContext:
         table = self.mean_gradient.reshape(-1, len(self.selection))
         return (self.num_observations * table @ self.selection).reshape(-1)
 
-    def firth_hessian(self) -> np.ndarray:
-        """The exact Hessian of Firth's Σw · F in γ, (P, P), which the information is not."""
+    def hessian(self) -> np.ndarray:
+        """∂²(Σw · F)/∂γ², (P, P), with the reference class held; under Firth's penalty the exact
+        one, which the information is not."""
         with in_float64():
-            total = jnp.asarray(self.num_observations)
-            H = np.asarray(_firth_hessian(self.objective, jnp.asarray(self.theta), total))
+            H = np.asarray(_hessian(self.objective, jnp.asarray(self.theta), self._firth_total))
         S = self.selection
         H = H.reshape(2 * (self.design.shape[1], len(S)))
         H = np.einsum("jkml,kc,ld->jcmd", H, S, S)
@@ -208,8 +208,12 @@ class FitContext:
     @cached_property
     def _point(self) -> Point:
         with in_float64():
-            total = jnp.asarray(self.num_observations) if self.penalty.is_jeffreys else None
-            return _evaluate(self.objective, jnp.asarray(self.theta), total)
+            return _evaluate(self.objective, jnp.asarray(self.theta), self._firth_total)
+
+    @property
+    def _firth_total(self) -> jax.Array | None:
+        """Σw, which Firth's penalty depends on; None under any other."""
+        return jnp.asarray(self.num_observations) if self.penalty.is_jeffreys else None
 
     def max_logit_change(self, step: np.ndarray) -> float:
         """The largest change of a logit, or of the difference of two logits of a row, under a
@@ -228,7 +232,9 @@ def _evaluate(objective: Objective, theta: jax.Array, total: jax.Array | None) -
 
 
 @Compiled
-def _firth_hessian(objective: Objective, theta: jax.Array, total: jax.Array) -> jax.Array:
+def _hessian(objective: Objective, theta: jax.Array, total: jax.Array | None) -> jax.Array:
+    if total is None:
+        return hessian(objective, theta)
     oracle = FirthOracle(objective, total)
     return jax.jacfwd(lambda at: oracle.evaluate(at).gradient)(theta)
 

@@ -44,7 +44,11 @@ class NewtonPoint(NamedTuple):
 
 
 def newton_path(
-    fit: FitContext, max_steps: int, directions: np.ndarray | None = None
+    fit: FitContext,
+    max_steps: int,
+    directions: np.ndarray | None = None,
+    *,
+    pinned: np.ndarray | None = None,
 ) -> Iterator[NewtonPoint]:
     """The points that Newton's method visits, the start first, at most ``max_steps`` after it.
 
@@ -55,9 +59,10 @@ def newton_path(
         fit: the start.
         max_steps: the most steps.
         directions: the columns, (P, m), that span the steps; all of γ if absent.
+        pinned: see ``information``.
     """
     for _ in range(max_steps + 1):
-        full = information(fit)
+        full = information(fit, pinned=pinned)
         step = _newton_step(fit, full, directions)
         yield NewtonPoint(fit, full, step, np.sqrt(max(-step @ fit.gradient(), 0.0)))
         fit = _backtrack(fit, step)
@@ -105,7 +110,7 @@ def _curvature_factor(fit: FitContext, full: Information) -> np.ndarray:
     """
     if not fit.penalty.is_jeffreys:
         return full.factor
-    H = fit.firth_hessian()
+    H = fit.hessian()
     scale = np.sqrt(np.abs(np.diag(H)))
     scale = np.where(scale > 0, scale, 1)
     try:

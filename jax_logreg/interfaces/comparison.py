@@ -199,7 +199,7 @@ def compare_solvers(
     separation = inference = None
     if runs[best].status == Status.SEPARATED:
         progress("columns that separate the classes")
-        separation = _separation(X, table, settings.l2, settings, _TERMS)
+        separation = _separation(X, table, settings.l2, settings, _TERMS, progress)
     if settings.inference:
         progress("standard errors")
         inference = _inference(X, center, scale, table, settings)
@@ -237,12 +237,17 @@ def _num_classes(table: Table) -> int | None:
 
 
 def _separation(
-    X: np.ndarray, table: Table, l2: float, settings: ComparisonSettings, terms: dict[str, str]
+    X: np.ndarray,
+    table: Table,
+    l2: float,
+    settings: ComparisonSettings,
+    terms: dict[str, str],
+    progress: OnProgress | None = None,
 ) -> str | None:
     """Which of the table's columns separate the classes, None if none do."""
     found = diagnose_separation(
         X, table.y, penalty=L2(l2), fit_intercept=settings.fit_intercept,
-        num_classes=_num_classes(table),
+        num_classes=_num_classes(table), progress=progress,
     )  # fmt: skip
     return found.explain(table.feature_names, terms) if found else None
 

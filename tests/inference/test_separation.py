@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse
 
 from jax_logreg import L2, Firth, Status, diagnose_separation, fit, sparse_features
+from jax_logreg.inference import separation
 
 
 def design(kind, seed, K):
@@ -117,3 +118,65 @@ def test_bad_input_is_refused(x64):
         diagnose_separation(X, [0, 1, 0, 1], penalty=Firth())
     with pytest.raises(ValueError, match="y must have"):
         diagnose_separation(np.zeros((3, 1)), np.zeros(2))
+
+
+def large(kind, n=6000, p=10, K=2, seed=0):
+    """A table that takes a programme seconds, and the rows that a direction separates."""
+    rng = np.random.default_rng(seed)
+    X, B = rng.normal(size=(n, p)), rng.normal(size=(p, K))
+    y = np.argmax(X @ B + rng.gumbel(size=(n, K)), axis=1)
+    last, some = y == K - 1, rng.uniform(size=n) < 0.4
+    rows = np.zeros(n, bool)
+    if kind == "complete":
+        y, rows = np.argmax(X @ B, axis=1), ~rows
+    if kind in ("dummy", "nested"):
+        X[:, 0] = rows = last & some
+    if kind == "half":  # margins of every size down to 1e-5
+        X[:, 0] = np.where(last & some, np.abs(X[:, 0]), 0)
+        rows = X[:, 0] > 0
+    if kind == "nested":  # among the rows that the first column does not settle
+        also = ~last & some
+        X[:, 1] = np.where(X[:, 0] == 1, X[:, 1], also)
+        rows = (X[:, 0] == 1) | also
+    if kind == "tied":  # rows of both labels on the plane that separates the others
+        difference = B[:, 1] - B[:, 0]
+        y, rows = np.argmax(X @ B, axis=1), ~rows
+        X[:500] -= np.outer(X[:500] @ difference, difference) / (difference @ difference)
+        y[:500], rows[:500] = np.arange(500) % 2, False
+    return X, y, rows
+
+
+@pytest.mark.parametrize(
+    ("kind", "K"),
+    [("tied", 2)]
+    + [(kind, K) for kind in ("none", "dummy", "half", "nested", "complete") for K in (2, 3)],
+)
+def test_a_large_table_needs_no_programme(kind, K, x64, monkeypatch):
+    monkeypatch.setattr(separation, "linprog", None)
+    X, y, rows = large(kind, K=K)
+    lines = []
+    found = diagnose_separation(X, y, progress=lines.append)
+    assert found.kind == (kind if kind in ("none", "complete") else "quasi")
+    np.testing.assert_array_equal(found.rows, rows)
+    eta = X @ found.coef.reshape(10, -1) + found.intercept
+    eta = np.column_stack([np.zeros(len(y)), eta]) if K == 2 else eta
+    margin = np.take_along_axis(eta, y[:, None], axis=1) - eta
+    assert np.all(margin >= -1e-9 * np.max(np.abs(eta)))
+    assert kind == "none" or any("6000" in line for line in lines)
+
+
+@pytest.mark.parametrize("K", [2, 3])
+@pytest.mark.parametrize("kind", ["none", "dummy", "half", "nested", "complete"])
+@pytest.mark.parametrize("soft", [False, True])
+def test_newtons_path_finds_the_rows_of_the_programme(kind, K, soft, x64, monkeypatch):
+    X, y, _ = large(kind, n=200, p=3, K=K, seed=1)
+    if soft:  # these rows must be tied
+        y = np.eye(K)[y]
+        y[::67] = 0.9 * y[::67] + 0.1 / K
+        y = y if K > 2 else y[:, 1]
+    weight = np.arange(200) % 5 > 0
+    programme = diagnose_separation(X, y, sample_weight=weight)
+    monkeypatch.setattr(separation, "_MAX_LP_ENTRIES", 0)
+    found = diagnose_separation(X, y, sample_weight=weight)
+    assert found.kind == programme.kind
+    np.testing.assert_array_equal(found.rows, programme.rows)
