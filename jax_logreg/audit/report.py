@@ -13,7 +13,7 @@ from jax_logreg.audit.reference import StepSweep
 from jax_logreg.audit.user_calls import ERROR, Finding, PytreeLayout
 
 _WIDTH = 80
-_MAX_SHOWN = 5
+_MAX_SHOWN, _MAX_NAMES = 5, 100
 # Names of entries up to this length share a line with their numbers.
 _NAME_WIDTH = 30
 
@@ -60,6 +60,7 @@ class Check:
         reference_norm: norm of the reference there.
         units: of round-off that are allowed, times the sensitivity of each entry.
         error_matrix: |hand − reference| at the worst point, in the shape compared.
+        names: of the entries of θ, if they are at most 100.
 
     >>> from jax_logreg.audit.check import check_derivatives
     >>> report = check_derivatives(lambda t: t**2, gradient=lambda t: 2 * t, at=1.0)
@@ -79,10 +80,12 @@ class Check:
     reference_norm: float
     units: float
     error_matrix: np.ndarray
+    names: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The check in plain numbers, without the error matrix."""
-        plain = {k: v for k, v in vars(self).items() if k not in ("worst", "error_matrix")}
+        left_out = ("worst", "error_matrix", "names")
+        plain = {k: v for k, v in vars(self).items() if k not in left_out}
         worst = [
             {**entry._asdict(), "absolute": entry.absolute, "relative": entry.relative}
             for entry in self.worst
@@ -182,6 +185,7 @@ def summarise(comparison: DerivativeComparison, layout: PytreeLayout, units: flo
         reference_norm=norm,
         units=units,
         error_matrix=error,
+        names=tuple(map(layout.name, range(layout.size))) if layout.size <= _MAX_NAMES else (),
     )
 
 

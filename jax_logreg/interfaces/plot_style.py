@@ -2,6 +2,7 @@
 
 import functools
 import io
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -12,7 +13,7 @@ try:
     from matplotlib import rc_context
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
     HAS_MATPLOTLIB = True
 except ImportError:
@@ -123,6 +124,20 @@ def tint(i: int) -> tuple[float, float, float]:
 def whole_ticks(axis: Any) -> None:
     """Ticks at whole numbers alone."""
     axis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+
+
+def log_ticks(axis: Any) -> None:
+    """Labels on a logarithmic axis that leave room for one another, however few decades it has."""
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low)
+    if decades < 2:
+        steps = [1, 2, 5, 10]
+        axis.set_major_locator(
+            LogLocator(subs=steps[:3]) if decades > 0.7 else MaxNLocator(4, steps=steps)
+        )
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda x, position: f"{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def check_plot_path(path: str | Path) -> Path:

@@ -4,6 +4,8 @@ Each is a matplotlib figure: a notebook shows it, ``figure.savefig(path)`` write
 confusion matrix and the decision regions are scikit-learn's, in this project's style.
 """
 
+import re
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,13 +19,23 @@ from jax_logreg.inference.calibration import calibration
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.influence import influence
 from jax_logreg.interfaces.model import Model
-from jax_logreg.interfaces.plot_style import new_figure, series, shades, styled, tint, whole_ticks
+from jax_logreg.interfaces.plot_style import (
+    log_ticks,
+    new_figure,
+    series,
+    shades,
+    styled,
+    tint,
+    whole_ticks,
+)
 
 # log₁₀ of an error is drawn as at least this, that of zero included.
 _MIN_LOG_ERROR = -17.0
 _MAX_INTERVALS = 30
 _MAX_POINTS = 2000
 _GRID = 201
+# Entries of θ whose names are written at an axis, the characters of each, and of a line of text.
+_MOST_NAMED, _LONGEST_NAME, _LINE = 12, 14, 44
 
 
 @styled
@@ -120,6 +132,8 @@ def _draw_curves(
     for panel in panels:
         panel.set(xscale="log", yscale="log")
         panel.grid()
+        log_ticks(panel.xaxis)
+        log_ticks(panel.yaxis)
 
 
 @styled
@@ -203,7 +217,8 @@ def _draw_calibration(axes: Any, mu: np.ndarray, labels: np.ndarray, weight: Any
 
 @styled
 def plot_reports(reports: Mapping[str, DerivativeReport]) -> Any:
-    """Draw each audit in a row: differences of the value, and the errors of the worst check.
+    """Draw each audit in a row: differences of the value, and the errors of the worst check
+    with the diagnosis.
 
     Args:
         reports: title ↦ report.
@@ -245,9 +260,9 @@ def _draw_sweep(axes: Any, report: DerivativeReport) -> None:
 
 
 def _draw_errors(figure: Any, axes: Any, report: DerivativeReport) -> None:
-    """The error matrix of the worst check, as powers of ten."""
+    """The error matrix of the worst check, as powers of ten, and what is wrong with it."""
     if not report.checks:
-        _write(axes, "nothing could be compared")
+        _write(axes, "\n".join(["nothing could be compared", *_diagnosis(report, "")]))
         return
     check = max(report.checks, key=_severity)
     errors = np.atleast_2d(check.error_matrix)
@@ -259,12 +274,31 @@ def _draw_errors(figure: Any, axes: Any, report: DerivativeReport) -> None:
     image = axes.imshow(powers, aspect="auto", vmin=smallest, vmax=largest, interpolation="none")
     figure.colorbar(image, ax=axes, label="log₁₀ |by hand − reference|")
     verdict = "right" if check.agrees else f"{check.num_wrong} of {check.num_entries} differ"
-    axes.set(title=f"{check.name}: {verdict}", xlabel="entry of θ")
-    axes.set_ylabel("entry of θ" if check.name == "hessian" else "output")
-    for axis in (axes.xaxis, axes.yaxis):
+    axes.set_title("\n".join([f"{check.name}: {verdict}", *_diagnosis(report, check.name)]))
+    is_hessian = check.name == "hessian"
+    axes.set(xlabel="entry of θ", ylabel="entry of θ" if is_hessian else "output")
+    for axis, has_names in ((axes.xaxis, True), (axes.yaxis, is_hessian)):
         whole_ticks(axis)
+        if has_names and 0 < len(check.names) <= _MOST_NAMED:
+            _name_ticks(axis, check.names)
     if len(errors) == 1:
         axes.set(yticks=[], ylabel="")
+
+
+def _diagnosis(report: DerivativeReport, name: str) -> list[str]:
+    """What is wrong with a derivative, in lines."""
+    about = [diagnosis for diagnosis in report.diagnoses if diagnosis.where == name]
+    about = about or list(report.diagnoses)
+    return textwrap.wrap(about[0].message, _LINE) if about else []
+
+
+def _name_ticks(axis: Any, names: Sequence[str]) -> None:
+    short = [n if len(n) <= _LONGEST_NAME else f"{n[: _LONGEST_NAME - 1]}…" for n in names]
+    axis.set_ticks(range(len(short)), short, fontsize=8)
+    if axis.axis_name == "x" and max(map(len, short)) * len(short) > _LINE - 8:
+        axis.set_tick_params(rotation=45)
+        for label in axis.get_ticklabels():
+            label.set(ha="right", rotation_mode="anchor")
 
 
 def _severity(check: Check) -> tuple[bool, float]:
@@ -281,7 +315,8 @@ def _write(axes: Any, text: str) -> None:
 
 @styled
 def plot_coefficients(model: Any, *, scale: Any = None, most: int = 30, title: str = "") -> Any:
-    """Draw the coefficients of a model, the largest at the top, one mark a class.
+    """Draw the coefficients of a model, the largest at the top, one mark a class, each at the
+    end of a line from zero.
 
     Args:
         model: a :class:`Model`, or a fitted linear classifier.
@@ -309,13 +344,13 @@ def plot_coefficients(model: Any, *, scale: Any = None, most: int = 30, title: s
     coef = coef * scale[:, None]
     shown = np.argsort(-np.abs(coef).max(axis=1), kind="stable")[:most][::-1]
     coef, K = coef[shown], coef.shape[1]
-    figure = new_figure(6.5, 1.6 + 0.24 * max(len(shown), 4))
+    height = max(0.24, min(0.12 * K, 0.8))  # of a feature, in inches
+    figure = new_figure(6.5, 1.6 + height * max(len(shown), 4))
     axes = figure.subplots()
     axes.axvline(0, color="0.35", linewidth=1)
-    # A stem from zero to the outermost mark, and the classes one above the other.
-    places, outermost = np.arange(len(shown)), (np.minimum(coef.min(axis=1), 0), coef.max(axis=1))
-    axes.hlines(places, outermost[0], np.maximum(outermost[1], 0), color="0.75", linewidth=1.5)
-    for k, shift in enumerate(np.linspace(0.2, -0.2, K) if K > 1 else [0.0]):
+    places = np.arange(len(shown))
+    for k, shift in enumerate(np.linspace(0.26, -0.26, K) if K > 1 else [0.0]):
+        axes.hlines(places + shift, 0, coef[:, k], color="0.75", linewidth=1.5)
         _scatter(axes, coef[:, k], places + shift, k, size=36, label=str(model.classes[k]))
     axes.grid(axis="x")
     axes.set_yticks(places, [model.feature_names[j] for j in shown])
@@ -407,7 +442,8 @@ def plot_confusion(y: Any, predicted: Any, *, classes: Any = None, title: str = 
     Args:
         y: the true labels, (n,).
         predicted: the model's answers, (n,).
-        classes: all labels, in the order wanted; those that occur, sorted, if absent.
+        classes: all labels, in the order wanted; if absent those that occur, sorted, numbers
+            in text by their size.
         title: a line above the plot.
 
     Returns:
@@ -422,7 +458,9 @@ def plot_confusion(y: Any, predicted: Any, *, classes: Any = None, title: str = 
     """
     metrics = require_scikit_learn().metrics
     y, predicted = np.asarray(y), np.asarray(predicted)
-    classes = np.unique(np.concatenate([y, predicted])) if classes is None else np.asarray(classes)
+    if classes is None:
+        classes = sorted(np.unique(np.concatenate([y, predicted])), key=_by_size)
+    classes = np.asarray(classes)
     _check_known("y", y, classes)
     _check_known("predicted", predicted, classes)
     counts = metrics.confusion_matrix(y, predicted, labels=classes)
@@ -434,7 +472,9 @@ def plot_confusion(y: Any, predicted: Any, *, classes: Any = None, title: str = 
     drawn = metrics.ConfusionMatrixDisplay(shares, display_labels=classes).plot(
         ax=axes, cmap=shades(), im_kw={"vmin": 0, "vmax": 1}, colorbar=False
     )
-    figure.colorbar(drawn.im_, ax=axes, label="share of the true class", shrink=0.8)
+    figure.get_layout_engine().set(w_pad=0.1)
+    beside = axes.inset_axes((1.04, 0, 0.04, 1))  # as high as the matrix
+    figure.colorbar(drawn.im_, cax=beside, label="share of the true class")
     for cell, count, share in zip(drawn.text_.flat, counts.flat, shares.flat, strict=True):
         per_cent = f"\n{100 * share:.0f} %" if count and K <= 10 else ""
         cell.set(text=f"{count}{per_cent}", color="black" if count else "0.6")
@@ -445,6 +485,14 @@ def plot_confusion(y: Any, predicted: Any, *, classes: Any = None, title: str = 
     axes.set(xlabel="predicted", ylabel="true", title=title)
     axes.tick_params(length=0)
     return figure
+
+
+def _by_size(label: Any) -> tuple[Any, ...]:
+    """A key that sorts "category 2" before "category 10"."""
+    if not isinstance(label, str):
+        return (label,)
+    parts = re.split(r"(\d+)", label)
+    return tuple((int(part) if i % 2 else part) for i, part in enumerate(parts))
 
 
 def _check_known(name: str, labels: np.ndarray, classes: np.ndarray) -> None:

@@ -61,10 +61,25 @@ PLOTS = {
     "many coefficients": lambda: lr.plot_coefficients(lr.Model(RNG.normal(size=80), 0.0)),
     "training": lambda: lr.plot_training(FITS, title="Three solvers"),
     "training with costs": lambda: lr.plot_training(FITS, costs=COSTS, title="Three solvers"),
+    "training of few decades": lambda: lr.plot_training(
+        {"Newton": a_fit(8, 1e-3)}, costs={"seconds": {"Newton": 0.0116}, "hours": {"Newton": 7}}
+    ),
+    "training of two points": lambda: lr.plot_training(
+        {"Newton": a_fit(1)}, costs={"seconds": {"Newton": (0.0116, 0.0131)}}
+    ),
     "confusion of 2": lambda: lr.plot_confusion(*classes_of(2), title="Who is ill"),
     "confusion of 10": lambda: lr.plot_confusion(*classes_of(10)),
     "confusion of 20": lambda: lr.plot_confusion(*classes_of(20, 30_000), title="Twenty"),
 }
+
+
+def report_of(names, factor):
+    """An audit of the gradient of Σt³ whose last entry is off by a factor."""
+    factors = np.where(np.arange(len(names)) + 1 == len(names), factor, 1.0)
+    return lr.check_derivatives(
+        lambda t: (t**3).sum(), gradient=lambda t: 3 * t**2 * factors,
+        at=np.linspace(0.5, 1.5, len(names)), names=list(names),
+    )  # fmt: skip
 
 
 def render(figure):
@@ -122,6 +137,24 @@ def test_an_inference_can_be_read(monkeypatch, x64):
     assert [axes.get_title().split(",")[0].split(":")[0] for axes in figure.axes] == [
         "Coefficients", "Influence", "ROC", "Calibration",
     ]  # fmt: skip
+
+
+def test_an_audit_names_the_entries_and_says_what_is_wrong(monkeypatch):
+    names = ["age", "dose of the drug", "weight"]
+    reports = {"right": report_of(names, 1.0), "wrong": report_of(names, -1.0)}
+    figure = lr.plot_reports(reports)
+    check_texts(figure, monkeypatch)
+    right, wrong = (axes for axes in figure.axes if axes.get_xlabel() == "entry of θ")
+    assert [label.get_text() for label in wrong.get_xticklabels()] == [
+        "age", "dose of the d…", "weight"
+    ]  # fmt: skip
+    assert right.get_title() == "gradient: right"
+    assert wrong.get_title().splitlines()[:2] == [
+        "gradient: 1 of 3 differ", "Only weight is wrong (there the factor is",
+    ]  # fmt: skip
+    many = lr.plot_reports({"many": report_of([f"w{i}" for i in range(40)], 2.0)})
+    check_texts(many, monkeypatch)
+    assert "Only w39 is wrong" in many.axes[1].get_title()
 
 
 def boundaries(figure):
@@ -186,8 +219,17 @@ def test_coefficients_are_sorted_and_lie_where_they_are():
     figure = PLOTS["coefficients of classes"]()
     (axes,) = figure.axes
     assert [t.get_text() for t in axes.get_yticklabels()] == ["x0", "x1"]
-    marks = {c.get_label(): np.asarray(c.get_offsets()) for c in axes.collections[1:]}
+    marks = {
+        c.get_label(): np.asarray(c.get_offsets())
+        for c in axes.collections
+        if c.get_label() in THREE.class_names
+    }
     np.testing.assert_array_equal(marks["c"][:, 0], THREE.coef[:, 2])
+    lines = [c.get_segments() for c in axes.collections if hasattr(c, "get_segments")]
+    for segments, mark in zip(lines, marks.values(), strict=True):  # each ends in its mark
+        ends = [[x for x in (a[0], b[0]) if x] or [0] for a, b in segments]
+        np.testing.assert_array_equal(np.ravel(ends), mark[:, 0])
+        np.testing.assert_array_equal([a[1] for a, _ in segments], mark[:, 1])
     many = PLOTS["many coefficients"]().axes[0]
     assert len(many.get_yticklabels()) == 30
     assert many.get_title() == "the largest 30 of 80"
@@ -228,6 +270,19 @@ def test_a_confusion_counts_by_true_class():
     assert sum(int(cell.split("\n")[0]) for cell in cells) == len(true)
     shades = figure.axes[0].images[0].get_array()
     np.testing.assert_allclose(shades.sum(axis=1), 1)
+
+
+def test_a_confusion_is_in_the_natural_order_and_its_bar_is_as_high():
+    names = [f"category {k}" for k in (10, 2, 1)]
+    figure = lr.plot_confusion(names, names)
+    render(figure)
+    (axes,) = figure.axes
+    (bar,) = axes.child_axes
+    shown = [label.get_text() for label in axes.get_yticklabels()]
+    assert shown == ["category 1", "category 2", "category 10"]
+    np.testing.assert_allclose(
+        bar.get_window_extent().intervaly, axes.get_window_extent().intervaly
+    )
 
 
 @pytest.mark.parametrize("weighted", [False, True])
