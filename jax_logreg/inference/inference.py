@@ -179,7 +179,7 @@ class Inference:
         """
         F, weight = self.fit.objective, self.fit.weight
         if F.offset is None and F.fit_intercept:
-            counts = weight @ _label_probabilities(self.fit)
+            counts = weight @ label_probabilities(self.fit)
             return float(np.sum(xlogy(counts, counts / self.num_observations)))
         with in_float64():
             if not F.fit_intercept:
@@ -300,11 +300,11 @@ class Inference:
 
 def saturated_rows(fit: FitContext) -> np.ndarray:
     """The log-likelihood of each row under probabilities equal to its label, (n,)."""
-    y = _label_probabilities(fit)
+    y = label_probabilities(fit)
     return xlogy(y, y).sum(axis=1)
 
 
-def _label_probabilities(fit: FitContext) -> np.ndarray:
+def label_probabilities(fit: FitContext) -> np.ndarray:
     """The labels as probabilities of every class, (n, K)."""
     y = np.asarray(fit.objective.y)
     return y if y.ndim == 2 else np.column_stack([1 - y, y])

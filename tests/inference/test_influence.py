@@ -1,9 +1,10 @@
 """Influence against its definitions: the fit without the row, and statsmodels."""
 
 import numpy as np
+import pytest
 import statsmodels.api as sm
 
-from jax_logreg import Firth, fit, infer, influence
+from jax_logreg import L2, Firth, fit, infer, influence
 from jax_logreg.derivatives.analytic import gradient, hessian
 from jax_logreg.objective.objective import make_objective
 
@@ -25,6 +26,73 @@ def test_it_is_that_of_statsmodels(x64):
     np.testing.assert_allclose(ours.deviance, theirs.resid_deviance, rtol=1e-6)
     np.testing.assert_allclose(ours.studentised, table.resid_studentized, rtol=1e-6)
     np.testing.assert_allclose(ours.cooks_distance, table.cooks_distance[0], rtol=1e-6)
+    np.testing.assert_allclose(ours.dffits, table.d_linpred_scaled, rtol=1e-6)
+    np.testing.assert_allclose(ours.difchisq, table.resid_studentized**2, rtol=1e-6)
+    np.testing.assert_allclose(ours.working, theirs.resid_working, rtol=1e-6)
+    np.testing.assert_allclose(ours.anscombe, theirs.resid_anscombe, rtol=1e-6)
+
+
+def test_counts_have_the_residuals_of_statsmodels(x64):
+    """Soft labels with weights, of which one is fitted nearly and one is all of the trials."""
+    trials, x = np.array([40.0, 40, 40, 40, 40, 7]), np.arange(1, 7.0)
+    successes = np.array([0.0, 2, 14, 19, 30, 7])
+    theirs = sm.GLM(
+        successes / trials, np.column_stack([x, np.ones(6)]), sm.families.Binomial(),
+        var_weights=trials,
+    ).fit(tol=1e-14)  # fmt: skip
+    X, y = x[:, None], successes / trials
+    ours = influence(infer(fit(X, y, sample_weight=trials), X, y, sample_weight=trials))
+    np.testing.assert_allclose(ours.pearson, theirs.resid_pearson, rtol=1e-6)
+    np.testing.assert_allclose(ours.deviance, theirs.resid_deviance, rtol=1e-6)
+    np.testing.assert_allclose(ours.working, theirs.resid_working, rtol=1e-6)
+    np.testing.assert_allclose(ours.anscombe, theirs.resid_anscombe, rtol=1e-6)
+    R = [0.25220202795934726, 0.26107981497746285, 1.28985614424132389]  # influence.measures
+    five = influence(infer(fit(X[:5], y[:5]), X[:5], y[:5]))
+    weighted = influence(
+        infer(fit(X[:5], y[:5], sample_weight=trials[:5]), X[:5], y[:5], sample_weight=trials[:5])
+    )
+    np.testing.assert_allclose(weighted.cooks_distance[:3], R, rtol=1e-5)
+    np.testing.assert_allclose(weighted.pearson, five.pearson * np.sqrt(40), rtol=1e-9)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+@pytest.mark.parametrize("far", [50.0, 1000.0, 1300.0])
+def test_a_row_fitted_to_the_last_digit_has_the_residual_of_its_logit(far, label, model, dtype):
+    """μ is 0 or 1, and from a logit of 745 on σ′ is 0 too."""
+    sign = 2 * label - 1
+    X = np.append(np.linspace(-2, 2, 9), sign * far)[:, None].astype(dtype)
+    y = np.append([0, 0, 1, 0, 1, 0, 1, 1, 1], label).astype(dtype)
+    weight = np.append(np.ones(9), 4.0).astype(dtype)
+    K = 2 if model == "softmax" else None
+    options = {"sample_weight": weight, "penalty": L2(0.05 if K else 0.025)}
+    found = infer(fit(X, y, num_classes=K, **options), X, y, **options)
+    rows = influence(found)
+    eta = found.estimate[0] * X[-1, 0].astype(float) + found.estimate[1]
+    assert far < 1000 or abs(eta) > 745
+    root = 2 * np.exp(-abs(eta) / 2)  # of the weight times the odds
+    np.testing.assert_allclose(abs(rows.pearson[-1]), root, rtol=1e-9)
+    np.testing.assert_allclose(abs(rows.deviance[-1]), np.sqrt(2) * root, rtol=1e-9)
+    np.testing.assert_allclose(rows.cooks_distance[-1], 0, atol=1e-15)
+    if K:
+        assert np.all(np.isnan(rows.studentised))
+        assert np.all(np.isnan(rows.anscombe))
+        return
+    for residual, size in (("pearson", 1), ("studentised", 1), ("anscombe", 1.5)):
+        value = getattr(rows, residual)[-1]
+        np.testing.assert_allclose(value, sign * size * root, rtol=1e-6, err_msg=residual)
+    np.testing.assert_allclose(rows.working[-1], sign * 1.0)
+    assert np.sign(rows.deviance[-1]) == sign
+    assert np.all(np.isfinite([rows.dffits, rows.difdev, rows.difchisq]))
+
+
+def test_a_label_that_is_the_probability_has_no_deviance(x64):
+    """The terms of the likelihood cancel: their difference would be 1e-8."""
+    X = np.linspace(-1, 1, 8)[:, None]
+    y = 1 / (1 + np.exp(-(0.5 + 2 * X[:, 0])))
+    y[3] += 1e-6
+    rows = influence(infer(fit(X, y, tol=1e-12), X, y))
+    np.testing.assert_allclose(rows.deviance, rows.pearson, atol=1e-11)
+    assert np.max(np.abs(rows.deviance)) > 1e-6
 
 
 def test_a_step_is_newtons_from_the_estimate_without_the_row(model, x64):

@@ -1,8 +1,12 @@
 """Published tables, as statsmodels carries them in its own tests."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
+import statsmodels.stats.tests
 from scipy.special import gammaln
 from statsmodels.discrete.tests.results.results_discrete import Anes, Spector
 from statsmodels.discrete.tests.results.results_glm_logit_constrained import (
@@ -92,3 +96,19 @@ def test_star98_counts_as_labels_with_weights(x64):
     np.testing.assert_allclose(pearson, published.pearson_chi2, rtol=1e-6)
     ways = np.sum(gammaln(count + 1) - gammaln(above + 1) - gammaln(below + 1))
     np.testing.assert_allclose(found.log_likelihood + ways, published.llf, rtol=1e-12)
+
+
+def test_finneys_vasoconstriction_with_the_diagnostics_of_sas(x64):
+    """The rows that Pregibon (1981) introduced his diagnostics with."""
+    folder = Path(statsmodels.stats.tests.__file__).parent / "results"
+    data = pd.read_csv(folder / "binary_constrict.csv", index_col=0)
+    printed = pd.read_csv(folder / "results_influence_logit.csv", index_col=0)
+    X, y = data[["log_rate", "log_volumne"]].to_numpy(), data["constrict"].to_numpy()
+    rows = influence(infer(fit(X, y), X, y))
+    for name, column in {
+        "pearson": "resid_pearson", "deviance": "resid_deviance",
+        "leverage": "hat_matrix_diagonal", "difdev": "d_deviance", "difchisq": "d_pearson_chi2",
+    }.items():  # fmt: skip
+        np.testing.assert_allclose(
+            getattr(rows, name), printed[column], rtol=1e-3, atol=6e-5, err_msg=name
+        )
