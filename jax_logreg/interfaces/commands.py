@@ -95,6 +95,8 @@ def run_fit(options: argparse.Namespace) -> int:
         _draw(_training_figure(comparison), training_plot)
     if inference_plot and isinstance(comparison.inference, Inference):
         _draw(plot_inference(comparison.inference), inference_plot)
+    elif inference_plot:
+        print("no inference to draw: there are no standard errors", file=sys.stderr)
     if options.save is not None:
         _save(comparison, options.save)
     # Last, because the reader of a pipe may end the program here.

@@ -29,18 +29,27 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNO
 _INFINITY = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 
 _MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_DAY = "|".join(
+    (
+        r"\d{4}[-/.]\d\d?[-/.]\d\d?",
+        r"\d\d?[-/.]\d\d?[-/.](\d\d){1,2}",
+        rf"\d\d?[- ]{_MONTH}[- ]\d+",
+        rf"{_MONTH} \d\d?,? \d{{4}}",
+    )
+)
+_AMOUNT = r"(\d+|\d{1,3}([,.' ]\d{3})+)([.,]\d+)?"
+_NO_THOUSANDS = "Write numbers without thousands separators"
 # What looks like a number or a date but is not read as one, and what to do.
 _DISGUISES = {
     r"[+-]?\d{1,3}(,\d{3})+": "If its comma is a decimal comma, --decimal , reads it; if it "
     "separates thousands, write the number without.",
     r"[+-]?\d*,\d+(e[+-]?\d+)?": "It has a decimal comma: --decimal , reads it.",
-    r"[+-]?\d{1,3}(\.\d{3})+,\d+": "Write numbers without thousands separators; --decimal , reads "
-    "the decimal comma.",
-    r"[+-]?\d{1,3}(([,' \xa0\u202f]\d{3})+([.,]\d+)?|(\.\d{3}){2,})": "Write numbers without "
-    "thousands separators.",
-    rf"(\d{{4}}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.](\d\d){{1,2}}|\d\d?[- ]{_MONTH}[- ]\d+|"
-    rf"{_MONTH} \d\d?,? \d{{4}})([T ].*)?|\d\d?:\d\d(:\d\d)?(\.\d+)?": "Give a date or a time as "
-    "a number, such as the days since a fixed date, or leave the column out.",
+    r"[+-]?\d{1,3}(\.\d{3})+,\d+": f"{_NO_THOUSANDS}; --decimal , reads the decimal comma.",
+    r"[+-]?\d{1,3}(([,' \xa0\u202f]\d{3})+([.,]\d+)?|(\.\d{3}){2,})": f"{_NO_THOUSANDS}.",
+    rf"[$€£¥]\s*[+-]?{_AMOUNT}|[+-]?{_AMOUNT}\s*[%‰€$£¥]|−{_AMOUNT}": "Write numbers without "
+    "signs such as % and $, and minus as -.",
+    rf"({_DAY})([T ].*)?|\d\d?:\d\d(:\d\d)?(\.\d+)?": "Give a date or a time as a number, such as "
+    "the days since a fixed date, or leave the column out.",
 }
 
 
@@ -62,8 +71,13 @@ def disguise(cell: str) -> str | None:
     )
 
 
-def refuse_disguised(where: str, texts: Sequence[str]) -> None:
+def refuse_disguised(where: str, texts: Sequence[str], more: str = "") -> None:
     """Refuse categories that are all numbers or dates, not all of them written as such.
+
+    Args:
+        where: as errors call the column.
+        texts: the categories.
+        more: ends the refusal.
 
     Raises:
         ValueError: naming the first, and what to do.
@@ -71,7 +85,9 @@ def refuse_disguised(where: str, texts: Sequence[str]) -> None:
     others = [text for text in texts if not _NUMBER.fullmatch(text)]
     remedies = [disguise(text) for text in others]
     if others and None not in remedies:
-        raise ValueError(f"{where} holds {quoted(others[0])}, which is no category. {remedies[0]}")
+        raise ValueError(
+            f"{where} holds {quoted(others[0])}, which is no category. {remedies[0]}{more}"
+        )
 
 
 def are_numbers(texts: Sequence[str]) -> bool:

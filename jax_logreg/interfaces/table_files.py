@@ -124,7 +124,7 @@ def find_table(
     path: str | Path, delimiter: str | None, decimal: str = "."
 ) -> tuple[str, list[Path], str]:
     """What errors call a table, its files, and the suffix of their format."""
-    if not isinstance(path, str | Path):
+    if not isinstance(path, str | os.PathLike):
         raise ValueError(
             f"path must name a file, but it is of type {type(path).__name__}. A table in memory "
             "needs no reader: give its columns of numbers to fit as X."

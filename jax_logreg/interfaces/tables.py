@@ -439,7 +439,8 @@ class CategoryEncoder:
     def check(self) -> None:
         """Refuse numbers and dates in disguise in a column that nobody called categorical."""
         if self._first_text is not None:
-            refuse_disguised(self._where, self.texts)
+            more = " --categorical with its name would one-hot encode it all the same."
+            refuse_disguised(self._where, self.texts, more)
 
     @property
     def texts(self) -> list[str]:

@@ -332,6 +332,9 @@ def test_the_target_has_no_mean(tmp_path):
         ([f"{i},57" for i in range(400)], "column 'x' .*'0,57', which is no category.*--decimal ,"),
         (["1,5", "2,5", "1"] * 5, "column 'x' .*'1,5'.*--decimal ,"),
         (["66,644.57", "1,000.25", "3"] * 5, "'66,644.57'.*without thousands"),
+        (["12 %", "7.5%", "3"] * 5, "'12 %'.*without signs.*one-hot encode it all the same"),
+        (["$1,000", "$5"] * 5, r"'\$1,000'.*without signs"),
+        (["−5", "3"] * 5, "'−5'.*minus as -"),
         (["2024-02-29", "2024-03-01"] * 5, "'2024-02-29'.*days since a fixed date"),
         ([f"id{i}" for i in range(60)], "more than 50 different.*--drop 'x'.*--max-categories"),
     ],
@@ -348,8 +351,9 @@ def test_auto_refuses_numbers_dates_and_identifiers_in_disguise(cells, message, 
                 path, "y", categorical=["x"], delimiter=";" if text is content else None
             )
             assert named.X.shape[1] == len(set(cells)) - 1
-    wide = read_table(put(tmp_path, ".csv", text.replace(",", "_").replace("-", "_")), "y",
-        categorical="auto", max_categories=400)  # fmt: skip
+    text = "x;y\n" + "\n".join(f"level {cell};{'ab'[i % 2]}" for i, cell in enumerate(cells))
+    path = put(tmp_path, ".csv", text)
+    wide = read_table(path, "y", categorical="auto", max_categories=400, delimiter=";")
     assert wide.X.shape[1] == len(set(cells)) - 1
 
 
