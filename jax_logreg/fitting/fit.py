@@ -128,6 +128,7 @@ def fit(
         validation.check_classes(y, weight)
     start = validation.check_init(init, table, y, fit_intercept)
     tol = validation.check_tol(tol, table.dtype)
+    validation.check_progress(progress)
     if max_steps is not None:
         max_steps = validation.check_count("max_steps", max_steps)
     data = Dataset(table, y, weight, offset)

@@ -7,10 +7,11 @@ names the argument, the entry, its value and the remedy.
 
 import datetime
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
+from numbers import Number
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -48,6 +49,8 @@ _DATES = ("date", "duration", "period", "time")
 _DATE_TYPES = (
     datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64
 )  # fmt: skip
+# What NumPy reads as an array, whatever the type.
+_PROTOCOLS = ("__array__", "__array_interface__", "__array_struct__", "__buffer__")
 # Up to this number of entries NumPy is faster than dispatching a compiled check.
 SMALL = 2**18
 
@@ -254,13 +257,40 @@ def check_solver(solver: Any) -> Solver | None:
     if isinstance(solver, str) and solver in SOLVERS:
         return SOLVERS[solver]
     if isinstance(solver, Solver):
+        _check_leaves(solver)
         return solver
     if is_transformation(solver):
         return Optax(solver)
+    hint = " Call it." if callable(solver) else ""
     raise ValueError(
         f"solver must be 'auto', {', '.join(map(repr, SOLVERS))}, a solver object such as "
-        f"GradientDescent(step_size=0.1), or an Optax transformation; it is {solver!r}."
+        f"GradientDescent(step_size=0.1), or an Optax transformation; it is {solver!r}.{hint}"
     )
+
+
+def _check_leaves(solver: Solver) -> None:
+    """Refuse a solver that JAX could not pass to a compiled program."""
+    kind = type(solver).__name__
+    for path, leaf in jax.tree_util.tree_leaves_with_path(solver):
+        if leaf is solver:
+            raise ValueError(
+                f"solver {kind} is no registered pytree: make it a frozen dataclass and decorate "
+                "that with @jax.tree_util.register_dataclass, see jax_logreg.Solver."
+            )
+        if not isinstance(leaf, Number | np.ndarray | np.generic | jax.Array):
+            raise ValueError(
+                f"solver {kind}{jax.tree_util.keystr(path)} must be a number or an array, but it "
+                f"is {leaf!r}. Any other field needs field(metadata={{'static': True}})."
+            )
+
+
+def check_progress(progress: Any) -> None:
+    """Refuse a progress report that cannot be called."""
+    if progress is not None and not callable(progress):
+        raise ValueError(
+            f"progress must be a function of (steps, loss, gradient norm), but it is {progress!r}. "
+            "Give progress=print."
+        )
 
 
 def check_derivatives(derivatives: Any) -> ModuleType:
@@ -534,6 +564,8 @@ def refuse_dates(name: str, x: Any, remedy: str = "") -> None:
 
 def column_names(X: Any) -> tuple[str, ...] | None:
     """The names of the columns of a frame or of Arrow's table, if they are different texts."""
+    if not hasattr(X, "__array__"):
+        return None
     if hasattr(X, "columns") and hasattr(X, "dtypes"):
         names = tuple(X.columns)
     else:
@@ -553,8 +585,26 @@ def _types(name: str, x: Any) -> dict[str, str]:
     return {f"column {c!r} of {name}": str(t) for c, t in zip(columns, types, strict=True)}
 
 
+def refuse_no_array(name: str, x: Any) -> None:
+    """Refuse what is neither an array nor a sequence, of which NumPy would make one object."""
+    is_rows = hasattr(x, "__len__") and hasattr(x, "__getitem__")
+    is_array = isinstance(x, Number | bytes) or any(hasattr(x, method) for method in _PROTOCOLS)
+    if is_array or (is_rows and not isinstance(x, Mapping)):
+        return
+    remedy = "Give an array, a data frame or a list of rows."
+    if isinstance(x, Mapping):
+        remedy = f"Give its columns side by side: pandas.DataFrame({name})."
+    elif isinstance(x, Iterator):
+        remedy = f"Give list({name})."
+    elif hasattr(x, "collect"):
+        remedy = f"Give {name}.collect()."
+    what = "None" if x is None else f"a {type(x).__name__}"
+    raise ValueError(f"{name} must be an array, but it is {what}. {remedy}")
+
+
 def as_numpy(name: str, x: Any, convert: Callable[[Any], Any] = np.asarray) -> np.ndarray:
     """x as a NumPy array in the byte order of this machine, which is the one that JAX takes."""
+    refuse_no_array(name, x)
     try:
         array = convert(x)
     except ValueError as error:

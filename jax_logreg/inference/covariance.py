@@ -42,7 +42,7 @@ def covariance_root(
 
 def check_kind(kind: str, groups: object) -> None:
     """Refuse an unknown kind of covariance, and groups without "clustered"."""
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         names = ", ".join(map(repr, _KINDS))
         raise ValueError(f"covariance must be one of {names}, but it is {kind!r}.")
     if (kind == "clustered") != (groups is not None):

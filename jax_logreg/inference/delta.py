@@ -19,7 +19,7 @@ from jax.typing import ArrayLike
 from scipy.special import ndtr, ndtri
 
 from jax_logreg.fitting.validation import as_floats
-from jax_logreg.inference.inference import Inference, check_level
+from jax_logreg.inference.inference import Inference, check_inference, check_level
 from jax_logreg.objective.jax_settings import in_float64, own_settings
 from jax_logreg.objective.model import probability, sigmoid
 
@@ -75,6 +75,7 @@ def delta(inference: Inference, g: Callable[..., Any]) -> Derived:
     >>> half.estimate.round(6).item(), half.standard_error.round(3).item()
     (1.5, 1.2...)
     """
+    check_inference(inference)
 
     def of_parameters(gamma: jax.Array) -> jax.Array:
         return jnp.asarray(g(*_split(inference, gamma)))
@@ -116,6 +117,7 @@ def predict_interval(
     >>> mean.round(2).tolist(), ends.round(2).tolist()
     ([0.5], [[0.14, 0.86]])
     """
+    check_inference(inference)
     check_level(level)
     classes = () if inference.fit.reference is None else (inference.fit.num_contrasts + 1,)
     p = inference.fit.objective.X.shape[1]
@@ -162,6 +164,7 @@ def marginal_effects(inference: Inference, *, at_mean: bool = False) -> Derived:
     >>> marginal_effects(lr.infer(lr.fit(X, y), X, y)).estimate.round(3).tolist()
     [0.128]
     """
+    check_inference(inference)
     F, weight = inference.fit.objective, inference.fit.weight / inference.fit.num_observations
 
     def effects(coef: jax.Array, intercept: jax.Array) -> jax.Array:

@@ -35,7 +35,13 @@ from scipy.special import ndtri
 
 from jax_logreg.fitting import validation
 from jax_logreg.inference.fit_context import FitContext
-from jax_logreg.inference.inference import ChiSquaredTest, Inference, check_level, chi_squared
+from jax_logreg.inference.inference import (
+    ChiSquaredTest,
+    Inference,
+    check_inference,
+    check_level,
+    chi_squared,
+)
 from jax_logreg.inference.information import Information, information, triangle
 from jax_logreg.inference.restricted_fit import restricted_fit
 from jax_logreg.objective.dense_features import as_features
@@ -98,6 +104,7 @@ def hypothesis_test(
     >>> round(hypothesis_test(inference, added_columns=X**2, method="score").p_value, 3)
     0.42
     """
+    check_inference(inference)
     if method not in _METHODS:
         raise ValueError(f"method must be one of {_METHODS}, but it is {method!r}.")
     if added_columns is not None and (restrictions is not None or method != "score"):
@@ -147,6 +154,7 @@ def profile_interval(
     >>> profile_interval(lr.infer(lr.fit(X, y), X, y), parameters=["x0"]).round(2).tolist()
     [[-0.3..., 2.3...]]
     """
+    check_inference(inference)
     check_level(level)
     quantile = -float(ndtri((1 - level) / 2))
     rows = _positions(inference, inference.names if parameters is None else parameters)

@@ -1,6 +1,6 @@
 """The entry of inference: from a fit and its data to standard errors and statistics."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -184,6 +184,8 @@ def _names(fit: FitContext, columns: list[str], classes: Sequence[str] | None) -
 def _check_names(
     what: str, given: Sequence[str] | None, count: int, default: list[str]
 ) -> list[str]:
+    if isinstance(given, str) or not isinstance(given, Iterable | None):
+        raise ValueError(f"{what} must be a list of names, but it is {given!r}.")
     names = default if given is None else list(map(str, given))
     if len(names) != count:
         raise ValueError(f"{what} must hold {count} names, but it holds {len(names)}.")

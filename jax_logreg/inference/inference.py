@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
@@ -58,9 +59,18 @@ _NAME_WIDTH = 22
 _MAX_NOTES = 5
 
 
+def check_inference(inference: Any) -> None:
+    """Refuse what ``infer`` has not returned, such as a fit."""
+    if not isinstance(inference, Inference):
+        raise ValueError(
+            f"inference must be what infer returned, but it is a {type(inference).__name__}: give "
+            "infer(result, X, y), or estimator.infer()."
+        )
+
+
 def check_level(level: float) -> None:
     """Refuse a confidence level outside (0, 1)."""
-    if not 0 < level < 1:
+    if not isinstance(level, Real) or not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, such as 0.95, but it is {level!r}.")
 
 
@@ -284,6 +294,7 @@ class Inference:
 
     def summary(self, level: float = 0.95) -> str:
         """The usual regression table, at most 80 columns wide."""
+        check_level(level)
         rule, double = "-" * _TABLE_WIDTH, "=" * _TABLE_WIDTH
         low, high = (f"{100 * end:.4g} %" for end in ((1 - level) / 2, (1 + level) / 2))
         head = (

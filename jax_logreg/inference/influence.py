@@ -22,7 +22,7 @@ import numpy as np
 from scipy.special import beta, betainc, logsumexp
 
 from jax_logreg.inference.fit_context import FitContext
-from jax_logreg.inference.inference import Inference, label_probabilities
+from jax_logreg.inference.inference import Inference, check_inference, label_probabilities
 from jax_logreg.objective.jax_settings import own_settings
 
 # A leverage this near to 1 is 1: some parameter is estimable from that row alone.
@@ -91,6 +91,7 @@ def influence(inference: Inference) -> Influence:
     >>> rows.leverage.sum().round(6).item()
     2.0
     """
+    check_inference(inference)
     fit, full = inference.fit, inference.information
     root = full.root.reshape(-1, fit.num_contrasts, len(full.scale))  # (q, c, m)
     # J L, (n, c, m): the c logits of each row under the columns of L.

@@ -117,6 +117,11 @@ class Model:
         >>> model.training["status"], model.training["penalty"]
         ('CONVERGED', {'kind': 'L2', 'strength': 0.1})
         """
+        if not isinstance(result, FitResult):
+            raise ValueError(
+                f"result must be what fit returned, but it is a {type(result).__name__}. Of an "
+                "estimator Model.from_estimator makes a model."
+            )
         if np.ndim(result.status):
             raise ValueError(
                 f"result holds {np.size(result.status)} fits, and a model is one: take "
@@ -164,7 +169,10 @@ class Model:
         """
         missing = [a for a in ("coef_", "intercept_", "classes_") if not hasattr(estimator, a)]
         if missing:
-            raise ValueError(f"estimator has no {missing[0]}: fit a linear classifier first.")
+            raise ValueError(
+                f"estimator has no {missing[0]}: fit a linear classifier first. Of what fit "
+                "returns Model.from_result makes a model."
+            )
         coef, intercept = np.asarray(estimator.coef_), np.asarray(estimator.intercept_)
         binary = len(coef) == 1
         return cls(
@@ -204,7 +212,7 @@ class Model:
         if not sparse:
             refuse_dates("X", X)
             self._check_order(column_names(X))
-            X = as_numpy("X", X, lambda x: np.asarray(x, np.float64))
+            X = as_numpy("X", as_numpy("X", X), lambda x: np.asarray(x, np.float64))
         p = len(self.coef)
         if X.ndim != 2 or X.shape[1] != p:
             raise ValueError(f"X must be (n, {p}), one column per feature, not {tuple(X.shape)}.")

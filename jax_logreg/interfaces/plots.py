@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from jax_logreg.audit.report import Check, DerivativeReport
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.inference.calibration import calibration
-from jax_logreg.inference.inference import Inference
+from jax_logreg.inference.inference import Inference, check_inference
 from jax_logreg.inference.influence import influence
 from jax_logreg.interfaces.model import Model
 from jax_logreg.interfaces.plot_style import (
@@ -153,6 +153,7 @@ def plot_inference(inference: Inference) -> Any:
     >>> [axes.get_xlabel() for axes in figure.axes[1:3]]
     ['row', 'false positives']
     """
+    check_inference(inference)
     labels = np.asarray(inference.fit.objective.y)
     binary = inference.fit.reference is None and bool(np.all((labels == 0) | (labels == 1)))
     fit = inference.fit

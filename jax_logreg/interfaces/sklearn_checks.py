@@ -14,7 +14,13 @@ from sklearn.utils import _array_api, assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from jax_logreg.fitting.validation import as_numpy, check_weight, refuse_dates, refuse_masked
+from jax_logreg.fitting.validation import (
+    as_numpy,
+    check_weight,
+    refuse_dates,
+    refuse_masked,
+    refuse_no_array,
+)
 from jax_logreg.objective.jax_settings import in_float64
 
 
@@ -30,6 +36,8 @@ def check_table(estimator: Any, X: Any, *target: Any, reset: bool) -> Any:
     Raises:
         ValueError: naming the row, the column and the remedy.
     """
+    if not sparse.issparse(X):
+        refuse_no_array("X", X)
     refuse_masked("X", X)
     refuse_dates("X", X)
     labels = [_check_labels(y) for y in target]
@@ -115,6 +123,8 @@ def _check_labels(y: Any) -> Any:
         ValueError: naming the row and the value.
     """
     refuse_masked("y", y)
+    if y is not None and not sparse.issparse(y):
+        refuse_no_array("y", y)
     if y is None or sparse.issparse(y) or hasattr(y, "columns"):
         return y  # for scikit-learn to refuse, or to flatten with a warning
     refuse_dates("y", y, "a class needs a name. Give text, such as y.astype(str).")
@@ -185,7 +195,9 @@ def row_weights(
         ValueError: for an illegal weight of a row or a class.
     """
     refuse_masked("sample_weight", sample_weight)
-    given = np.asarray(1.0 if sample_weight is None else to_numpy("sample_weight", sample_weight))
+    given = 1.0 if sample_weight is None else to_numpy("sample_weight", sample_weight)
+    refuse_no_array("sample_weight", given)
+    given = np.asarray(given)
     given = np.broadcast_to(given, codes.shape) if given.ndim == 0 else given
     rows: Any = np.zeros((len(codes), 0))
     with in_float64():

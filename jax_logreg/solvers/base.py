@@ -37,9 +37,10 @@ class State(NamedTuple):
 class Solver:
     """A method of minimisation, in terms of the questions that it puts to an oracle.
 
-    To add one, subclass it as a frozen dataclass, register it with
-    ``jax.tree_util.register_dataclass`` and write ``init`` and ``step``; see
-    :class:`~jax_logreg.GradientDescent` for a short one.
+    To add one, subclass it as a frozen dataclass, register that as a pytree with
+    ``jax.tree_util.register_dataclass``, and write ``init`` and ``step``, which return a
+    ``jax_logreg.solvers.base.State``; the guide to fitting has a whole one. A field is a number or
+    an array; anything else is declared with ``field(metadata={"static": True})``.
 
     Attributes:
         requires: the capabilities that the oracle must have; the loop refuses to start without
@@ -56,11 +57,11 @@ class Solver:
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
         """The state at the starting parameters."""
-        raise NotImplementedError
+        raise NotImplementedError(f"solver {type(self).__name__} defines no init(oracle, theta).")
 
     def step(self, oracle: Oracle, state: State) -> State:
         """The next state; traced once, run many times."""
-        raise NotImplementedError
+        raise NotImplementedError(f"solver {type(self).__name__} defines no step(oracle, state).")
 
     def run_until(
         self, oracle: Oracle, state: State, is_open: Callable[[State], jax.Array], steps: int

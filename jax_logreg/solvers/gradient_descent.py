@@ -53,6 +53,10 @@ class GradientDescent(Solver):
         return frozenset({"gradient"} | ({"curvature_bound"} if self.step_size is None else set()))
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
+        if self.step_size is not None and jnp.ndim(self.step_size):
+            raise ValueError(
+                f"step_size must be a scalar, not of shape {jnp.shape(self.step_size)}."
+            )
         point = oracle.evaluate(theta)
         if self.step_size is None and not self.backtracking:
             return State(point, jnp.asarray(False), oracle.preconditioner("scalar"))

@@ -27,6 +27,15 @@ def is_transformation(x: Any) -> bool:
     return optax is not None and isinstance(x, optax.GradientTransformation)
 
 
+def _check_transform(transform: Any) -> None:
+    if not hasattr(transform, "init") or not hasattr(transform, "update"):
+        hint = " Call it." if callable(transform) else ""
+        raise ValueError(
+            "transform must be an Optax transformation, such as optax.adam(0.1), but it is "
+            f"{transform!r}.{hint}"
+        )
+
+
 def _update(
     transform: "optax.GradientTransformation",
     oracle: Oracle,
@@ -65,6 +74,10 @@ class Optax(Solver):
     transform: "optax.GradientTransformation" = field(metadata={"static": True})
 
     default_max_steps = 5_000
+
+    def __post_init__(self) -> None:
+        """Refuse what is no transformation."""
+        _check_transform(self.transform)
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
         memory = (self.transform.init(theta), jnp.zeros((), int))
@@ -106,13 +119,15 @@ class Minibatch(Solver):
     default_max_steps = 200
 
     def __post_init__(self) -> None:
-        """Refuse a batch size that no batch can have."""
+        """Refuse what is no transformation, and a batch size that no batch can have."""
+        _check_transform(self.transform)
         if not isinstance(self.batch_size, int) or self.batch_size < 1:
             raise ValueError(
                 f"batch_size must be a whole number of at least 1, but it is {self.batch_size!r}."
             )
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
+        self._check_key()
         return State(
             oracle.evaluate(theta), jnp.asarray(False), (self.transform.init(theta), self.key)
         )
@@ -132,6 +147,16 @@ class Minibatch(Solver):
 
         (theta, memory), _ = jax.lax.scan(train, (state.point.theta, memory), batches)
         return State(oracle.evaluate(theta), jnp.asarray(False), (memory, key))
+
+    def _check_key(self) -> None:
+        """Refuse what is no key; here, since ``jax.vmap`` builds solvers that hold none."""
+        dtype = getattr(self.key, "dtype", None)
+        raw = dtype == jnp.uint32 and jnp.ndim(self.key) == 1
+        if dtype is None or not (raw or jnp.issubdtype(dtype, jax.dtypes.prng_key)):
+            raise ValueError(
+                "key must be one that jax.random.key makes, such as jax.random.key(0), and neither "
+                "a number nor None."
+            )
 
     def _batches(self, n: int, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Row numbers and weight multipliers, (number of batches, batch size) each.

@@ -1,18 +1,24 @@
 """Bad input: an error that names the argument, the value and the remedy."""
 
+from collections import deque
+from dataclasses import dataclass
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import polars as pl
 import pytest
 
 from jax_logreg import (
     L2,
     Firth,
+    LogisticRegression,
     Minibatch,
+    Model,
     Newton,
+    Optax,
     Solver,
     Status,
     diagnose_separation,
@@ -260,6 +266,91 @@ def test_labels_choose_the_model():
     assert check_labels(np.array([0, 1, 2, 1]), 4, None, float).shape == (4, 3)
     assert check_labels(Y, 4, 2, float).shape == (4, 2)
     assert check_labels(K3, 4, None, float).shape == (4, 3)
+
+
+NO_ARRAYS = {
+    "a lazy frame": (
+        pl.DataFrame(X, schema=["a", "b"]).lazy(),
+        r"a LazyFrame\. Give X\.collect\(\)",
+    ),
+    "a dict": ({"a": X[:, 0]}, r"a dict\. Give its columns.*DataFrame\(X\)"),
+    "a set": ({1, 2}, "a set. Give an array"),
+    "a generator": ((row for row in X), r"a generator\. Give list\(X\)"),
+    "nothing": (None, "X must be an array, but it is None"),
+    "a penalty": (L2(1.0), "X must be an array, but it is a L2"),
+}
+FITTED = fit(X, Y, penalty=L2(1.0))
+TABLE_DOORS = {
+    "fit": lambda table: fit(table, Y),
+    "fit_many": lambda table: fit_many(table, Y, sample_weight=np.ones((2, 4))),
+    "infer": lambda table: infer(FITTED, table, Y),
+    "diagnose_separation": lambda table: diagnose_separation(table, Y),
+    "the estimator": lambda table: LogisticRegression().fit(table, Y),
+    "a prediction": lambda table: Model.from_result(FITTED).predict(table),
+}
+
+
+@pytest.mark.parametrize("door", TABLE_DOORS)
+@pytest.mark.parametrize("case", NO_ARRAYS)
+def test_what_is_no_array_is_refused_by_name_at_every_door(case, door):
+    table, message = NO_ARRAYS[case]
+    with pytest.raises(ValueError, match=message):
+        TABLE_DOORS[door](table)
+
+
+def test_labels_and_weights_that_are_no_arrays_are_refused_by_name():
+    for door in (fit, LogisticRegression().fit):
+        with pytest.raises(ValueError, match="y must be an array, but it is a dict"):
+            door(X, {"y": Y})
+        with pytest.raises(ValueError, match=r"sample_weight must be an array.*list\("):
+            door(X, Y, sample_weight=map(float, Y))
+
+
+def test_a_sequence_of_ones_own_is_read():
+    assert check_features(deque(X.tolist())).shape == (4, 2)
+    assert check_features(memoryview(X)).shape == (4, 2)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Named(Solver):
+    name: str = "text"
+
+
+class Unregistered(Solver):
+    pass
+
+
+BAD_SOLVERS = {
+    "unregistered": (Unregistered(), "Unregistered is no registered pytree.*register_dataclass"),
+    "a text field": (Named(), r"Named\.name must be a number or an array.*'text'.*static"),
+    "a class": (Newton, r"it is <class .*Newton'>\. Call it"),
+    "a function of Optax": (optax.adam, r"it is <function adam.*Call it"),
+    "a text for a step": (GradientDescent("a"), r"GradientDescent\.step_size must be a number"),
+    "many steps": (GradientDescent(np.ones(2)), r"step_size must be a scalar, not of shape \(2,\)"),
+    "a number for a key": (Minibatch(optax.sgd(1.0), 2, 0), r"key must.*jax\.random\.key\(0\)"),
+    "no key": (Minibatch(optax.sgd(1.0), 2, None), r"key must.*jax\.random\.key\(0\)"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SOLVERS)
+def test_a_bad_solver_is_refused_by_name(case):
+    solver, message = BAD_SOLVERS[case]
+    with pytest.raises(ValueError, match=message):
+        fit(X, Y, solver=solver)
+
+
+def test_what_is_no_transformation_is_refused():
+    for make in (Optax, lambda transform: Minibatch(transform, 2, jax.random.key(0))):
+        with pytest.raises(ValueError, match=r"transform must be an Optax.*adam.*Call it"):
+            make(optax.adam)
+    with pytest.raises(NotImplementedError, match=r"Still defines no step\(oracle, state\)"):
+        type("Still", (Solver,), {})().step(None, None)
+
+
+def test_a_progress_that_is_no_function_is_refused():
+    with pytest.raises(ValueError, match=r"progress must be a function.*True.*progress=print"):
+        fit(X, Y, progress=True)
 
 
 def test_a_solver_of_ones_own_is_accepted():

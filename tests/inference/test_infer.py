@@ -14,7 +14,10 @@ from jax_logreg import (
     fit,
     hypothesis_test,
     infer,
+    influence,
+    marginal_effects,
     predict_interval,
+    profile_interval,
 )
 
 
@@ -274,6 +277,25 @@ def test_clusters_without_weight_do_not_count(rows, x64):
     )  # fmt: skip
     part = infer(fit(X[:40], y[:40]), X[:40], y[:40], covariance="clustered", groups=groups[:40])
     np.testing.assert_allclose(whole.covariance, part.covariance, rtol=1e-9)
+
+
+def test_a_fit_in_place_of_its_inference_is_refused(rows, x64):
+    X, y = rows
+    result = fit(X, y)
+    doors = (
+        hypothesis_test, profile_interval, influence, marginal_effects,
+        lambda fitted: delta(fitted, lambda coef, b: b), lambda fitted: predict_interval(fitted, X),
+    )  # fmt: skip
+    for door in doors:
+        with pytest.raises(ValueError, match=r"what infer returned, but it is a FitResult: give"):
+            door(result)
+    with pytest.raises(ValueError, match=r"level must lie between"):
+        infer(result, X, y).summary("a")
+    for names in ("ab", 3):
+        with pytest.raises(ValueError, match="feature_names must be a list of names"):
+            infer(result, X, y, feature_names=names)
+    with pytest.raises(ValueError, match="covariance must be one of"):
+        infer(result, X, y, covariance=["HC0"])
 
 
 def test_names_must_differ(rows, x64):

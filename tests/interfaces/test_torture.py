@@ -279,7 +279,7 @@ BAD_TABLES = {
     "no columns": (X[:, :0], r"0 feature\(s\)"),
     "no rows": (X[:0], r"0 sample\(s\)"),
     "ragged": ([[1.0, 2.0], [3.0]], "inhomogeneous"),
-    "nothing": (None, "2D array"),
+    "nothing": (None, "X must be an array, but it is None"),
 }
 
 
