@@ -1,5 +1,6 @@
 """The entry of inference: from a fit and its data to standard errors and statistics."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -75,6 +76,9 @@ def infer(
         ValueError: for bad input, and for data that the result was not fitted to.
         FitError: for a fit without an answer: no standard error would be honest.
 
+    Warns:
+        UserWarning: where many columns are dummies of few rows each, which bias the others.
+
     >>> import jax_logreg as lr
     >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
     >>> y = np.array([0.0, 1.0, 0.0, 1.0])
@@ -100,7 +104,7 @@ def infer(
     fit, full = _polish(start)
     root = covariance_root(covariance, fit, full, groups)
     data = information(fit, penalised=False) if fit.has_curved_penalty else full
-    return Inference(
+    inference = Inference(
         names=names,
         covariance_root=root,
         covariance_kind=covariance,
@@ -109,6 +113,9 @@ def infer(
         fit=fit,
         information=full,
     )
+    if inference.num_incidental:
+        warnings.warn(inference.notes[-1], UserWarning, stacklevel=3)
+    return inference
 
 
 def _polish(start: FitContext) -> tuple[FitContext, Information]:

@@ -57,6 +57,19 @@ def chi_squared(statistic: float, degrees_of_freedom: int) -> ChiSquaredTest:
 _TABLE_WIDTH = 80
 _NAME_WIDTH = 22
 _MAX_NOTES = 5
+# Dummies of so few rows bias the other coefficients by a tenth and more, where they are so many
+# and hold half of all rows.
+_FEW_ROWS = 10
+_MANY_DUMMIES = 10
+
+
+_INCIDENTAL = (
+    f"{{count}} columns are dummies of fewer than {_FEW_ROWS} rows each. So many parameters of so "
+    "few rows (incidental parameters) bias the other coefficients away from zero, by a factor of "
+    "2 where each group has two rows, and their standard errors do not show it. Fit pairs of "
+    "unlike labels by the differences of their features (label 1 minus label 0, y = 1, "
+    "fit_intercept=False), or leave the dummies out and pass covariance='clustered'."
+)
 
 
 def check_inference(inference: Any) -> None:
@@ -226,6 +239,18 @@ class Inference:
         """1 − log L / log L of an intercept alone."""
         return 1 - self.log_likelihood / self.null_log_likelihood
 
+    @cached_property
+    def num_incidental(self) -> int:
+        """How many columns are dummies of few rows each, if those are enough to bias the other
+        coefficients of a fit without a penalty; else 0."""
+        return 0 if self.fit.is_penalised else _num_incidental(self.fit)
+
+    @property
+    def notes(self) -> list[str]:
+        """What else a reader of the estimates must know, in sentences."""
+        notes = [] if np.all(self.information.is_estimable) else _collinearity_notes(self.dependent)
+        return notes + [_INCIDENTAL.format(count=self.num_incidental)] * bool(self.num_incidental)
+
     def likelihood_ratio_test(self, smaller: "Inference | None" = None) -> ChiSquaredTest:
         """The likelihood-ratio test of a model that is nested in this one.
 
@@ -304,8 +329,7 @@ class Inference:
         lines = [double, *_statistic_lines(self), rule, head, rule]
         lines += [_parameter_line(record) for record in self.as_dict(level)]
         lines.append(double)
-        if not np.all(self.information.is_estimable):
-            lines += _collinearity_notes(self.dependent)
+        lines += [line for note in self.notes for line in textwrap.wrap(note, _TABLE_WIDTH)]
         return "\n".join(lines)
 
 
@@ -331,7 +355,22 @@ def _collinearity_notes(dependent: Sequence[Sequence[str]]) -> list[str]:
         )
     if len(dependent) > _MAX_NOTES:
         notes.append(f"… and {len(dependent) - _MAX_NOTES} more such sets.")
-    return [line for note in notes for line in textwrap.wrap(note, _TABLE_WIDTH)]
+    return notes
+
+
+def _num_incidental(fit: FitContext) -> int:
+    """How many columns are dummies of few rows each, in whatever units; 0 unless they are many
+    and hold half of the rows."""
+    counted = fit.weight > 0
+    X, weight = np.asarray(fit.objective.X.to_array())[counted], fit.weight[counted]
+    low = X.min(axis=0) == X
+    is_dummy = np.all(low | (X.max(axis=0) == X), axis=0)
+    size = weight @ low
+    is_rare_low = size < weight.sum() / 2
+    size = np.where(is_rare_low, size, weight.sum() - size)
+    few = is_dummy & (size > 0) & (size < _FEW_ROWS)
+    held = np.any((low == is_rare_low)[:, few], axis=1)
+    return int(few.sum()) if few.sum() >= _MANY_DUMMIES and 2 * held @ weight >= weight.sum() else 0
 
 
 def _statistic_lines(inference: Inference) -> list[str]:

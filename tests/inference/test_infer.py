@@ -306,3 +306,41 @@ def test_names_must_differ(rows, x64):
     assert named.names == ["a", "intercept", "(intercept)"]
     with pytest.raises(ValueError, match=r"result must be what fit returned.*infer\(\) itself"):
         infer(named, X, y)
+
+
+def pairs(num_pairs=60):
+    """A feature, dummies of pairs of rows of unlike labels, and the labels."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(num_pairs, 2)) + np.array([0.0, 0.8])
+    dummies = np.repeat(np.eye(num_pairs), 2, axis=0)[:, 1:]
+    return x, np.column_stack([x.reshape(-1), dummies]), np.tile([0.0, 1.0], num_pairs)
+
+
+@pytest.mark.parametrize("unit", [1, 0.01, -5])
+def test_dummies_of_pairs_double_a_slope_and_are_warned_of(unit, x64):
+    """Andersen (1973): twice the conditional estimate, which the warning tells how to get."""
+    x, X, y = pairs()
+    X[:, 1:] = unit * X[:, 1:] + 3
+    with pytest.warns(UserWarning, match=r"59 columns are dummies.*fit_intercept=False"):
+        found = infer(fit(X, y), X, y)
+    conditional = fit(np.diff(x), np.ones(60), fit_intercept=False)
+    np.testing.assert_allclose(found.estimate[0], 2 * conditional.coef[0], rtol=1e-6)
+    assert "incidental" in found.notes[-1]
+    assert "incidental" in found.summary()
+
+
+def test_dummies_without_harm_are_no_reason_to_warn(x64):
+    """Groups of many rows, also by their weights; few groups; a penalty; rare dummies."""
+    _, X, y = pairs()
+    for rows, options in (
+        (slice(None), {"sample_weight": np.full(120, 6.0)}),
+        (slice(None), {"penalty": Firth()}),
+        (slice(60, 78), {}),
+    ):
+        columns = np.flatnonzero(np.ptp(X[rows], axis=0) > 0)[:-1]
+        table = X[rows][:, columns]
+        assert infer(fit(table, y[rows], **options), table, y[rows], **options).notes == []
+    rng = np.random.default_rng(1)
+    rare = np.vstack([np.repeat(np.eye(12), 3, axis=0), np.zeros((500, 12))])
+    labels = np.append(np.tile([0, 1, 1], 12), rng.integers(2, size=500))
+    assert infer(fit(rare, labels), rare, labels).notes == []
