@@ -16,7 +16,7 @@ from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.validation import NONNEGATIVE, Rule
-from jax_logreg.objective.jax_settings import own_settings
+from jax_logreg.objective.jax_settings import in_auto_axes, own_settings
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import Penalty
 from jax_logreg.solvers.base import gradient_above
@@ -50,6 +50,7 @@ class BatchArgs(NamedTuple):
 
 
 @own_settings()
+@in_auto_axes
 def fit_many(
     X: ArrayLike,
     y: ArrayLike,

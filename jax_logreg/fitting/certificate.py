@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from jax_logreg.derivatives.oracle import Oracle, Point
 from jax_logreg.fitting.result import Status
-from jax_logreg.solvers.base import Solver, State, compute_unless
+from jax_logreg.solvers.base import Solver, State, compute_unless, cond, switch, while_loop
 from jax_logreg.solvers.newton import Direction, newton_direction, newton_step
 from jax_logreg.solvers.newton_cg import cg_init, cg_run, cg_step, conjugate_gradients
 
@@ -144,7 +144,7 @@ def certify(
         CertificateMethod.CONTINUED_CG: partial(_by_continued_cg, oracle, solver, state, tol),
         CertificateMethod.EIGENVALUES: partial(_by_newton_path, oracle, point),
         CertificateMethod.CG: partial(_by_cg, oracle, solver, state),
-        CertificateMethod.BY_PENALTY: lambda: jax.lax.cond(
+        CertificateMethod.BY_PENALTY: lambda: cond(
             oracle.problem.minimum_may_not_exist(),
             by[CertificateMethod.EIGENVALUES],
             by[CertificateMethod.CG],
@@ -195,7 +195,7 @@ def _by_cg(oracle: Oracle, solver: Solver, state: State) -> _Evidence:
         lambda vector: apply(vector).product, -point.gradient, solve, _cg_tol(oracle)
     )
     exists, problem = _is_small(oracle, step), oracle.problem
-    separated = jax.lax.cond(
+    separated = cond(
         problem.minimum_may_not_exist() & ~exists,
         lambda: problem.is_recession_direction(step),
         lambda: no,
@@ -277,7 +277,7 @@ def _by_newton_path(oracle: Oracle, point: Point) -> _Evidence:
     no, zero, nothing = jnp.asarray(False), jnp.asarray(0), jnp.zeros_like(point.theta)
     start = State(point, no, jnp.zeros((), jnp.int32))
     unseen = _Evidence(Direction(nothing, zero, nothing), no, no)
-    end = jax.lax.while_loop(
+    end = while_loop(
         lambda path: path.is_open,
         lambda path: _follow(oracle, path, can_recede),
         _Path(start, unseen, no, zero, zero, ~no),
@@ -291,9 +291,9 @@ def _follow(oracle: Oracle, path: _Path, can_recede: jax.Array) -> _Path:
     is_first = (path.start == 0) & (path.steps == 0)
     direction = newton_direction(oracle, point, sharpen_null=True)
     lost_rank = is_first & (direction.rank < point.theta.size)
-    hidden = jax.lax.cond(lost_rank, lambda: ~problem.is_in_null_space(direction.null), lambda: no)
+    hidden = cond(lost_rank, lambda: ~problem.is_in_null_space(direction.null), lambda: no)
     exists = ~hidden & _is_small(oracle, direction.step)
-    separated = jax.lax.cond(
+    separated = cond(
         can_recede & ~hidden & ~(is_first & exists),
         lambda: (
             problem.is_recession_direction(direction.step)
@@ -327,4 +327,4 @@ def _next_state(
     def step() -> State:
         return newton_step(oracle, state, direction)
 
-    return jax.lax.switch(is_open * (1 + is_over), [lambda: state, step, restart])
+    return switch(is_open * (1 + is_over), [lambda: state, step, restart])

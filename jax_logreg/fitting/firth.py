@@ -19,7 +19,7 @@ from jax_logreg.fitting.jit_options import Compiled, are_concrete, is_concrete
 from jax_logreg.fitting.loop import Progress, solve_and_certify
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.objective.objective import Objective
-from jax_logreg.solvers.base import Solver, State
+from jax_logreg.solvers.base import Solver, State, scan
 from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton import Newton
 
@@ -127,7 +127,7 @@ def _starts(objective: Objective) -> jax.Array:
 
     P = objective.num_parameters
     start = solver.init(oracle, jnp.zeros(P, objective.X.dtype))
-    path = jax.lax.scan(step, start, length=_LIKELIHOOD_STEPS + 1)[1]
+    path = scan(step, start, length=_LIKELIHOOD_STEPS + 1)[1]
     if objective.X.shape[0] * P**2 > _MAX_COST:
         return path
     which = jax.random.randint(jax.random.key(0), (_MIXED_STARTS, P), 0, len(path))

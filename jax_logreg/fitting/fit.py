@@ -21,17 +21,18 @@ from jax_logreg.fitting.loop import Progress, solve_and_certify
 from jax_logreg.fitting.padding import Dataset, pad_rows
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.objective.dense_features import as_features, is_on_one_cpu
-from jax_logreg.objective.jax_settings import own_settings
+from jax_logreg.objective.jax_settings import in_auto_axes, own_settings
 from jax_logreg.objective.objective import Objective, normalized_weights
 from jax_logreg.objective.penalties import Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures
-from jax_logreg.solvers.base import Solver
+from jax_logreg.solvers.base import Solver, vary_alike
 
 if TYPE_CHECKING:
     import optax
 
 
 @own_settings()
+@in_auto_axes
 def fit(
     X: ArrayLike | SparseFeatures,
     y: ArrayLike,
@@ -139,20 +140,24 @@ def fit(
     features = as_features(data.X, by_blocks=by_blocks)
     row_weight = normalized_weights(features, data.weight)
     F = Objective(features, data.y, row_weight, data.offset, penalty, fit_intercept)
-    theta: Any = None if start is None else F.join(*start)
+    theta: Any = np.zeros(F.num_parameters, table.dtype) if start is None else F.join(*start)
+    F, theta, tol = vary_alike((F, theta, tol))
     if penalty.is_jeffreys:
         num_rows = jnp.asarray(table.shape[0], table.dtype) if weight is None else jnp.sum(weight)
         oracle = FirthOracle(F, num_rows, module)
-        result = fit_firth(oracle, theta, method, tol, max_steps, progress)
+        begin = None if start is None else theta
+        result = fit_firth(oracle, begin, method, tol, max_steps, progress)
     else:
-        result = _fit(F, module, theta, method, tol, max_steps, progress)
+        has_init = start is not None
+        result = _fit(F, module, theta, has_init, method, tol, max_steps, progress)
     return replace(result, feature_names=names)
 
 
 def _fit(
     F: Objective,
     derivatives: ModuleType,
-    start: jax.Array | None,
+    theta: jax.Array,
+    has_init: bool,
     solver: Solver | None,
     tol: jax.Array,
     max_steps: int | None,
@@ -161,10 +166,9 @@ def _fit(
     """Choose the solvers, solve, and certify."""
     model = ModelOracle(F, derivatives)
     oracle = NonsmoothOracle(model) if F.penalty.has_l1 else model
-    theta: Any = np.zeros(F.num_parameters, F.X.dtype) if start is None else start
     if solver is not None:
         stages = [Stage(solver)]
     else:
         concrete = are_concrete(oracle, theta, tol)
-        stages = choose_stages(F, has_init=start is not None, concrete=concrete)
+        stages = choose_stages(F, has_init=has_init, concrete=concrete)
     return solve_and_certify(oracle, stages, theta, tol, max_steps, progress)[0]

@@ -27,7 +27,7 @@ from jax_logreg.fitting.certificate import (
 )
 from jax_logreg.fitting.jit_options import Compiled, are_concrete
 from jax_logreg.fitting.result import FitResult, History, Status
-from jax_logreg.solvers.base import Solver, State, compute_unless
+from jax_logreg.solvers.base import Solver, State, compute_unless, while_loop
 from jax_logreg.solvers.newton import Newton
 
 # A progress report is due about this often, in seconds.
@@ -115,9 +115,9 @@ def advance(oracle: Oracle, solver: Solver, run: Run, tol: jax.Array, until: jax
         return run._replace(history=_record(run))
 
     def steps_and_verification(run: Run) -> Run:
-        return _verify(oracle, solver, jax.lax.while_loop(running, step, run), tol)
+        return _verify(oracle, solver, while_loop(running, step, run), tol)
 
-    return jax.lax.while_loop(unfinished, steps_and_verification, run)
+    return while_loop(unfinished, steps_and_verification, run)
 
 
 def _verify(oracle: Oracle, solver: Solver, run: Run, tol: jax.Array) -> Run:

@@ -20,7 +20,7 @@ from scipy.special import ndtr, ndtri
 
 from jax_logreg.fitting.validation import as_floats
 from jax_logreg.inference.inference import Inference, check_inference, check_level
-from jax_logreg.objective.jax_settings import in_float64, own_settings
+from jax_logreg.objective.jax_settings import in_auto_axes, in_float64, own_settings
 from jax_logreg.objective.model import probability, sigmoid
 
 
@@ -91,6 +91,7 @@ def delta(inference: Inference, g: Callable[..., Any]) -> Derived:
 
 
 @own_settings()
+@in_auto_axes
 def predict_interval(
     inference: Inference, X: ArrayLike, *, offset: ArrayLike | None = None, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:

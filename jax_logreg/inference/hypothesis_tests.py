@@ -45,7 +45,7 @@ from jax_logreg.inference.inference import (
 from jax_logreg.inference.information import Information, information, triangle
 from jax_logreg.inference.restricted_fit import restricted_fit
 from jax_logreg.objective.dense_features import as_features
-from jax_logreg.objective.jax_settings import in_float64, own_settings
+from jax_logreg.objective.jax_settings import in_auto_axes, in_float64, own_settings
 
 _METHODS = ("wald", "score", "likelihood_ratio")
 # Singular values below this fraction of the largest count as zero in the rank of a covariance.
@@ -58,6 +58,7 @@ _FURTHEST_END = 1e3
 
 
 @own_settings()
+@in_auto_axes
 def hypothesis_test(
     inference: Inference,
     restrictions: ArrayLike | str | Sequence[str] | None = None,

@@ -15,7 +15,7 @@ from jax_logreg.inference.fit_context import FitContext, check_fit
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.information import Information, information
 from jax_logreg.inference.restricted_fit import PROVING_LOGIT_CHANGE, SHORT_STEP, newton_path
-from jax_logreg.objective.jax_settings import own_settings
+from jax_logreg.objective.jax_settings import in_auto_axes, own_settings
 from jax_logreg.objective.penalties import Penalty
 
 # The most Newton steps that polish an answer, and where they end: a step of so many standard
@@ -25,6 +25,7 @@ _CONVERGED_DECREMENT = 1e-13
 
 
 @own_settings()
+@in_auto_axes
 def infer(
     result: FitResult,
     X: ArrayLike,

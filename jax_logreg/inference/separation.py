@@ -38,7 +38,7 @@ from jax_logreg.fitting.result import FIT_TERMS
 from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.information import triangle
 from jax_logreg.inference.restricted_fit import PROVING_LOGIT_CHANGE, newton_path
-from jax_logreg.objective.jax_settings import in_float64, own_settings
+from jax_logreg.objective.jax_settings import in_auto_axes, in_float64, own_settings
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures
@@ -148,6 +148,7 @@ class Separation:
 
 
 @own_settings()
+@in_auto_axes
 def diagnose_separation(
     X: Any,
     y: ArrayLike,

@@ -347,7 +347,9 @@ def _gram_by_blocks(X: jax.Array, weight: jax.Array, rows: int, dtype: Any) -> j
         block = lax.dynamic_slice_in_dim(X, i * rows, rows)
         return total + _block_gram(block, lax.dynamic_slice_in_dim(weight, i * rows, rows), dtype)
 
-    total = lax.fori_loop(0, whole, add, jnp.zeros((X.shape[1],) * 2, dtype))
+    # Of the type of what is added, which inside shard_map names the axes of the data.
+    zero = jnp.zeros_like(X[0, 0] * weight[0], shape=(X.shape[1],) * 2, dtype=dtype)
+    total = lax.fori_loop(0, whole, add, zero)
     return total + _block_gram(X[whole * rows :], weight[whole * rows :], dtype)
 
 

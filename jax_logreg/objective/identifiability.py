@@ -167,7 +167,7 @@ class LogisticProblem(Problem):
         return jax.lax.cond(
             self.loss_allows_separation(value),
             lambda: self.is_recession_direction(theta, rtol=0.0),
-            lambda: jnp.asarray(False),
+            lambda: jnp.zeros_like(value, dtype=bool),  # like the other, also inside shard_map
         )
 
     def minimum_may_not_exist(self) -> jax.Array:

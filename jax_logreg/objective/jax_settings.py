@@ -6,10 +6,13 @@ who sets them checks the caller's code: here arrays broadcast, and a zero of our
 device, on purpose. ``jax_debug_nans`` stays on: here no NaN stands for anything but itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
+from typing import Any, TypeVar
 
 import jax
+from jax.sharding import NamedSharding, PartitionSpec
 
 
 @contextmanager
@@ -33,3 +36,47 @@ def in_float64() -> Iterator[None]:
     """The same with float64 arrays, whatever the caller's setting."""
     with own_settings(), jax.enable_x64(True):
         yield
+
+
+Door = TypeVar("Door", bound=Callable[..., Any])
+
+
+def in_auto_axes(door: Door) -> Door:
+    """``door``, a function of data, for arrays on a mesh of explicit axes as for any others.
+
+    Explicit axes make the sharding of an array a part of its type, and JAX refuses a product
+    whose sharding its types leave open. Here XLA chooses, as where axes are automatic.
+    """
+
+    @wraps(door)
+    def with_auto_axes(*args: Any, **kwargs: Any) -> Any:
+        arrays, rebuild = _take_arrays((args, kwargs))
+        meshes = [jax.typeof(array).sharding.mesh for array in arrays]
+        mesh = next((mesh for mesh in meshes if mesh.explicit_axes), None)
+        if mesh is None:
+            return door(*args, **kwargs)
+        rebuilds = []
+
+        def run(*arrays: jax.Array) -> list[jax.Array]:
+            args, kwargs = rebuild(arrays)
+            answer, rebuild_answer = _take_arrays(door(*args, **kwargs))
+            rebuilds.append(rebuild_answer)
+            return answer
+
+        everywhere = NamedSharding(mesh, PartitionSpec())
+        answer = jax.sharding.auto_axes(run, out_sharding=everywhere)(*arrays)
+        return rebuilds[0](answer)
+
+    return with_auto_axes  # type: ignore[return-value]
+
+
+def _take_arrays(tree: Any) -> tuple[list[jax.Array], Callable[[Sequence[jax.Array]], Any]]:
+    """The arrays of a pytree, and the function that puts others in their places."""
+    leaves, structure = jax.tree.flatten(tree, is_leaf=lambda part: isinstance(part, list))
+    places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
+
+    def rebuild(arrays: Sequence[jax.Array]) -> Any:
+        changed = dict(zip(places, arrays, strict=True))
+        return jax.tree.unflatten(structure, [changed.get(i, x) for i, x in enumerate(leaves)])
+
+    return [leaves[i] for i in places], rebuild

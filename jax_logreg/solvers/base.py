@@ -5,7 +5,7 @@ new step size does not recompile and ``jax.vmap`` runs over settings. The loop, 
 stopping rule and the result belong to ``fitting``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -76,7 +76,7 @@ class Solver:
             return self.step(oracle, carry[0]), carry[1] + 1
 
         start = state, jnp.zeros((), jnp.int32)
-        return jax.lax.while_loop(unfinished, step, start)[0]
+        return while_loop(unfinished, step, start)[0]
 
     def apply_inverse_hessian(self, oracle: Oracle, state: State, vector: jax.Array) -> jax.Array:
         """The solver's estimate of H⁻¹ · vector, positive definite: by default the diagonal."""
@@ -107,13 +107,80 @@ def compute_unless(done: ArrayLike, value: T, compute: Callable[[], T]) -> T:
         return jax.tree.map(as_array, compute(), value), jnp.asarray(True)
 
     start = jax.tree.map(as_array, value, value), jnp.asarray(done)
-    return jax.lax.while_loop(lambda carry: ~carry[1], turn, start)[0]
+    return while_loop(lambda carry: ~carry[1], turn, start)[0]
 
 
 def check_count(name: str, count: int, *, least: int) -> None:
     """Refuse what is no whole number, or too small."""
     if not isinstance(count, int) or count < least:
         raise ValueError(f"{name} must be a whole number ≥ {least}, but it is {count!r}.")
+
+
+# --- loops and branches, inside jax.shard_map too ---------------------------------------
+#
+# There the type of an array names the mesh axes over which it varies, and what a loop carries,
+# or branches return, must have one type: a zero to begin with varies over no axis, and the sum
+# that grows from it over those of the data. So all that a loop carries is made to vary as any of
+# it does, and all that a branch returns as what chose the branch. Elsewhere these are the
+# functions of jax.lax.
+
+
+def while_loop(go_on: Callable[[T], jax.Array], turn: Callable[[T], T], start: T) -> T:
+    """``jax.lax.while_loop``."""
+    axes = _axes(start)
+    return jax.lax.while_loop(go_on, lambda carry: _vary(turn(carry), axes), _vary(start, axes))
+
+
+def scan(
+    turn: Callable[[T, Any], tuple[T, Any]], start: T, each: Any = None, length: int | None = None
+) -> tuple[T, Any]:
+    """``jax.lax.scan``."""
+    axes = _axes((start, each))
+    return jax.lax.scan(lambda x, one: _vary(turn(x, one), axes), _vary(start, axes), each, length)
+
+
+def cond(which: jax.Array, if_true: Callable[[], T], if_false: Callable[[], T]) -> T:
+    """``jax.lax.cond`` of functions without arguments."""
+    axes = _axes(which)
+    return jax.lax.cond(which, lambda: _vary(if_true(), axes), lambda: _vary(if_false(), axes))
+
+
+def switch(which: jax.Array, branches: Sequence[Callable[[], T]]) -> T:
+    """``jax.lax.switch`` of functions without arguments."""
+    axes = _axes(which)
+    return jax.lax.switch(which, [lambda f=branch: _vary(f(), axes) for branch in branches])
+
+
+def vary_alike(tree: T) -> T:
+    """A pytree whose leaves all vary over the axes of any of them.
+
+    Parameters must vary as the data do before anything is differentiated: the gradient of a
+    function of many devices' rows in parameters that all devices share is a sum over devices.
+    """
+    return _vary(tree, _axes(tree))
+
+
+def _axes(tree: Any) -> frozenset[str]:
+    """The mesh axes over which some leaf varies."""
+    if not jax.sharding.get_abstract_mesh().manual_axes:
+        return frozenset()
+    return frozenset().union(*map(_axes_of, jax.tree.leaves(tree)))
+
+
+def _axes_of(leaf: Any) -> frozenset[str]:
+    kind = jax.typeof(leaf)
+    manual = getattr(kind, "manual_axis_type", None)  # vma in an older JAX
+    return kind.vma if manual is None else manual.varying
+
+
+def _vary(tree: T, axes: frozenset[str]) -> T:
+    """The tree, each leaf varying over these axes too."""
+
+    def one(leaf: Any) -> Any:
+        missing = tuple(sorted(axes - _axes_of(leaf)))
+        return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
+
+    return jax.tree.map(one, tree) if axes else tree
 
 
 # --- solvers with a preconditioner ------------------------------------------------------

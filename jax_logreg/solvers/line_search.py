@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.oracle import Line, Oracle, Point, Trial
-from jax_logreg.solvers.base import compute_unless
+from jax_logreg.solvers.base import compute_unless, while_loop
 
 # A difference in F of up to so many units of its last digit is noise.
 _NOISE_UNITS = 32
@@ -192,7 +192,7 @@ def search(
         found=jnp.asarray(False),
         within_noise=jnp.asarray(False),
     )
-    end = jax.lax.while_loop(searching, trial, start)
+    end = while_loop(searching, trial, start)
     return Search(end.step, end.trial, end.found | (end.step > 0), end.within_noise)
 
 

@@ -10,7 +10,7 @@ from jax.scipy.linalg import cho_solve
 
 from jax_logreg.derivatives.linear_algebra import jacobi_scaling
 from jax_logreg.derivatives.oracle import Oracle, Point
-from jax_logreg.solvers.base import Solver, State
+from jax_logreg.solvers.base import Solver, State, cond
 from jax_logreg.solvers.line_search import Search, line_search_step
 
 # The rounding of an eigenvalue that is zero, in units of P · eps: up to 2 was seen. A pivot
@@ -182,7 +182,7 @@ def minimum_norm_solve(H: jax.Array, b: jax.Array, product: Product | None = Non
     def by_eigenvalues() -> Direction:
         return _pseudo_solve(system, _round_off(H), product)
 
-    return jax.lax.cond(system.sound, direct, by_eigenvalues)
+    return cond(system.sound, direct, by_eigenvalues)
 
 
 def _pseudo_solve(system: _Scaled, round_off: float, product: Product | None) -> Direction:

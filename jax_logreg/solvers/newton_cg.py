@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from jax_logreg.derivatives.linear_algebra import Preconditioner
 from jax_logreg.derivatives.oracle import HessianProduct, Oracle
-from jax_logreg.solvers.base import PreconditionedSolver, State
+from jax_logreg.solvers.base import PreconditionedSolver, State, while_loop
 from jax_logreg.solvers.newton import Product, newton_step
 
 # The system is solved to this share of the gradient at most, and to the square root of
@@ -168,4 +168,4 @@ def cg_run(
     def step(now: CGState) -> CGState:
         return cg_step(now, apply(now.direction), solve)
 
-    return jax.lax.while_loop(unfinished, step, start)
+    return while_loop(unfinished, step, start)

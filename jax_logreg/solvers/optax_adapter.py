@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jax_logreg.derivatives.oracle import Oracle, value
-from jax_logreg.solvers.base import Solver, State
+from jax_logreg.solvers.base import Solver, State, scan
 
 if TYPE_CHECKING:
     import optax
@@ -145,7 +145,7 @@ class Minibatch(Solver):
             point = part.evaluate(theta)
             return _update(self.transform, part, theta, point.gradient, point.value, memory), None
 
-        (theta, memory), _ = jax.lax.scan(train, (state.point.theta, memory), batches)
+        (theta, memory), _ = scan(train, (state.point.theta, memory), batches)
         return State(oracle.evaluate(theta), jnp.asarray(False), (memory, key))
 
     def _check_key(self) -> None:

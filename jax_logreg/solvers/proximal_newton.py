@@ -19,7 +19,14 @@ from jax_logreg.derivatives.linear_algebra import (
     soft_threshold,
 )
 from jax_logreg.derivatives.oracle import Oracle, Point, SmoothPart
-from jax_logreg.solvers.base import Solver, State, check_count, gradient_above
+from jax_logreg.solvers.base import (
+    Solver,
+    State,
+    check_count,
+    cond,
+    gradient_above,
+    while_loop,
+)
 from jax_logreg.solvers.line_search import line_search_step
 from jax_logreg.solvers.newton import count_idle
 
@@ -141,7 +148,7 @@ def minimise_model(model: Model) -> jax.Array:
         return (is_open & (now.rounds < _MAX_FACES)) | (now.rounds == 0)
 
     def step(now: _FaceState) -> _FaceState:
-        z, slope = jax.lax.cond(
+        z, slope = cond(
             now.is_face_minimum,
             lambda: _sweeps(model, now.z, now.slope),
             lambda: (now.z, now.slope),
@@ -150,7 +157,7 @@ def minimise_model(model: Model) -> jax.Array:
         return _FaceState(z, model.slope_at(z), is_minimum, now.rounds + 1)
 
     start = _FaceState(model.theta, model.slope, jnp.asarray(True), jnp.zeros((), jnp.int32))
-    return jax.lax.while_loop(unfinished, step, start).z
+    return while_loop(unfinished, step, start).z
 
 
 class _Descent(NamedTuple):
@@ -171,7 +178,7 @@ def _sweeps(model: Model, z: jax.Array, slope: jax.Array) -> tuple[jax.Array, ja
         return _Descent(z, slope, changed & (now.sweeps < _MAX_SWEEPS), now.sweeps + 1)
 
     start = _Descent(z, slope, jnp.asarray(True), jnp.ones((), jnp.int32))
-    end = jax.lax.while_loop(lambda now: now.open, again, start)
+    end = while_loop(lambda now: now.open, again, start)
     return end.z, end.slope
 
 
