@@ -15,6 +15,7 @@ from jax_logreg.fitting.result import FitError, FitResult, Status
 from jax_logreg.inference.infer import infer
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.separation import diagnose_separation
+from jax_logreg.interfaces.files import comma_list
 from jax_logreg.interfaces.formula_audits import OnProgress, audit_table
 from jax_logreg.interfaces.model import Model
 from jax_logreg.interfaces.tables import Table
@@ -31,6 +32,9 @@ SOLVERS: dict[str, Solver] = {
     "Optax L-BFGS": Optax(optax.lbfgs()),
     "Newton": Newton(),
 }
+
+# In standard deviations, from zero to the mean of a column that is centred for inference.
+_FAR = 1e4
 
 # What the messages of a status call the parameters of ``fit``.
 _TERMS = {
@@ -141,8 +145,12 @@ class SolverComparison:
         of = f"of {classes[1]}" if len(classes) == 2 else f"of each class against {classes[0]}"
         scaled = "standardized " if self.settings.standardize else ""
         penalty = f"L2 strength {l2:g} on {scaled}coefficients" if l2 else "no penalty"
-        centred = "" if self.settings.fit_intercept else ", no intercept"
-        return f"log-odds {of} per unit of the column, {penalty}{centred}"
+        intercept = "" if self.settings.fit_intercept else ", no intercept"
+        moved = _origin(self.center, self.scale, self.settings.fit_intercept) != 0
+        if self.settings.fit_intercept and np.any(moved):
+            names = [self.table.feature_names[j] for j in np.flatnonzero(moved)]
+            intercept = f", intercept where the mean is taken from {comma_list(names)}"
+        return f"log-odds {of} per unit of the column, {penalty}{intercept}"
 
     @property
     def best_run(self) -> SolverRun:
@@ -279,18 +287,27 @@ def _inference(
         if not result.converged:
             found = _separation(X, table, l2, settings, _INFERENCE_TERMS)
             return found or Status(int(result.status)).explain(_INFERENCE_TERMS)
+        origin = _origin(center, scale, with_intercept)
         coef = result.coef / scale.reshape((-1,) + (1,) * (result.coef.ndim - 1))
-        # Without an intercept the columns stay centred, or the model would be another one.
-        shift = center @ coef if with_intercept else 0.0
-        own = replace(result, coef=coef, intercept=result.intercept - shift)
+        own = replace(
+            result, coef=coef, intercept=result.intercept - (center - origin) @ coef,
+            gradient_norm=result.gradient_norm * (1 + np.max(scale + np.abs(center - origin))),
+        )  # fmt: skip
         try:
             return infer(
-                own, table.X if with_intercept else table.X - center, table.y,
+                own, table.X - origin, table.y,
                 penalty=L2(l2, scale**2) if l2 else None, fit_intercept=with_intercept,
                 feature_names=table.feature_names, class_names=table.class_names,
             )  # fmt: skip
         except (FitError, ValueError) as error:
             return str(error)
+
+
+def _origin(center: np.ndarray, scale: np.ndarray, fit_intercept: bool) -> np.ndarray:
+    """What is taken from the columns before inference: their means, where these are so far from
+    zero that digits would be lost; without an intercept all of them, or the model would be
+    another one."""
+    return np.where((np.abs(center) > _FAR * scale) | (not fit_intercept), center, 0.0)
 
 
 def _run(

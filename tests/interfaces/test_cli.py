@@ -280,6 +280,26 @@ def test_inference_is_of_a_fit_of_its_own_in_the_columns_units(
         np.testing.assert_allclose(numbers, getattr(want, name), rtol=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("unit", "words"), [(1e9, "no penalty"), (1e6, "intercept where the mean is taken from u")]
+)
+def test_inference_of_columns_in_any_unit_and_far_from_zero(unit, words, tmp_path, capsys):
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(80, 2)), rng.integers(0, 3, 80)
+    path = tmp_path / "units.csv"
+    rows = zip(3e12 + unit * X[:, 0], 1e-9 * X[:, 1], y, strict=True)
+    path.write_text("u,v,y\n" + "\n".join(f"{u:.17g},{v:.17g},c{k}" for u, v, k in rows))
+    assert main(["fit", str(path), "--target", "y", "--json", "--inference"]) == 0
+    found = json.loads(capsys.readouterr().out)["inference"]
+    assert found["terms"].endswith(words)
+    with jax.enable_x64(True):
+        want = lr.infer(lr.fit(X, y), X, y)
+    for name in ("estimate", "standard_error"):
+        numbers = np.array([row[name] for row in found["parameters"]])
+        ours = numbers[:4] * np.repeat([unit, 1e-9], 2)
+        np.testing.assert_allclose(ours, getattr(want, name)[:4], rtol=1e-6)
+
+
 def test_sixty_columns_break_no_number(small_csv, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "60")
     assert main(["fit", small_csv, "--target", "answer", "--inference", "--tol", "1e-4"]) == 0
