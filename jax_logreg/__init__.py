@@ -16,14 +16,14 @@ solvers/base.py, solvers/newton.py, fitting/loop.py, fitting/certificate.py, fit
 """
 
 import ast
-import importlib
+import importlib.util
 import pathlib
 import typing
 
 from jax_logreg.interfaces.version import __version__ as __version__
 
-# Modules that need an extra (scikit-learn, matplotlib, pyarrow): "import *" leaves them out.
-_EXTRAS = ("estimator", "plots", "tables")
+# Modules that need an extra: "import *" leaves them out where that is not installed.
+_EXTRAS = {"estimator": "sklearn", "plots": "matplotlib"}
 
 
 def _public_names() -> dict[str, str]:
@@ -33,11 +33,15 @@ def _public_names() -> dict[str, str]:
     return {alias.name: str(node.module) for node in imports for alias in node.names}
 
 
+def _is_installed(extra: str | None) -> bool:
+    return extra is None or importlib.util.find_spec(extra) is not None
+
+
 _MODULE_OF = _public_names()
 __all__ = sorted(
     name
     for name, module in _MODULE_OF.items()
-    if name != "__version__" and module.rpartition(".")[2] not in _EXTRAS
+    if name != "__version__" and _is_installed(_EXTRAS.get(module.rpartition(".")[2]))
 )
 
 

@@ -185,7 +185,7 @@ def finish(
     return FitResult(
         coef=coef,
         intercept=intercept,
-        status=certificate.status,
+        status_code=certificate.status,
         num_steps=run.num_steps,
         objective=point.value,
         gradient_norm=gradient_norm(point),

@@ -1,9 +1,9 @@
 """Fit results: the answer, its status, and what each status means."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,8 @@ class Status(IntEnum):
 
     >>> from jax_logreg import fit
     >>> result = fit(np.array([[0.0], [1.0]]), np.array([0, 1]))
-    >>> Status(int(result.status))
-    <Status.SEPARATED: 4>
+    >>> print(result.status)
+    SEPARATED
     """
 
     CONVERGED = 0
@@ -37,6 +37,9 @@ class Status(IntEnum):
     SEPARATED = 4
     NOT_FINITE = 5
     LOOSE = 6
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def message(self) -> str:
@@ -132,7 +135,7 @@ class FitResult:
     Attributes:
         coef: β, (p,) or (p, K), in log-odds per unit of the feature.
         intercept: b, () or (K,); zero where none was fitted.
-        status: a :class:`Status`, as int8.
+        status_code: the number of the status, int8.
         num_steps: steps taken; epochs for ``Minibatch``.
         objective: F at the answer: mean nats a row plus the penalty.
         gradient_norm: largest absolute entry of ∇F at the answer, in nats per unit
@@ -149,13 +152,15 @@ class FitResult:
     >>> result = fit(np.array([[0.0], [1.0]]), np.array([0, 1]), penalty=L2(0.1))
     >>> bool(result.converged), int(result.rank), result.solver
     (True, 2, 'Newton()')
+    >>> result
+    FitResult(status=CONVERGED, coef=Array(...
     >>> print(result.message)
     CONVERGED after ... steps, gradient norm ... The gradient is within tol.
     """
 
     coef: jax.Array
     intercept: jax.Array
-    status: jax.Array
+    status_code: jax.Array
     num_steps: jax.Array
     objective: jax.Array
     gradient_norm: jax.Array
@@ -167,21 +172,36 @@ class FitResult:
         default=None, repr=False, metadata={"static": True}
     )
 
+    def __repr__(self) -> str:
+        shown = [f.name for f in fields(self) if f.repr and f.name != "status_code"]
+        values = [f"{name}={getattr(self, name)!r}" for name in shown]
+        return f"FitResult(status={self.status}, {', '.join(values)})"
+
+    @property
+    @own_settings()
+    def status(self) -> Any:
+        """How the fit ended, a :class:`Status`; of many fits, and inside ``jit``, the codes."""
+        code = self.status_code
+        is_one = isinstance(code, jax.Array | np.ndarray | np.generic) and not code.ndim
+        return Status(int(code)) if is_one and not isinstance(code, jax.core.Tracer) else code
+
     @property
     @own_settings()
     def converged(self) -> jax.Array:
         """Whether the gradient is within tol at a point that was verified to be a minimum."""
-        return self.status <= Status.NOT_UNIQUE
+        return self.status_code <= Status.NOT_UNIQUE
 
     @property
     @own_settings()
     def message(self) -> str:
         """The status in words, with the numbers; of the worst fit if there are several."""
-        worst = int(np.argmax(np.asarray(self.status)))
-        status = Status(int(np.asarray(self.status).flat[worst]))
+        worst = int(np.argmax(np.asarray(self.status_code)))
+        status = Status(int(np.asarray(self.status_code).flat[worst]))
         norm = float(np.asarray(self.gradient_norm).flat[worst])
         steps = int(np.asarray(self.num_steps).flat[worst])
-        which = f"Fit {worst} of {jnp.size(self.status)}: " if jnp.ndim(self.status) else ""
+        which = (
+            f"Fit {worst} of {jnp.size(self.status_code)}: " if jnp.ndim(self.status_code) else ""
+        )
         return (
             f"{which}{status.name} after {steps} steps, gradient norm {norm:.1e}. {status.message}"
         )

@@ -93,7 +93,8 @@ class SolverRun:
     @property
     def status(self) -> Status:
         """How the fit ended."""
-        return Status(int(self.result.status))
+        status: Status = self.result.status
+        return status
 
     @property
     def message(self) -> str:
@@ -286,7 +287,7 @@ def _inference(
         )  # fmt: skip
         if not result.converged:
             found = _separation(X, table, l2, settings, _INFERENCE_TERMS)
-            return found or Status(int(result.status)).explain(_INFERENCE_TERMS)
+            return found or result.status.explain(_INFERENCE_TERMS)
         origin = _origin(center, scale, with_intercept)
         coef = result.coef / scale.reshape((-1,) + (1,) * (result.coef.ndim - 1))
         own = replace(

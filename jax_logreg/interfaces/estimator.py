@@ -2,8 +2,10 @@
 
 import copy
 import warnings
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 from scipy import sparse
 from scipy.special import expit, log_expit, log_softmax, softmax
@@ -25,6 +27,12 @@ from jax_logreg.interfaces.estimator_options import (
     device_name,
     diagnostics_of,
 )
+
+if TYPE_CHECKING:
+    import optax
+
+    from jax_logreg.objective.penalties import Penalty
+    from jax_logreg.solvers.base import Solver
 
 try:
     from sklearn.base import BaseEstimator
@@ -90,7 +98,9 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         intercept_scaling: accepted and without effect, since b is not penalised.
         class_weight: a dict from label to weight, or "balanced" for Σw/(K · Σw of the class).
         random_state: accepted; the only random solver is ``Minibatch``, with its own key.
-        solver: as in ``jax_logreg.fit``: "auto", "newton", "newton_cg", "lbfgs",
+        solver: as in ``jax_logreg.fit`` (``pickle`` cannot hold an Optax transformation: use
+            cloudpickle, as joblib does, or ``set_params(solver="auto")``, which a fitted model
+            predicts without): "auto", "newton", "newton_cg", "lbfgs",
             "gradient_descent", a solver object, an Optax transformation; also scikit-learn's
             names: "newton-cholesky" is Newton's method, "newton-cg" and "liblinear" are
             Newton-CG, "sag" is L-BFGS, and "saga", as "liblinear" with L1, is "auto". All
@@ -98,7 +108,9 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         max_iter: limit of steps; the solver's own if absent.
         verbose: 1 prints progress.
         warm_start: whether ``fit`` starts from the previous answer, if that has the same shape.
-        n_jobs: accepted and without effect.
+        n_jobs: accepted and without effect. That of ``cross_val_score`` and its like starts
+            processes: they must not be forked once JAX runs, or they hang. joblib's default,
+            "loky", does not; with ``multiprocessing`` use "spawn".
         derivatives: "analytic" (by hand) or "autodiff".
         dtype: "float64" or "float32", of the computation.
         device: a ``jax.Device``, or a platform such as "cpu" or "gpu:1"; JAX's default if absent.
@@ -128,7 +140,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
 
     def __init__(
         self,
-        penalty: Any = "deprecated",
+        penalty: "Penalty | str | None" = "deprecated",
         *,
         C: float = 1.0,
         l1_ratio: float = 0.0,
@@ -136,16 +148,16 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         tol: float | None = None,
         fit_intercept: bool = True,
         intercept_scaling: float = 1,
-        class_weight: Any = None,
-        random_state: Any = None,
-        solver: Any = "auto",
+        class_weight: Mapping[Any, float] | str | None = None,
+        random_state: "int | np.random.RandomState | None" = None,
+        solver: "str | Solver | optax.GradientTransformation" = "auto",
         max_iter: int | None = None,
         verbose: int = 0,
         warm_start: bool = False,
         n_jobs: int | None = None,
         derivatives: str = "analytic",
         dtype: Any = "float64",
-        device: Any = None,
+        device: jax.Device | str | None = None,
     ) -> None:
         self.penalty = penalty
         self.C = C

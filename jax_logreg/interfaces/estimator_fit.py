@@ -167,7 +167,7 @@ def _certain(training: Training) -> FitResult:
     answer: dict[str, Any] = {
         "coef": np.zeros((training.X.shape[1], *shape)),
         "intercept": np.zeros(shape),
-        "status": np.array(Status.CONVERGED, np.int8),
+        "status_code": np.array(Status.CONVERGED, np.int8),
         "num_steps": np.array(0),
         "rank": np.array(-1),
     }

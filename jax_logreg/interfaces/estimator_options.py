@@ -281,7 +281,7 @@ class Diagnostics:
 
 def diagnostics_of(result: FitResult) -> Diagnostics:
     """The numbers of a result, as Python's own."""
-    status, steps, norm = Status(int(result.status)), int(result.num_steps), result.gradient_norm
+    status, steps, norm = result.status, int(result.num_steps), result.gradient_norm
     meaning = status.explain(TERMS)
     return Diagnostics(
         status=status,

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from scipy import special
 
-from jax_logreg.fitting.result import FitResult, Status
+from jax_logreg.fitting.result import FitResult
 from jax_logreg.fitting.validation import as_numpy, column_names, refuse_dates
 from jax_logreg.interfaces.encoding import Encoding
 from jax_logreg.interfaces.exports import onnx_graph, stablehlo_program
@@ -131,7 +131,7 @@ class Model:
             feature_names = result.feature_names
         numbers = ("objective", "gradient_norm", "newton_decrement")
         facts = {
-            "status": Status(int(result.status)).name,
+            "status": result.status.name,
             "solver": result.solver,
             "steps": int(result.num_steps),
             **{name: _finite(getattr(result, name)) for name in numbers},

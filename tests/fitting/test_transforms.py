@@ -25,6 +25,19 @@ def test_inside_jit_it_gives_the_same_answer(problem):
     assert inside.status == outside.status
 
 
+def test_a_status_has_its_name_wherever_it_is_known(x64):
+    X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 1, 0, 1])
+    result = jax.jit(lambda X, y: fit(X, y))(X, y)
+    for known in (result, jax.tree.map(np.asarray, result), fit(X, y)):
+        assert known.status is Status.CONVERGED
+        assert f"{known.status}" == "CONVERGED"
+        assert repr(known).startswith("FitResult(status=CONVERGED, coef=")
+    codes = jax.jit(lambda X, y: fit(X, y).status + 1)(X, y)
+    assert codes == Status.CONVERGED + 1
+    many = jax.vmap(lambda y: fit(X, y, penalty=L2(0.1)))(np.stack([y, 1 - y]))
+    assert many.status.tolist() == [Status.CONVERGED] * 2
+
+
 def test_inside_jit_integer_labels_need_the_number_of_classes(x64):
     X, y = make_problem("sigmoid", "float64").X, np.arange(N) % K
     inside = jax.jit(lambda X, y: fit(X, y, num_classes=K, penalty=L2(0.1)).coef)(X, y)

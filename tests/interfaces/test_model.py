@@ -186,6 +186,6 @@ def test_rows_that_cannot_be_predicted_are_refused(X, message):
 
 def test_many_fits_and_unfitted_estimators_are_no_model(fitted):
     with pytest.raises(ValueError, match="holds 2 fits"):
-        Model.from_result(dataclasses.replace(fitted[0], status=np.zeros(2)))
+        Model.from_result(dataclasses.replace(fitted[0], status_code=np.zeros(2)))
     with pytest.raises(ValueError, match="has no coef_"):
         Model.from_estimator(LogisticRegression())

@@ -350,7 +350,7 @@ BAD = {
         lambda: lr.plot_decision_regions(TWO, np.where(X > 4.5, np.nan, X), WHO), "X contains NaN",
     ),
     "many fits": (
-        lambda: lr.plot_training({"all": dataclasses.replace(a_fit(3), status=np.zeros(7))}),
+        lambda: lr.plot_training({"all": dataclasses.replace(a_fit(3), status_code=np.zeros(7))}),
         r"\['all'\] holds 7 fits",
     ),
     "no fits": (lambda: lr.plot_training({}), "results is empty"),
