@@ -50,6 +50,7 @@ class BatchArgs(NamedTuple):
 
 
 @own_settings()
+@validation.opaque
 @in_auto_axes
 def fit_many(
     X: ArrayLike,
@@ -87,6 +88,7 @@ def fit_many(
 
     Raises:
         ValueError: for bad input, before anything is computed.
+        TypeError: where it is differentiated.
 
     >>> X, y = jnp.arange(6.0).reshape(-1, 1), jnp.array([0, 0, 1, 0, 1, 1])
     >>> counts = jnp.array([[1, 1, 1, 1, 1, 1], [2, 0, 1, 1, 2, 0]])

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 
 @own_settings()
+@validation.opaque
 @in_auto_axes
 def fit(
     X: ArrayLike | SparseFeatures,
@@ -99,6 +100,7 @@ def fit(
 
     Raises:
         ValueError: for bad input, before anything is computed.
+        TypeError: where it is differentiated.
 
     See Also:
         fit_many: many fits of one shape at once.

@@ -50,7 +50,7 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's value."""
-        if not are_concrete(args, kwargs) or _is_traced():
+        if not are_concrete(args, kwargs) or is_traced():
             return self._within(*args, **kwargs)
         try:
             return self._outermost(*args, **kwargs)
@@ -81,6 +81,6 @@ def _a_number() -> jax.Array:
         return jnp.zeros((), jnp.float32)
 
 
-def _is_traced() -> bool:
+def is_traced() -> bool:
     """Whether a program is being traced, of which what is known would become a part."""
     return not is_concrete(jax.lax.stop_gradient(_a_number()))

@@ -10,18 +10,19 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from numbers import Number
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jax_logreg.derivatives import analytic, autodiff
-from jax_logreg.fitting.jit_options import are_concrete, is_concrete
+from jax_logreg.fitting.jit_options import are_concrete, is_concrete, is_traced
 from jax_logreg.objective.identifiability import class_mass
+from jax_logreg.objective.jax_settings import take_arrays
 from jax_logreg.objective.penalties import L2, Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures, sparse_features
 from jax_logreg.solvers.base import Solver
@@ -82,6 +83,46 @@ PROBABILITY_ROWS = Rule(
     ),
     "hold rows of probabilities that sum to one",
 )
+
+
+Door = TypeVar("Door", bound=Callable[..., Any])
+
+
+def opaque(door: Door) -> Door:
+    """A fit into which JAX does not look.
+
+    It refuses to be differentiated: the steps of a solver can be, but from a start at the answer
+    none is taken, and the derivative would be zero. And of known values it is computed at once,
+    also while a program is traced: there it is a constant.
+    """
+
+    @wraps(door)
+    def fit(*args: Any, **kwargs: Any) -> Any:
+        arrays, rebuild = take_arrays((args, kwargs))
+        if not are_concrete(arrays):
+            args, kwargs = rebuild([a if is_concrete(a) else _constant(a) for a in arrays])
+            return door(*args, **kwargs)
+        with jax.ensure_compile_time_eval() if is_traced() else nullcontext():
+            return door(*args, **kwargs)
+
+    return fit  # type: ignore[return-value]
+
+
+@jax.custom_jvp
+def _constant(x: jax.Array) -> jax.Array:
+    """x, which must not depend on what is differentiated."""
+    return x
+
+
+@_constant.defjvp
+def _refuse_derivative(primals: Any, tangents: Any) -> Any:
+    raise TypeError(
+        "a fit cannot be differentiated, neither by jax.grad nor by jax.jvp: the derivative of a "
+        "solver's steps is not that of the answer, and zero where no step is taken. Apply "
+        "jax.lax.stop_gradient to the data, penalty, init and tol; or differentiate the "
+        "condition ∇F = 0 that the answer fulfils: with F = make_objective(...), "
+        "dθ = −H⁻¹ d(∇F), H = jax.hessian(F.value)(θ)."
+    )
 
 
 def check_features(X: Any) -> Table:

@@ -50,7 +50,7 @@ def in_auto_axes(door: Door) -> Door:
 
     @wraps(door)
     def with_auto_axes(*args: Any, **kwargs: Any) -> Any:
-        arrays, rebuild = _take_arrays((args, kwargs))
+        arrays, rebuild = take_arrays((args, kwargs))
         meshes = [jax.typeof(array).sharding.mesh for array in arrays]
         mesh = next((mesh for mesh in meshes if mesh.explicit_axes), None)
         if mesh is None:
@@ -59,7 +59,7 @@ def in_auto_axes(door: Door) -> Door:
 
         def run(*arrays: jax.Array) -> list[jax.Array]:
             args, kwargs = rebuild(arrays)
-            answer, rebuild_answer = _take_arrays(door(*args, **kwargs))
+            answer, rebuild_answer = take_arrays(door(*args, **kwargs))
             rebuilds.append(rebuild_answer)
             return answer
 
@@ -70,7 +70,7 @@ def in_auto_axes(door: Door) -> Door:
     return with_auto_axes  # type: ignore[return-value]
 
 
-def _take_arrays(tree: Any) -> tuple[list[jax.Array], Callable[[Sequence[jax.Array]], Any]]:
+def take_arrays(tree: Any) -> tuple[list[jax.Array], Callable[[Sequence[jax.Array]], Any]]:
     """The arrays of a pytree, and the function that puts others in their places."""
     leaves, structure = jax.tree.flatten(tree, is_leaf=lambda part: isinstance(part, list))
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]

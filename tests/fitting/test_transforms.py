@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_logreg import L2, Newton, Status, fit
+from jax_logreg import L2, ElasticNet, Firth, Newton, Status, fit, fit_many
 from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.fitting import loop
 from tests.problems import K, N, P, count_programs, make_problem
@@ -114,3 +114,77 @@ def test_a_second_fit_of_the_same_shape_compiles_nothing(problem):
     options = problem.options() | {"penalty": L2(np.asarray(0.3), problem.penalty.factor)}
     fit(problem.X + 1, problem.y, tol=1e-6, **options)
     assert compiled_programs() == before
+
+
+def differentiable_parts(problem):
+    """The arguments of a fit that could be differentiated, by name."""
+    init = jnp.zeros_like(problem.X[0]), jnp.zeros(problem.y.shape[1:])
+    return {
+        "X": jnp.asarray(problem.X),
+        "y": jnp.asarray(problem.y),
+        "penalty": L2(jnp.asarray(0.1)),
+        "sample_weight": jnp.asarray(problem.sample_weight),
+        "offset": jnp.asarray(problem.offset),
+        "init": init,
+        "tol": jnp.asarray(1e-8),
+    }
+
+
+PARTS = ["X", "y", "penalty", "sample_weight", "offset", "init", "tol"]
+MODES = {
+    "jvp": lambda f, x: jax.jvp(f, (x,), (x,)),
+    "grad": lambda f, x: jax.grad(lambda x: jnp.sum(f(x)))(x),
+    "jacfwd": lambda f, x: jax.jacfwd(f)(x),
+    "vmap of grad": lambda f, x: jax.vmap(jax.grad(lambda x: jnp.sum(f(x))))(
+        jax.tree.map(lambda leaf: leaf[None], x)
+    ),
+    "jvp of jit": lambda f, x: jax.jvp(jax.jit(f), (x,), (x,)),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("part", PARTS)
+def test_it_refuses_to_be_differentiated(part, mode, x64):
+    parts = differentiable_parts(make_problem("sigmoid", "float64"))
+    with pytest.raises(TypeError, match="cannot be differentiated.*stop_gradient"):
+        MODES[mode](lambda x: fit(**parts | {part: x}).coef, parts[part])
+
+
+@pytest.mark.parametrize("solver", ["newton", "newton_cg", "lbfgs", "gradient_descent", Newton()])
+def test_a_start_at_the_answer_has_no_derivative_of_zero(solver, x64):
+    """Where no step is taken, that of the steps would be zero; right is up to 2.54."""
+    problem = make_problem("sigmoid", "float64")
+    answer = fit(problem.X, problem.y, penalty=L2(0.1))
+
+    def coef(strength):
+        return fit(problem.X, problem.y, penalty=L2(strength), init=answer, solver=solver).coef
+
+    with pytest.raises(TypeError, match="cannot be differentiated"):
+        jax.jvp(coef, (0.1,), (1.0,))
+
+
+def test_fit_many_refuses_to_be_differentiated(x64):
+    problem = make_problem("sigmoid", "float64")
+    with pytest.raises(TypeError, match="cannot be differentiated"):
+        jax.jvp(lambda s: fit_many(problem.X, problem.y, penalty=L2(s)).coef, *[(jnp.ones(2),)] * 2)
+
+
+def test_a_fit_beside_what_is_differentiated_is_none_of_it(x64):
+    """Stopped, or of constants: the derivative of the rest is as it would be."""
+    problem = make_problem("sigmoid", "float64")
+
+    def product(strength):
+        stopped = jax.lax.stop_gradient(strength)
+        both = [fit(problem.X, problem.y, penalty=L2(s)).coef[0] for s in (0.1, stopped)]
+        return strength * (both[0] + both[1])
+
+    expected = 2 * fit(problem.X, problem.y, penalty=L2(0.1)).coef[0]
+    for differentiated in (jax.grad(product), jax.grad(jax.jit(product)), jax.jacfwd(product)):
+        np.testing.assert_allclose(differentiated(0.1), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("penalty", [None, L2(0.1), ElasticNet(0.1), Firth()])
+def test_a_fit_of_constants_is_a_constant_of_the_program(penalty, x64):
+    problem = make_problem("sigmoid", "float64")
+    inside = jax.jit(lambda s: s * fit(problem.X, problem.y, penalty=penalty).coef)(2.0)
+    np.testing.assert_allclose(inside, 2 * fit(problem.X, problem.y, penalty=penalty).coef)
