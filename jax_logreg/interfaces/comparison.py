@@ -289,6 +289,7 @@ def _inference(
             found = _separation(X, table, l2, settings, _INFERENCE_TERMS)
             return found or result.status.explain(_INFERENCE_TERMS)
         origin = _origin(center, scale, with_intercept)
+        columns = np.where(origin == 0, table.X, X * scale)  # not X - origin, which is rounded
         coef = result.coef / scale.reshape((-1,) + (1,) * (result.coef.ndim - 1))
         own = replace(
             result, coef=coef, intercept=result.intercept - (center - origin) @ coef,
@@ -296,7 +297,7 @@ def _inference(
         )  # fmt: skip
         try:
             return infer(
-                own, table.X - origin, table.y,
+                own, columns, table.y,
                 penalty=L2(l2, scale**2) if l2 else None, fit_intercept=with_intercept,
                 feature_names=table.feature_names, class_names=table.class_names,
             )  # fmt: skip
