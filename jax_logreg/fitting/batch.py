@@ -49,6 +49,7 @@ class BatchArgs(NamedTuple):
     offset: Any
 
 
+@validation.refuse_foreign_words
 @own_settings()
 @validation.opaque
 @in_auto_axes

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import optax
 
 
+@validation.refuse_foreign_words
 @own_settings()
 @validation.opaque
 @in_auto_axes

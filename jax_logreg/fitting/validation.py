@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial, wraps
 from numbers import Number
 from types import ModuleType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +52,22 @@ _DATE_TYPES = (
 )  # fmt: skip
 # What NumPy reads as an array, whatever the type.
 _PROTOCOLS = ("__array__", "__array_interface__", "__array_struct__", "__buffer__")
+# Arguments that hold no data: an entry cannot be dropped, and no text encoded.
+_SETTINGS = ("penalty", "init")
+# scikit-learn's words, in those of ``fit``.
+_STRENGTH = "strength = 1 / (C * n) for its C, n rows or the sum of their weights"
+_PENALTY_WORDS = {
+    "l2": f"L2(strength), with {_STRENGTH}",
+    "l1": f"ElasticNet(strength), with {_STRENGTH}",
+    "elasticnet": f"ElasticNet(strength, l1_ratio), with {_STRENGTH}",
+    "none": "None",
+}
+_WORDS = {
+    "C": f"penalty=L2(strength), with {_STRENGTH}",
+    "l1_ratio": "penalty=ElasticNet(strength, l1_ratio)",
+    "max_iter": "max_steps",
+    "class_weight": "sample_weight, one weight a row",
+}
 # Up to this number of entries NumPy is faster than dispatching a compiled check.
 SMALL = 2**18
 
@@ -252,15 +268,36 @@ def _check_label_rows(y: jax.Array, num_classes: int | None) -> jax.Array:
     return check_entries("y", y, PROBABILITY_ROWS, tolerance, hint=" Divide each row by its sum.")
 
 
+def refuse_foreign_words(door: Door) -> Door:
+    """``door`` with scikit-learn's parameters refused in its own."""
+
+    @wraps(door)
+    def explained(*args: Any, **kwargs: Any) -> Any:
+        if foreign := [name for name in kwargs if name in _WORDS]:
+            name = foreign[0]
+            raise TypeError(
+                f"{door.__name__}() got an unexpected keyword argument {name!r}. Give "
+                f"{_WORDS[name]}, or use jax_logreg.LogisticRegression."
+            )
+        return door(*args, **kwargs)
+
+    return cast(Door, explained)
+
+
 def check_penalty(penalty: Any, X: Table) -> Penalty:
     """The penalty, its numbers in their domains and in the dtype of X."""
     if penalty is None:
         return L2(jnp.zeros((), X.dtype))
     if not isinstance(penalty, Penalty) or isinstance(penalty, type):
+        meant = _PENALTY_WORDS.get(penalty) if isinstance(penalty, str) else None
+        hint = f" scikit-learn's {penalty!r} is {meant}." if meant else ""
         raise ValueError(
             "penalty must be None, L2(strength), ElasticNet(strength, l1_ratio), Firth() or "
-            f"another Penalty, but it is {penalty!r}."
+            f"another Penalty, but it is {penalty!r}.{hint}"
         )
+    for name, domain in penalty.domains.items():
+        if getattr(penalty, name) is None and not domain.endswith("per feature"):
+            raise ValueError(f"penalty {name} must be a number, but it is None.")
     checked = {
         name: check_penalty_number(
             name,
@@ -303,6 +340,8 @@ def check_solver(solver: Any) -> Solver | None:
     if is_transformation(solver):
         return Optax(solver)
     hint = " Call it." if callable(solver) else ""
+    if isinstance(solver, str) and (ours := solver.replace("-", "_")) in SOLVERS:
+        hint = f" Write {ours!r}."
     raise ValueError(
         f"solver must be 'auto', {', '.join(map(repr, SOLVERS))}, a solver object such as "
         f"GradientDescent(step_size=0.1), or an Optax transformation; it is {solver!r}.{hint}"
@@ -439,7 +478,7 @@ def check_tol(tol: Any, dtype: Any) -> jax.Array:
     concrete = is_concrete(tol)
     if concrete and not (isinstance(tol, int | float) or np.ndim(tol) == 0):
         raise ValueError(f"tol must be a scalar, but its shape is {np.shape(tol)}.")
-    if concrete and (isinstance(tol, str) or not float(tol) > 0):
+    if concrete and (np.asarray(tol).dtype.kind not in "biuf" or not float(tol) > 0):
         raise ValueError(
             f"tol must be a positive number, but it is {tol!r}. It bounds the largest "
             "gradient entry."
@@ -545,7 +584,8 @@ def as_floats(name: str, x: Any) -> jax.Array:
         rule = FINITE._replace(words="fit into JAX's default float32")
         hint = " Rescale it, or fit inside `with jax.enable_x64(True):`."
     else:
-        rule, hint = FINITE, " Drop or impute it."
+        hint = " Give a finite number." if name.startswith(_SETTINGS) else " Drop or impute it."
+        rule = FINITE
     return check_entries(name, array, rule, hint=hint, given=floats)
 
 
@@ -670,6 +710,8 @@ def _numpy_floats(name: str, x: Any) -> np.ndarray:
         x = _object_floats(name, x)
     # NumPy knows bfloat16 and its like by JAX only.
     if x.dtype.kind not in "buifc" and not jnp.issubdtype(x.dtype, jnp.floating):
+        if name.startswith(_SETTINGS):
+            raise ValueError(f"{name} must be a number, but it is {x.tolist()!r}.")
         raise ValueError(
             f"{name} must hold numbers, but its dtype is {x.dtype}. Encode text as "
             "numbers first (labels as 0, 1, … K-1)."

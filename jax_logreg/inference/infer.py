@@ -24,6 +24,7 @@ _MAX_STEPS = 50
 _CONVERGED_DECREMENT = 1e-13
 
 
+@validation.refuse_foreign_words
 @own_settings()
 @in_auto_axes
 def infer(

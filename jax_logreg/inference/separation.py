@@ -147,6 +147,7 @@ class Separation:
         )
 
 
+@validation.refuse_foreign_words
 @own_settings()
 @in_auto_axes
 def diagnose_separation(

@@ -72,7 +72,9 @@ def in_auto_axes(door: Door) -> Door:
 
 def take_arrays(tree: Any) -> tuple[list[jax.Array], Callable[[Sequence[jax.Array]], Any]]:
     """The arrays of a pytree, and the function that puts others in their places."""
-    leaves, structure = jax.tree.flatten(tree, is_leaf=lambda part: isinstance(part, list))
+    leaves, structure = jax.tree.flatten(
+        tree, is_leaf=lambda part: isinstance(part, list | Iterator)
+    )
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
 
     def rebuild(arrays: Sequence[jax.Array]) -> Any:

@@ -87,8 +87,8 @@ class Penalty:
 class L2(Penalty):
     r"""Ridge penalty :math:`P(\beta) = \tfrac12\,\text{strength}\sum_j f_j\|\beta_j\|^2`.
 
-    The strength multiplies the *mean* loss: scikit-learn's ``C`` is
-    1 / (strength · Σw), glmnet's ``lambda`` with ``alpha=0`` is the strength.
+    The strength multiplies the *mean* loss: it is 1 / (C · Σw) for scikit-learn's ``C``, and
+    glmnet's ``lambda`` with ``alpha=0``.
 
     Attributes:
         strength: scalar ≥ 0; zero is no penalty.

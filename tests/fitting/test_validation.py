@@ -13,6 +13,7 @@ import pytest
 
 from jax_logreg import (
     L2,
+    ElasticNet,
     Firth,
     LogisticRegression,
     Minibatch,
@@ -107,6 +108,32 @@ BAD = {
     "init's length": (dict(init=(np.zeros(2),)), r"init must be a pair"),
     "nan in init": (dict(init=(np.zeros(2), np.nan)), r"init intercept must be finite"),
 }
+
+
+BAD |= {
+    "nan strength": (dict(penalty=L2(np.nan)), r"strength must be finite, .*nan\. Give a finite"),
+    "text strength": (
+        dict(penalty=L2("a")),
+        r"penalty strength must be a number, but it is 'a'\.$",
+    ),
+    "no strength": (dict(penalty=L2(None)), r"penalty strength must be a number, but it is None"),
+    "nan ratio": (dict(penalty=ElasticNet(1.0, np.nan)), r"l1_ratio must be finite.*Give a finite"),
+    "text factor": (dict(penalty=L2(1.0, ["a", "b"])), r"penalty factor must be a number.*'a'"),
+    "text in init": (dict(init=("a", 0.0)), r"init coef must be a number, but it is 'a'"),
+    "an array of text for tol": (dict(tol=np.array("a")), r"tol must be a positive number"),
+    "a word for L2": (dict(penalty="l2"), r"'l2' is L2\(strength\), .*1 / \(C \* n\)"),
+    "a word for L1": (dict(penalty="l1"), r"'l1' is ElasticNet\(strength\), .*1 / \(C \* n\)"),
+    "a hyphen": (dict(solver="newton-cg"), r"'newton-cg'\. Write 'newton_cg'"),
+}
+
+
+@pytest.mark.parametrize("door", ["fit", "fit_many, shared", "diagnose_separation", "infer"])
+@pytest.mark.parametrize(
+    ("word", "meaning"), [("C", r"penalty=L2.*1 / \(C \* n\)"), ("max_iter", "max_steps")]
+)
+def test_words_of_scikit_learn_are_refused_in_ours(door, word, meaning):
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{word}'. Give {meaning}"):
+        DOORS[door](X, Y, **{word: 1.0})
 
 
 @pytest.mark.parametrize("case", BAD)
