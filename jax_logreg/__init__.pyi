@@ -9,12 +9,12 @@ from jax_logreg.fitting.result import FitResult as FitResult
 from jax_logreg.fitting.result import Status as Status
 from jax_logreg.inference.calibration import calibration as calibration
 from jax_logreg.inference.delta import delta as delta
-from jax_logreg.inference.delta import marginal_effects as marginal_effects
 from jax_logreg.inference.delta import predict_interval as predict_interval
 from jax_logreg.inference.hypothesis_tests import hypothesis_test as hypothesis_test
 from jax_logreg.inference.hypothesis_tests import profile_interval as profile_interval
 from jax_logreg.inference.infer import infer as infer
 from jax_logreg.inference.influence import influence as influence
+from jax_logreg.inference.marginal_effects import marginal_effects as marginal_effects
 from jax_logreg.inference.separation import diagnose_separation as diagnose_separation
 from jax_logreg.interfaces.estimator import FitWarning as FitWarning
 from jax_logreg.interfaces.estimator import LogisticRegression as LogisticRegression

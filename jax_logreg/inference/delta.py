@@ -21,7 +21,7 @@ from scipy.special import ndtr, ndtri
 from jax_logreg.fitting.validation import as_floats
 from jax_logreg.inference.inference import Inference, check_inference, check_level
 from jax_logreg.objective.jax_settings import in_auto_axes, in_float64, own_settings
-from jax_logreg.objective.model import probability, sigmoid
+from jax_logreg.objective.model import sigmoid
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def predict_interval(
         )
 
     def log_odds(coef: jax.Array, intercept: jax.Array) -> jax.Array:
-        eta = _logits(inference, rows, coef, intercept, known)
+        eta = logits_of(inference, rows, coef, intercept, known)
         if eta.ndim == 1:
             return eta
         # log μ_k − log(1 − μ_k): the second term is the log-sum-exp of the other classes' logits.
@@ -146,42 +146,6 @@ def predict_interval(
         return np.asarray(sigmoid(odds.estimate)), np.asarray(sigmoid(ends))
 
 
-@own_settings()
-def marginal_effects(inference: Inference, *, at_mean: bool = False) -> Derived:
-    r"""The change of the probabilities for one more unit of each feature.
-
-    .. math:: \frac{1}{\sum_i w_i} \sum_i w_i\, \frac{\partial \mu_{ik}}{\partial x_{ij}}
-
-    Args:
-        inference: what ``infer`` returned.
-        at_mean: evaluate at the mean row, instead of averaging over the rows.
-
-    Returns:
-        Probability per unit of the feature, (p,) for class 1 of the sigmoid model, (p, K) for
-        softmax.
-
-    >>> import jax_logreg as lr
-    >>> X, y = np.arange(6.0).reshape(-1, 1), np.array([0.0, 1, 0, 0, 1, 1])
-    >>> marginal_effects(lr.infer(lr.fit(X, y), X, y)).estimate.round(3).tolist()
-    [0.128]
-    """
-    check_inference(inference)
-    F, weight = inference.fit.objective, inference.fit.weight / inference.fit.num_observations
-
-    def effects(coef: jax.Array, intercept: jax.Array) -> jax.Array:
-        X, offset, w = F.X.to_array(), F.offset, jnp.asarray(weight)
-        if at_mean:
-            X, w = w[None] @ X, jnp.ones(1)
-            offset = None if offset is None else jnp.tensordot(weight, offset, 1)[None]
-        mu = probability(_logits(inference, X, coef, intercept, offset))
-        if mu.ndim == 1:
-            return w @ (mu * (1 - mu)) * coef
-        beta = _with_reference(inference, coef)
-        return beta * (w @ mu) - jnp.einsum("n,nk,nm,jm->jk", w, mu, mu, beta)
-
-    return delta(inference, effects)
-
-
 def _split(inference: Inference, gamma: jax.Array) -> tuple[jax.Array, jax.Array]:
     """γ as (coef, intercept)."""
     fit = inference.fit
@@ -192,18 +156,19 @@ def _split(inference: Inference, gamma: jax.Array) -> tuple[jax.Array, jax.Array
     return table, jnp.zeros(shape, gamma.dtype)
 
 
-def _with_reference(inference: Inference, contrasts: jax.Array) -> jax.Array:
+def with_reference(inference: Inference, contrasts: jax.Array) -> jax.Array:
     """Contrasts with a zero inserted for the reference class; unchanged for the sigmoid model."""
     reference = inference.fit.reference
     return contrasts if reference is None else jnp.insert(contrasts, reference, 0.0, axis=-1)
 
 
-def _logits(
+def logits_of(
     inference: Inference,
-    X: jax.Array,
+    X: jax.Array | np.ndarray,
     coef: jax.Array,
     intercept: jax.Array,
-    offset: jax.Array | None,
+    offset: jax.Array | np.ndarray | None,
 ) -> jax.Array:
-    eta = _with_reference(inference, X @ coef + intercept)
+    """η of some rows, (m,) or (m, K), whose reference class has logit 0 before the offset."""
+    eta = with_reference(inference, jnp.asarray(X) @ coef + intercept)
     return eta if offset is None else eta + offset

@@ -113,6 +113,73 @@ def test_marginal_effects_are_those_of_statsmodels(at_mean, spector, x64):
     np.testing.assert_allclose(ours.confidence_interval(), effects.conf_int(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("method", ["dydx", "eydx"])
+@pytest.mark.parametrize("at", ["overall", "mean", "median", "zero"])
+def test_effects_on_three_classes_are_those_of_statsmodels(method, at, x64):
+    rng = np.random.default_rng(3)
+    X = np.column_stack([rng.normal(size=120), rng.integers(0, 4, size=120)]) * 1.0
+    y = np.argmax(X @ rng.normal(size=(2, 3)) + rng.gumbel(size=(120, 3)), axis=1)
+    theirs = sm.MNLogit(y, sm.add_constant(X, prepend=False)).fit(
+        disp=0, method="newton", tol=1e-14
+    )
+    effects = theirs.get_margeff(at=at, method=method)
+    found = marginal_effects(inferred(X, y), at=at, method=method)
+    np.testing.assert_allclose(found.estimate, effects.margeff[:2], rtol=1e-6)
+    np.testing.assert_allclose(found.standard_error, effects.margeff_se[:2], rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["dydx", "eydx", "dyex", "eyex"])
+@pytest.mark.parametrize("at", ["overall", "mean", "median", "zero"])
+def test_effects_on_two_classes_of_softmax_are_those_of_the_sigmoid(method, at, spector, x64):
+    X, y = spector
+    effects = []
+    for K in (None, 2):
+        found = infer(fit(X, y, num_classes=K, tol=1e-7), X, y, class_names=["no", "yes"])
+        options = {"counts": [1], "dummies": ["x2"]} if method[2:] == "dx" else {}
+        effects.append(marginal_effects(found, at=at, method=method, values={"x0": 3}, **options))
+    sigmoid, softmax = effects
+    np.testing.assert_allclose(softmax.estimate[:, 1], sigmoid.estimate, rtol=1e-6)
+    np.testing.assert_allclose(softmax.standard_error[:, 1], sigmoid.standard_error, rtol=1e-6)
+
+
+def test_a_count_on_three_classes_has_the_mean_of_the_steps_up_and_down(x64):
+    rng = np.random.default_rng(3)
+    X = rng.integers(1, 5, size=(120, 2)) * 1.0
+    y = np.argmax(0.3 * X @ rng.normal(size=(2, 3)) + rng.gumbel(size=(120, 3)), axis=1)
+    found = inferred(X, y)
+    effects = marginal_effects(found, counts=True, method="eydx")
+    low, high = (predict_interval(found, X + np.array([step, 0]))[0] for step in (-1, 1))
+    np.testing.assert_allclose(effects.estimate[0], np.mean(np.log(high / low) / 2, axis=0))
+
+
+@pytest.mark.parametrize("at", ["overall", "mean", "median"])
+def test_effects_of_frequency_weights_are_those_of_repeated_rows(at, x64):
+    rng = np.random.default_rng(4)
+    X, counts = rng.normal(size=(40, 2)), rng.integers(0, 4, size=40)
+    offset = rng.normal(size=40)
+    y = (X[:, 0] + offset + rng.logistic(size=40) > 0).astype(float)
+    rows = np.repeat(np.arange(40), counts)
+    weighted = inferred(X, y, sample_weight=counts, offset=offset)
+    repeated = inferred(X[rows], y[rows], offset=offset[rows])
+    for method in ("dydx", "eyex"):
+        one, two = (marginal_effects(i, at=at, method=method) for i in (weighted, repeated))
+        np.testing.assert_allclose(one.estimate, two.estimate, rtol=1e-8)
+        np.testing.assert_allclose(one.standard_error, two.standard_error, rtol=1e-8)
+
+
+def test_a_bad_question_about_effects_is_refused_by_name(spector, x64):
+    found = inferred(*spector, feature_names=["gpa", "tuce", "psi"])
+    for options, words in (
+        ({"at": "modus"}, "at must be one of 'overall'.*'modus'"),
+        ({"method": "xy"}, "method must be one of 'dydx'.*'xy'"),
+        ({"values": {"dose": 1}}, r"values.*\['dose'\].*gpa"),
+        ({"dummies": ["psi"], "method": "eyex"}, "method='eyex'.*use 'eydx'"),
+        ({"counts": [7]}, r"counts.*\[7\]"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            marginal_effects(found, **options)
+
+
 def test_prediction_intervals_of_the_sigmoid_are_those_of_statsmodels(spector, x64):
     X, y = spector
     theirs = sm.GLM(y, sm.add_constant(X, prepend=False), sm.families.Binomial()).fit(tol=1e-14)

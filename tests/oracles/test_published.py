@@ -112,3 +112,58 @@ def test_finneys_vasoconstriction_with_the_diagnostics_of_sas(x64):
         np.testing.assert_allclose(
             getattr(rows, name), printed[column], rtol=1e-3, atol=6e-5, err_msg=name
         )
+
+
+SPECTOR_EFFECTS = {
+    "nodummy_": {},
+    "dummy_": {"dummies": True},
+    "count_": {"counts": ["tuce"]},
+    "count_dummy_": {"dummies": ["psi"], "counts": True},
+}
+
+
+@pytest.mark.parametrize("kind", SPECTOR_EFFECTS)
+@pytest.mark.parametrize("method", ["dydx", "dyex", "eydx", "eyex"])
+@pytest.mark.parametrize("at", ["overall", "mean", "median", "zero"])
+def test_the_marginal_effects_of_stata(kind, method, at, x64):
+    """Every table of Spector and Mazzeo that statsmodels carries; a median of 0 is a share of 0."""
+    published = Spector.logit
+    names = [f"margeff_{kind}{method}{'' if at == 'overall' else at}"]
+    names.append(f"margeff_{kind}{method}{at}")
+    name = next((name for name in names if hasattr(published, name)), None)
+    if name is None:
+        return
+    data = sm.datasets.spector.load_pandas()
+    X, y = data.exog.to_numpy(), data.endog.to_numpy()
+    inference = infer(fit(X, y), X, y, feature_names=["gpa", "tuce", "psi"])
+    effects = marginal_effects(inference, at=at, method=method, **SPECTOR_EFFECTS[kind])
+    np.testing.assert_allclose(effects.estimate, getattr(published, name), rtol=2e-5, atol=2e-7)
+    error = getattr(published, f"{name}_se")
+    np.testing.assert_allclose(effects.standard_error, error, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["nodummy", "dummy"])
+@pytest.mark.parametrize(
+    ("name", "at", "values"),
+    [("atexog1", "overall", {"gpa": 2.0, "psi": 1.0}), ("atexog2", "mean", {1: 21.0, "psi": 0})],
+)
+def test_the_marginal_effects_of_stata_at_chosen_values(kind, name, at, values, x64):
+    data = sm.datasets.spector.load_pandas()
+    X, y = data.exog.to_numpy(), data.endog.to_numpy()
+    inference = infer(fit(X, y), X, y, feature_names=["gpa", "tuce", "psi"])
+    effects = marginal_effects(inference, at=at, values=values, dummies=kind == "dummy")
+    published = [getattr(Spector.logit, f"margeff_{kind}_{name}{end}") for end in ("", "_se")]
+    np.testing.assert_allclose(effects.estimate, published[0], rtol=1e-5)
+    np.testing.assert_allclose(effects.standard_error, published[1], rtol=2e-5)
+
+
+@pytest.mark.parametrize("method", ["dydx", "eydx"])
+def test_the_marginal_effects_of_a_dummy_on_seven_classes(method, x64):
+    data, published = sm.datasets.anes96.load_pandas(), Anes.mnlogit_basezero
+    X, y = np.column_stack([data.exog, data.data["vote"]]), data.endog.to_numpy()
+    inference = infer(fit(X, y, tol=1e-9), X, y)
+    effects = marginal_effects(inference, method=method, dummies=["x5"])
+    estimate = getattr(published, f"margeff_{method}_dummy_overall")
+    error = getattr(published, f"margeff_{method}_dummy_overall_se")
+    np.testing.assert_allclose(effects.estimate, estimate, rtol=1e-5, atol=2e-6)
+    np.testing.assert_allclose(effects.standard_error, error, atol=1e-6)

@@ -1,0 +1,194 @@
+r"""Marginal effects: what one more unit of a feature does to the probabilities.
+
+Of the probability :math:`\mu_k` of a class in a row x, by the name that econometrics gives them:
+
+========  ============================================  =====================================
+method    effect of feature j                           change of, per
+========  ============================================  =====================================
+"dydx"    :math:`\partial\mu_k/\partial x_j`            probability, unit
+"eydx"    :math:`\partial\log\mu_k/\partial x_j`        share of itself, unit
+"dyex"    :math:`x_j\,\partial\mu_k/\partial x_j`       probability, share of the feature
+"eyex"    :math:`x_j\,\partial\log\mu_k/\partial x_j`   share of itself, share of the feature
+========  ============================================  =====================================
+
+A feature that takes whole numbers has no derivative. Of a dummy it is the difference between 1
+and 0, of a count half the difference between one more and one less, in μ or log μ.
+
+Source: Greene (2012), *Econometric Analysis*, section 17.3.2.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax_logreg.inference.delta import Derived, delta, logits_of, with_reference
+from jax_logreg.inference.inference import Inference, check_inference
+from jax_logreg.objective.jax_settings import own_settings
+
+Method = Literal["dydx", "eydx", "dyex", "eyex"]
+At = Literal["overall", "mean", "median", "zero"]
+Columns = bool | Sequence[str | int]
+
+
+@own_settings()
+def marginal_effects(
+    inference: Inference,
+    *,
+    at: At = "overall",
+    method: Method = "dydx",
+    values: Mapping[str | int, float] | None = None,
+    dummies: Columns = False,
+    counts: Columns = False,
+    at_mean: bool = False,
+) -> Derived:
+    r"""The change of the probabilities with each feature, averaged over the rows or at one row.
+
+    .. math:: \frac{1}{\sum_i w_i} \sum_i w_i\, \frac{\partial \mu_{ik}}{\partial x_{ij}}
+
+    Args:
+        inference: what ``infer`` returned.
+        at: "overall" averages the effects over the rows; "mean", "median" and "zero" take the
+            effect at the row of the features' means, medians or zeros.
+        method: "dydx", or an elasticity, "eydx", "dyex" or "eyex"; see
+            ``inference/marginal_effects.py``.
+        values: what some features, by name or position, are held at.
+        dummies: the features, by name or position, whose effect is the difference between 1
+            and 0; True for all that hold nothing else.
+        counts: those whose effect is half the difference between one more and one less; True
+            for all others that hold whole numbers from 0 on.
+        at_mean: the same as ``at="mean"``.
+
+    Returns:
+        The effects, (p,) on class 1 of the sigmoid model, (p, K) for softmax.
+
+    Raises:
+        ValueError: for an unknown word or column, and for dummies or counts by the share of
+            the feature.
+
+    >>> import jax_logreg as lr
+    >>> X, y = np.arange(6.0).reshape(-1, 1), np.array([0.0, 1, 0, 0, 1, 1])
+    >>> inference = lr.infer(lr.fit(X, y), X, y)
+    >>> marginal_effects(inference).estimate.round(3).tolist()
+    [0.128]
+    >>> marginal_effects(inference, method="eyex", values={0: 2.5}).estimate.round(3).tolist()
+    [0.842]
+    """
+    check_inference(inference)
+    _check_word("at", at, At)
+    _check_word("method", method, Method)
+    table = np.asarray(inference.fit.objective.X.to_array())
+    dummy = _columns(inference, "dummies", dummies, np.all((table == 0) | (table == 1), axis=0))
+    whole = np.all((table >= 0) & (table % 1 == 0), axis=0)
+    count = np.setdiff1d(_columns(inference, "counts", counts, whole), dummy)
+    if method[2:] == "ex" and len(dummy) + len(count):
+        raise ValueError(
+            f"method={method!r} is per share of the feature, which a dummy or a count has not: use "
+            f"{method[:2] + 'dx'!r}, or leave dummies and counts out."
+        )
+    rows = _rows(inference, "mean" if at_mean else at, values or {})
+
+    def effects(coef: jax.Array, intercept: jax.Array) -> jax.Array:
+        eta = logits_of(inference, rows.X, coef, intercept, rows.offset)
+        beta = with_reference(inference, coef)
+        found = _continuous(rows, eta, beta, method)
+        for j, ends in [(j, (0.0, 1.0)) for j in dummy] + [(j, (-1.0, 1.0)) for j in count]:
+            low, high = (
+                _outcome(
+                    eta + jnp.multiply.outer(_change(rows, j, end, j in dummy), beta[j]), method
+                )
+                for end in ends
+            )
+            found = found.at[j].set(rows.weight @ (high - low) / (ends[1] - ends[0]))
+        return found
+
+    return delta(inference, effects)
+
+
+class _Rows(NamedTuple):
+    """Where effects are taken: features, (m, p), an offset or None, and weights of sum 1, (m,)."""
+
+    X: np.ndarray
+    offset: np.ndarray | None
+    weight: np.ndarray
+
+
+def _rows(inference: Inference, at: str, values: Mapping[str | int, float]) -> _Rows:
+    F, weight = inference.fit.objective, inference.fit.weight
+    X = np.array(F.X.to_array())
+    offset = None if F.offset is None else np.asarray(F.offset)
+    if at != "overall":
+        summary = {"mean": _mean, "median": _median, "zero": lambda x, _: np.zeros(x.shape[1:])}[at]
+        X = summary(X, weight)[None]
+        offset = None if offset is None else summary(offset, weight)[None]
+        weight = np.ones(1)
+    for column, value in values.items():
+        X[:, _columns(inference, "values", [column], None)] = value
+    return _Rows(X, offset, weight / weight.sum())
+
+
+def _mean(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    return np.tensordot(weight / weight.sum(), x, 1)
+
+
+def _median(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The median along the first axis of rows that count as many times as their weights say."""
+    columns = x.reshape(len(x), -1)
+    order = np.argsort(columns, axis=0)
+    total = np.cumsum(weight[order], axis=0) / weight.sum()
+    ordered = np.take_along_axis(columns, order, axis=0)
+    ends = [np.argmax(reached, axis=0)[None] for reached in (total >= 0.5, total > 0.5)]
+    middle = [np.take_along_axis(ordered, end, axis=0)[0] for end in ends]
+    return np.mean(middle, axis=0).reshape(x.shape[1:])
+
+
+def _continuous(rows: _Rows, eta: jax.Array, beta: jax.Array, method: str) -> jax.Array:
+    """The mean derivative of μ or log μ, times x_j where it is per share."""
+    mu = jax.nn.sigmoid(eta) if eta.ndim == 1 else jax.nn.softmax(eta, axis=1)
+    of = rows.weight[:, None] * (rows.X if method[2:] == "ex" else np.ones((len(rows.X), 1)))
+    if eta.ndim == 1:
+        slope = jax.nn.sigmoid(-eta) * (1 if method[:2] == "ey" else mu)
+        return (of.T @ slope) * beta
+    share = jnp.ones_like(mu) if method[:2] == "ey" else mu
+    # ∂log μ_k/∂x_j = β_jk − Σ_m μ_m β_jm
+    cross = jnp.einsum("nj,nk,nm->jkm", of, share, mu)
+    return (of.T @ share) * beta - jnp.sum(cross * beta[:, None, :], axis=-1)
+
+
+def _outcome(eta: jax.Array, method: str) -> jax.Array:
+    """μ or log μ, (m,) or (m, K)."""
+    log_mu = jax.nn.log_sigmoid(eta) if eta.ndim == 1 else jax.nn.log_softmax(eta, axis=1)
+    return log_mu if method[:2] == "ey" else jnp.exp(log_mu)
+
+
+def _change(rows: _Rows, j: int, end: float, to: bool) -> np.ndarray:
+    """How far a feature moves: to an end, or by it, (m,)."""
+    return end - rows.X[:, j] if to else np.full(len(rows.X), end)
+
+
+def _check_word(name: str, given: object, words: object) -> None:
+    if given not in get_args(words):
+        listed = ", ".join(map(repr, get_args(words)))
+        raise ValueError(f"{name} must be one of {listed}, but it is {given!r}.")
+
+
+def _columns(
+    inference: Inference, argument: str, given: Columns, detected: np.ndarray | None
+) -> np.ndarray:
+    """Positions of features that are given by name or position, or are detected."""
+    p, c = inference.fit.objective.X.shape[1], inference.fit.num_contrasts
+    if isinstance(given, bool) and detected is not None:
+        return np.flatnonzero(detected & given)
+    names = inference.names[: p * c : c]
+    if inference.fit.reference is not None:  # "class: feature"
+        names = [name.split(": ", 1)[1] for name in names]
+    known: dict[object, int] = {name: j for j, name in enumerate(names)}
+    known |= {j: j for j in range(p)}
+    given = [given] if isinstance(given, str) or not isinstance(given, Sequence) else given
+    if unknown := [column for column in given if column not in known]:
+        raise ValueError(
+            f"{argument} names no feature {unknown}: the features are {names}, or 0 … {p - 1}."
+        )
+    return np.array([known[column] for column in given], int)
