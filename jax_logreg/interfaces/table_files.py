@@ -31,7 +31,6 @@ from jax_logreg.interfaces.table_source import (
     Request,
     Source,
     check_columns,
-    check_size,
     is_compressed,
     read_csv,
     shares,
@@ -206,16 +205,11 @@ class TableFiles(NamedTuple):
                 )
         return cls(name, columns, sources, shares(paths), request.missing)
 
-    def check_size(self, num_features: int, max_bytes: int) -> None:
-        """Refuse a table that is too large, where its rows are known before they are read.
-
-        Raises:
-            ValueError: naming both sizes.
-        """
+    @property
+    def num_rows(self) -> int | None:
+        """Rows in all, where every file tells before it is read."""
         counts = [source.num_rows for source in self.sources]
-        if None not in counts:
-            num_rows = sum(count or 0 for count in counts)
-            check_size(self.name, 8 * num_features * num_rows, max_bytes)
+        return None if None in counts else sum(count or 0 for count in counts)
 
     def chunks(self, numeric: list[str], categorical: list[str]) -> Iterator[Chunk]:
         """All rows, in order; a cell of a numeric column that is no finite number is refused."""
@@ -233,10 +227,18 @@ class TableFiles(NamedTuple):
                 yield Chunk(numbers, columns, source, first, fraction_read)
                 first += batch.num_rows
 
-    def text_columns(self, names: list[str]) -> dict[str, Callable[[], str]]:
-        """Those of the columns that hold text, and what says where the first is."""
+    def text_columns(
+        self, names: list[str], check: Callable[[int, float], None]
+    ) -> dict[str, Callable[[], str]]:
+        """Those of the columns that hold text, and what says where the first is.
+
+        Args:
+            names: of the columns.
+            check: called with the rows, and the fraction of the table, that have been read.
+        """
         text: dict[str, Callable[[], str]] = {}
-        for source in self.sources:
+        num_rows = 0
+        for source, (_, before, share) in zip(self.sources, self.parts, strict=True):
             if source.kinds is not None:
                 found = [name for name in names if source.kinds[name] == TEXT]
                 text |= {name: partial(str, f"{source.name} holds text") for name in found}
@@ -250,6 +252,8 @@ class TableFiles(NamedTuple):
                         except BadCellError as fault:
                             text[name] = partial(_place, source, first, fault)
                 first += batch.num_rows
+                check(num_rows + first, before + share * batch.fraction_read)
+            num_rows += first
         return text
 
 

@@ -200,10 +200,16 @@ def read_table(
         request = Request(delimiter, needed, None, max_bytes, words, decimal)
         files = TableFiles.open(name, paths, suffix, request, lambda column: column not in drop)
         chosen = _target(files, target)
-        if missing != "drop":
-            num_features = len(files.columns) - 1 - len(drop)
-            files.check_size(num_features, max_bytes)
-        plan = _Plan.of(files, chosen, categorical, drop, max_categories)
+
+        def check(num_rows: int, fraction_read: float) -> None:
+            num_features = len({*files.columns} - {chosen, *drop})
+            if missing != "drop":  # then rows that are read may be left out
+                size = 8 * num_features * num_rows
+                check_size(files.name, size, max_bytes, fraction_read, files.slack)
+
+        if files.num_rows is not None:
+            check(files.num_rows, 1.0)
+        plan = _Plan.of(files, chosen, categorical, drop, max_categories, check)
         table = _assemble(files, plan, missing, max_bytes, progress)
     return table._replace(name=printable(Path(path).name))
 
@@ -328,6 +334,7 @@ class _Plan(NamedTuple):
         categorical: list[str],
         drop: list[str],
         max_categories: int,
+        check: Callable[[int, float], None],
     ) -> "_Plan":
         asked = [name for name in categorical if name != "auto"]
         uses = (("target", [target]), ("dropped column", drop), ("categorical column", asked))
@@ -351,7 +358,7 @@ class _Plan(NamedTuple):
                 f"{files.name} has no column left besides the target {quoted(target)}."
             )
         others = [name for name in features if name not in asked]
-        found = files.text_columns(others) if "auto" in categorical else {}
+        found = files.text_columns(others, check) if "auto" in categorical else {}
         numeric = [name for name in others if name not in found]
         chosen = [name for name in features if name not in numeric]
         return cls(target, features, numeric, chosen, found, max_categories)

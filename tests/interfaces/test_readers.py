@@ -427,8 +427,13 @@ def test_a_table_too_large_is_refused_before_it_is_read(suffix, tmp_path, monkey
         ".npy": lambda: npy(np.column_stack([*columns.values()])),
     }[suffix]()
     read, target = [], {".npy": -1}.get(suffix, "y")
+    options = {"max_bytes": 10_000, "progress": read.append}
+    if suffix != ".npy":  # the look for text refuses it too
+        with pytest.raises(ValueError, match=r"takes (about )?3\.7\d?e-05 GiB"):
+            read_table(put(tmp_path, suffix, content), target, categorical="auto", **options)
+    assert not read
     with pytest.raises(ValueError, match=r"takes (about )?3\.7\d?e-05 GiB"):
-        read_table(put(tmp_path, suffix, content), target, max_bytes=10_000, progress=read.append)
+        read_table(put(tmp_path, suffix, content), target, **options)
     assert len(read) == (suffix == ".csv")
 
 
