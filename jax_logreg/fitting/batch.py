@@ -96,6 +96,7 @@ def fit_many(
     >>> fit_many(X, y, sample_weight=counts).status.tolist()
     [0, 0]
     """
+    validation.warn_of_half_precision(X)
     fit_intercept = validation.check_flag("fit_intercept", fit_intercept)
     max_steps = validation.check_count("max_steps", max_steps)
     args, varies, size = _check(X, y, penalty, sample_weight, offset, num_classes)

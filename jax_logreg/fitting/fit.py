@@ -57,7 +57,8 @@ def fit(
         F(\beta, b) = \frac{1}{\sum_i w_i}\sum_i w_i\,\ell(y_i, \eta_i) + P(\beta),
         \qquad \eta = X\beta + b + \text{offset}.
 
-    The training is one compiled program on the device that holds X, in the dtype of X. It works
+    The training is one compiled program on the device that holds X, in the dtype of X (float32,
+    with a warning, if that is float16 or bfloat16; JAX's default float for integers). It works
     inside ``jax.jit`` and under ``jax.vmap`` over data, weights, strengths and starts; values
     cannot be checked there, and an illegal one ends as ``Status.NOT_FINITE``.
 
@@ -120,6 +121,7 @@ def fit(
     >>> result.coef.shape, result.intercept.shape
     ((1, 3), (3,))
     """
+    validation.warn_of_half_precision(X)
     names, table = validation.column_names(X), validation.check_features(X)
     y = validation.check_labels(y, table.shape[0], num_classes, table.dtype)
     penalty = validation.check_penalty(penalty, table)

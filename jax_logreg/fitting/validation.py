@@ -7,6 +7,7 @@ names the argument, the entry, its value and the remedy.
 
 import datetime
 import operator
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -70,6 +71,10 @@ _WORDS = {
 }
 # Up to this number of entries NumPy is faster than dispatching a compiled check.
 SMALL = 2**18
+
+
+# Dtypes, without the name of their library, that a fit is too fine for.
+_HALF_PRECISION = ("float16", "bfloat16", "float8")
 
 
 class Rule(NamedTuple):
@@ -139,6 +144,20 @@ def _refuse_derivative(primals: Any, tangents: Any) -> Any:
         "condition ∇F = 0 that the answer fulfils: with F = make_objective(...), "
         "dθ = −H⁻¹ d(∇F), H = jax.hessian(F.value)(θ)."
     )
+
+
+def warn_of_half_precision(X: Any, stacklevel: int = 6) -> None:
+    """Say that a table of fewer than 32 bits an entry is copied, and fitted in float32.
+
+    Two digits (bfloat16) or three leave nothing of a Hessian.
+    """
+    dtype = str(getattr(X, "dtype", "")).rpartition(".")[2]
+    if dtype.startswith(_HALF_PRECISION):
+        warnings.warn(
+            f"X is {dtype}: the fit computes in float32, on a copy of X in float32, and so is its "
+            "answer. X.astype('float32') says the same without this warning.",
+            stacklevel=stacklevel,
+        )
 
 
 def check_features(X: Any) -> Table:
@@ -576,7 +595,7 @@ def as_floats(name: str, x: Any) -> jax.Array:
         with np.errstate(over="ignore"):  # an overflow is reported below
             array = jnp.asarray(floats)
         is_float = jnp.issubdtype(array.dtype, jnp.floating)
-        wanted = jnp.promote_types(array.dtype, jnp.float32) if is_float else jnp.result_type(float)
+        wanted = _at_least_float32(array.dtype) if is_float else jnp.result_type(float)
         array = as_dtype(array, wanted)
         if is_concrete(array) and _sum_is_finite(array):
             return array  # a sum takes a third of the time of a look at each entry
@@ -587,6 +606,10 @@ def as_floats(name: str, x: Any) -> jax.Array:
         hint = " Give a finite number." if name.startswith(_SETTINGS) else " Drop or impute it."
         rule = FINITE
     return check_entries(name, array, rule, hint=hint, given=floats)
+
+
+def _at_least_float32(dtype: Any) -> Any:
+    return dtype if dtype.itemsize >= np.dtype(np.float32).itemsize else np.dtype(np.float32)
 
 
 def _sum_is_finite(x: Any) -> bool:
@@ -603,7 +626,7 @@ def _is_finite_float_array(x: Any) -> bool:
     """Whether ``as_floats`` would leave a NumPy array as it is, which then need not be copied."""
     if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray) or x.dtype.kind != "f":
         return False
-    kept = x.dtype == jnp.promote_types(jax.dtypes.canonicalize_dtype(x.dtype), jnp.float32)
+    kept = x.dtype == _at_least_float32(jax.dtypes.canonicalize_dtype(x.dtype))
     return bool(kept) and _sum_is_finite(x)
 
 

@@ -6,7 +6,7 @@ who sets them checks the caller's code: here arrays broadcast, and a zero of our
 device, on purpose. ``jax_debug_nans`` stays on: here no NaN stands for anything but itself.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
@@ -72,9 +72,7 @@ def in_auto_axes(door: Door) -> Door:
 
 def take_arrays(tree: Any) -> tuple[list[jax.Array], Callable[[Sequence[jax.Array]], Any]]:
     """The arrays of a pytree, and the function that puts others in their places."""
-    leaves, structure = jax.tree.flatten(
-        tree, is_leaf=lambda part: isinstance(part, list | Iterator)
-    )
+    leaves, structure = jax.tree.flatten(tree, is_leaf=_is_data)
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
 
     def rebuild(arrays: Sequence[jax.Array]) -> Any:
@@ -82,3 +80,8 @@ def take_arrays(tree: Any) -> tuple[list[jax.Array], Callable[[Sequence[jax.Arra
         return jax.tree.unflatten(structure, [changed.get(i, x) for i, x in enumerate(leaves)])
 
     return [leaves[i] for i in places], rebuild
+
+
+def _is_data(part: Any) -> bool:
+    """A list of numbers, a generator: arguments, not groups of arguments."""
+    return isinstance(part, Iterable) and not isinstance(part, tuple | dict)

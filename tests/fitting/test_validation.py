@@ -390,3 +390,19 @@ def test_a_solver_of_ones_own_is_accepted():
 
     jax.tree_util.register_static(Still)
     assert fit(X, Y, solver=Still(), penalty=L2(1.0)).num_steps == 1
+
+
+@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, jnp.float8_e4m3fn])
+@pytest.mark.parametrize("make", [np.asarray, jnp.asarray])
+def test_half_precision_is_fitted_in_float32_with_a_warning(make, dtype):
+    X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 1, 0, 1])
+    for run in (fit, lambda X, y: fit_many(X, y[None])):
+        with pytest.warns(UserWarning, match=f"X is {np.dtype(dtype)}.*float32") as caught:
+            result = run(make(X).astype(dtype), y)
+        assert result.coef.dtype == np.float32
+        assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32", "float64"])
+def test_other_dtypes_are_fitted_without_a_word(dtype):
+    fit(np.array([[0], [1], [2], [3]], dtype), np.array([0, 1, 0, 1]))
