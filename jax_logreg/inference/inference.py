@@ -20,6 +20,7 @@ import numpy as np
 from scipy.special import gammaincc, ndtr, ndtri, xlogy
 
 from jax_logreg.fitting.fit import fit as run_fit
+from jax_logreg.fitting.validation import check_flag
 from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.information import Information
 from jax_logreg.objective.jax_settings import in_float64
@@ -317,18 +318,28 @@ class Inference:
         )  # fmt: skip
         return {name: float(getattr(self, name)) for name in names}
 
-    def summary(self, level: float = 0.95) -> str:
-        """The usual regression table, at most 80 columns wide."""
+    def summary(self, level: float = 0.95, *, odds_ratios: bool = False) -> str:
+        """The usual regression table, at most 80 columns wide.
+
+        Args:
+            level: of the intervals.
+            odds_ratios: whether to print exp(γ), its standard error exp(γ) · s by the delta
+                method, and the exponentials of the interval's ends, which is no longer symmetric;
+                z and p stay those of γ. For the intercept they are the odds at X = 0.
+        """
         check_level(level)
+        estimate = "odds ratio" if check_flag("odds_ratios", odds_ratios) else "estimate"
         rule, double = "-" * _TABLE_WIDTH, "=" * _TABLE_WIDTH
         low, high = (f"{100 * end:.4g} %" for end in ((1 - level) / 2, (1 + level) / 2))
         head = (
-            f"{'':{_NAME_WIDTH}} {'estimate':>10} {'std. error':>10} {'z':>8} {'P > |z|':>8} "
+            f"{'':{_NAME_WIDTH}} {estimate:>10} {'std. error':>10} {'z':>8} {'P > |z|':>8} "
             f"{low:>8} {high:>8}"
         )
         lines = [double, *_statistic_lines(self), rule, head, rule]
-        lines += [_parameter_line(record) for record in self.as_dict(level)]
-        lines.append(double)
+        records = self.as_dict(level)
+        if odds_ratios:
+            records = [_exponentiated(record) for record in records]
+        lines += [*map(_parameter_line, records), double]
         lines += [line for note in self.notes for line in textwrap.wrap(note, _TABLE_WIDTH)]
         return "\n".join(lines)
 
@@ -386,6 +397,13 @@ def _statistic_lines(inference: Inference) -> list[str]:
     ]
     halves = [f"{name + ':':20}{value:>18}" for name, value in cells]
     return [f"{left}    {right}" for left, right in zip(halves[::2], halves[1::2], strict=True)]
+
+
+def _exponentiated(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of log-odds in odds ratios."""
+    with np.errstate(over="ignore"):
+        exp = {key: float(np.exp(record[key])) for key in ("estimate", "low", "high")}
+        return {**record, **exp, "standard_error": exp["estimate"] * record["standard_error"]}
 
 
 def _parameter_line(record: Mapping[str, Any]) -> str:

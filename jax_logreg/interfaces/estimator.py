@@ -343,6 +343,7 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         sample_weight: Any = None,
         *,
         level: float = 0.95,
+        odds_ratios: bool = False,
         **how: Any,
     ) -> str:
         """The printed table of :meth:`infer`; columns carry the names that X had.
@@ -352,12 +353,13 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             y: likewise.
             sample_weight: likewise.
             level: of the intervals.
+            odds_ratios: whether to print odds ratios and their intervals.
             how: as in :meth:`infer`.
 
         Returns:
             The table as text.
         """
-        return self.infer(X, y, sample_weight, **how).summary(level=level)
+        return self.infer(X, y, sample_weight, **how).summary(level, odds_ratios=odds_ratios)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the data; a device, which no pickle can hold, by its name."""

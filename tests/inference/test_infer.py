@@ -298,6 +298,27 @@ def test_a_fit_in_place_of_its_inference_is_refused(rows, x64):
         infer(result, X, y, covariance=["HC0"])
 
 
+def test_a_summary_in_odds_ratios(rows, x64):
+    X, y = rows
+    inference = infer(fit(X, y), X, y, feature_names=["age", "dose"])
+    ratio, error = inference.odds_ratio, inference.odds_ratio * inference.standard_error
+    ends, plain = np.exp(inference.confidence_interval(0.9)), inference.summary(0.9).splitlines()
+    lines = inference.summary(0.9, odds_ratios=True).splitlines()
+    assert lines[:5] == plain[:5]
+    assert "odds ratio" in lines[6]
+    for i, name in enumerate(inference.names):
+        line = next(line for line in lines if line.startswith(name))
+        z, p = next(line for line in plain if line.startswith(name)).split()[3:5]
+        assert line.split()[3:5] == [z, p]
+        numbers = [float(cell) for cell in line.split()[1:]]
+        np.testing.assert_allclose(
+            [*numbers[:2], *numbers[-2:]], [ratio[i], error[i], *ends[i]], atol=6e-5
+        )
+    assert max(map(len, lines)) <= 80
+    with pytest.raises(ValueError, match="odds_ratios must be True or False"):
+        inference.summary(odds_ratios="yes")
+
+
 def test_names_must_differ(rows, x64):
     X, y = rows
     with pytest.raises(ValueError, match="differ"):

@@ -171,6 +171,7 @@ def test_frames_keep_their_names(frame):
     assert model.feature_names_in_.tolist() == NAMES
     np.testing.assert_allclose(model.predict_proba(table)[:, 1], model.predict_proba(table)[:, 1])
     assert all(name in model.summary() for name in NAMES)
+    assert "odds ratio" in model.summary(odds_ratios=True)
     other = table[NAMES[::-1]]
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(other)
