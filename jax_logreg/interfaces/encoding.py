@@ -29,6 +29,7 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNO
 _INFINITY = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 
 _MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_WEEKDAY = r"((mon|tue|wed|thu|fri|sat|sun)[a-z]*,? )?"
 _DAY = "|".join(
     (
         r"\d{4}[-/.]\d\d?[-/.]\d\d?",
@@ -37,6 +38,7 @@ _DAY = "|".join(
         rf"{_MONTH} \d\d?,? \d{{4}}",
     )
 )
+_TIME = r"\d\d?:\d\d(:\d\d)?(\.\d+)?( ?[ap]m)?"
 _AMOUNT = r"(\d+|\d{1,3}([,.' ]\d{3})+)([.,]\d+)?"
 _NO_THOUSANDS = "Write numbers without thousands separators"
 # What looks like a number or a date but is not read as one, and what to do.
@@ -48,8 +50,8 @@ _DISGUISES = {
     r"[+-]?\d{1,3}(([,' \xa0\u202f]\d{3})+([.,]\d+)?|(\.\d{3}){2,})": f"{_NO_THOUSANDS}.",
     rf"[$€£¥]\s*[+-]?{_AMOUNT}|[+-]?{_AMOUNT}\s*[%‰€$£¥]|−{_AMOUNT}": "Write numbers without "
     "signs such as % and $, and minus as -.",
-    rf"({_DAY})([T ].*)?|\d\d?:\d\d(:\d\d)?(\.\d+)?": "Give a date or a time as a number, such as "
-    "the days since a fixed date, or leave the column out.",
+    rf"{_WEEKDAY}({_DAY})([T ].*)?|{_TIME}": "Give a date or a time as a number, such as the days "
+    "since a fixed date, or leave the column out.",
 }
 
 

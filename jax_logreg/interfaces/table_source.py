@@ -379,7 +379,13 @@ def _header(path: Path, name: str, request: Request) -> tuple[str, list[str]]:
 
     given = request.delimiter
     if given is not None:
-        if len(given) != 1 or not given.isascii() or given.isalnum() or given in '"\r\n.+-_\0':
+        if (
+            not isinstance(given, str)
+            or len(given) != 1
+            or not given.isascii()
+            or given.isalnum()
+            or given in '"\r\n.+-_\0'
+        ):
             raise ValueError(
                 f"delimiter must be one character such as ',', ';' or a tab, but it is {given!r}."
             )

@@ -8,6 +8,7 @@ classes, patterns, folders, limits and errors are the same for every format.
 """
 
 import math
+import operator
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from scipy.sparse import csr_array
 
 from jax_logreg.interfaces.array_formats import read_svmlight, svmlight_columns
 from jax_logreg.interfaces.encoding import (
+    MISSING,
     MOST_CLASSES,
     Categories,
     Column,
@@ -186,6 +188,7 @@ def read_table(
     if missing not in MISSING_POLICIES:
         raise ValueError(f"missing must be one of {', '.join(MISSING_POLICIES)}, not {missing!r}.")
     categorical, drop = _names("categorical", categorical), _names("drop", drop)
+    _check_numbers(max_bytes=max_bytes, max_categories=max_categories)
     words = missing_words(na)
     name, paths, suffix = find_table(path, delimiter, decimal)
     if suffix in SVMLIGHT:
@@ -216,10 +219,16 @@ def read_table(
 
 def _names(option: str, names: Sequence[str] | str) -> list[str]:
     """Names of columns as a list."""
-    listed = [names] if isinstance(names, str) else list(names)
-    if not all(isinstance(name, str) for name in listed):
+    listed = [names] if isinstance(names, str) else names
+    if not isinstance(listed, Sequence) or not all(isinstance(name, str) for name in listed):
         raise ValueError(f"{option} must be names of columns, such as ['age'], not {names!r}.")
-    return listed
+    return list(listed)
+
+
+def _check_numbers(**limits: float) -> None:
+    for name, limit in limits.items():
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
+            raise ValueError(f"{name} must be a positive number, but it is {limit!r}.")
 
 
 def read_features(
@@ -299,8 +308,8 @@ def _target(files: TableFiles, target: str | int | None) -> str:
             f"columns: {comma_list(files.columns)}."
         )
     try:
-        return files.columns[int(target)]
-    except (ValueError, IndexError) as error:
+        return files.columns[int(target) if isinstance(target, str) else operator.index(target)]
+    except (ValueError, TypeError, IndexError) as error:
         raise ValueError(
             f"target must be the index of a column of {files.name}, from 0 to "
             f"{len(files.columns) - 1}, but it is {target!r}."
@@ -373,7 +382,7 @@ def _assemble(
         progress(chunk.fraction_read)
         size = 8 * len(plan.features) * rows.num_rows
         check_size(files.name, size, max_bytes, chunk.fraction_read, files.slack)
-    rows.check()
+    rows.check(files.missing)
     target, *others = (encoder.texts for encoder in rows.encoders)
     orders = [class_order(rows.target, target, rows.num_rows), *map(in_order, others)]
     fills = rows.means(plan.numeric) if missing == "mean" else [None] * len(plan.numeric)
@@ -470,7 +479,7 @@ class MissingCounts:
             row = chunk.first_row + int(np.argmax(missing[:, column]))
             self._first.setdefault(self._names[column], (chunk.source, row))
 
-    def refuse(self, table: str, numeric: Sequence[str]) -> None:
+    def refuse(self, table: str, numeric: Sequence[str], words: tuple[str, ...]) -> None:
         """Raise if there are any, with a count per column; those of numbers have a mean."""
         if not self._first:
             return
@@ -491,10 +500,11 @@ class MissingCounts:
             remedy += ", --missing mean fills numbers with the mean of their column"
         if others:
             remedy += ". A class or category has no mean"
+        if words == MISSING:
+            remedy += ". If a word such as NA is a value, --na '' leaves only empty cells missing"
         raise ValueError(
             f"{table} has missing values in {len(counts)} "
-            f"column{'s' if len(counts) > 1 else ''}: {comma_list(counts)}. {remedy}. "
-            "If a word such as NA is a value, --na '' leaves only empty cells missing."
+            f"column{'s' if len(counts) > 1 else ''}: {comma_list(counts)}. {remedy}."
         )
 
 
@@ -548,11 +558,11 @@ class TrainingRows:
         self.num_rows += int(np.sum(keep))
         self.num_dropped += int(np.sum(~keep))
 
-    def check(self) -> None:
-        """Refuse missing values, and a table without rows."""
+    def check(self, words: tuple[str, ...]) -> None:
+        """Refuse missing values, for which some words stand, and a table without rows."""
         for encoder in self.encoders:
             encoder.check()
-        self._counts.refuse(self._table, self._plan.numeric)
+        self._counts.refuse(self._table, self._plan.numeric, words)
         if self.num_rows == 0 and self.num_dropped:
             raise ValueError(
                 f"every row of {self._table} has a missing value. Leave out the columns "

@@ -37,6 +37,8 @@ CSV = {
     "a date": ("x,y\n2024-02-29,a\n", r"'2024-02-29'.*days since a fixed date"),
     "a date of the day first": ("x,y\n29.02.2024 12:00,a\n", r"'29.02.2024.*days since"),
     "a date in words": ("x,y\n29 Feb 2024,a\n", r"'29 Feb 2024'.*days since"),
+    "a date with its weekday": ("x,y\n\"Thu, 29 Feb 2024\",a\n", r"'Thu, 29 Feb.*days since"),
+    "a time of the afternoon": ("x,y\n1:30 PM,a\n", r"'1:30 PM'.*as a number"),
     "a time": ("x,y\n12:30,a\n", r"'12:30'.*as a number"),
     "underscore": ("x,y\n1_000,a\n", r"line 2, column 'x'.*'1_000'"),
     "hexadecimal": ("x,y\n0x10,a\n", r"line 2, column 'x'.*'0x10'"),
@@ -341,6 +343,10 @@ ARGUMENTS = {
     "decimal": ({"decimal": ";"}, "decimal must be '.' or ',', but it is ';'"),
     "a number for na": ({"na": -99}, "na must be text, such as '-99'.* not -99"),
     "numbers to drop": ({"drop": [0]}, r"drop must be names of columns.* not \[0\]"),
+    "None to drop": ({"drop": None}, "drop must be names of columns.* not None"),
+    "text for a size": ({"max_bytes": "4 GiB"}, "max_bytes must be a positive number.*'4 GiB'"),
+    "no categories": ({"max_categories": 0}, "max_categories must be a positive number.* 0"),
+    "a number for a delimiter": ({"delimiter": 5}, "delimiter must be one character.* 5"),
     "target by number": ({"target": -1}, "target must be the name of a column.* -1.*: x, x_1, y"),
     "another delimiter": ({"delimiter": ";"}, "target 'y' is not a column"),
     "size": ({"max_bytes": 1}, "takes .* GiB in memory"),
@@ -375,8 +381,9 @@ def test_a_target_where_there_is_none_to_name(tmp_path):
         read_table(put(tmp_path, ".npy", npy(MATRIX)), "1", delimiter=",")
     with pytest.raises(ValueError, match="decimal is for CSV files"):
         read_table(put(tmp_path, ".npy", npy(MATRIX)), "1", decimal=",")
-    with pytest.raises(ValueError, match=r"from 0 to 1, but it is 2"):
-        read_table(put(tmp_path, ".npy", npy(MATRIX)), 2)
+    for target in (2, 1.0, -3):
+        with pytest.raises(ValueError, match=rf"from 0 to 1, but it is {target}"):
+            read_table(put(tmp_path, ".npy", npy(MATRIX)), target)
 
 
 def test_gaps_that_leave_nothing(tmp_path):
