@@ -10,9 +10,16 @@ name           covariance                                                     al
 "frequentist"  :math:`A^{-1} J A^{-1}`; "observed" without a penalty
 "HC0"          :math:`A^{-1} (\sum_i w_i s_i s_i^\top) A^{-1}`                sandwich
 "HC1"          "HC0" times n/(n − P), n = Σw
+"HC3"          "HC0" with :math:`(I - H_i)^{-1} s_i`, :math:`H_i` the row's   jackknife
+               block of the hat matrix
 "clustered"    "HC0" with the scores summed within groups first, times
                G/(G − 1) · (n − 1)/(n − P), n at least the rows of positive weight
 =============  =============================================================  ===========
+
+Groups of several kinds, such as firms and years, are the columns of ``groups``. The covariance is
+then the sum of those of either kind less that of their intersection, V₁ + V₂ − V₁₂, and so on by
+inclusion and exclusion. Where that is not a covariance, its negative eigenvalues, in units of
+the model-based one, are set to zero, as the authors recommend.
 
 Programs differ in the factor. For a logistic fit Stata's ``vce(robust)`` takes n/(n − 1), R's
 ``sandwich`` none as ``vcovHC(type = "HC0")`` and n/(n − P) as ``"HC1"``, statsmodels none under
@@ -22,15 +29,21 @@ G/(G − 1) alone. Divide one factor by the other, and multiply the covariance.
 Weights are frequencies: a row of weight 2 counts as two rows. If they are reciprocals of
 sampling probabilities, make each row a group of its own: ``groups=range(n)``.
 
-Sources: Huber (1967); White (1980), Econometrica 48; Liang & Zeger (1986), Biometrika 73.
+Sources: Huber (1967); White (1980), Econometrica 48; MacKinnon & White (1985), Journal of
+Econometrics 29; Liang & Zeger (1986), Biometrika 73; Cameron, Gelbach & Miller (2011), Journal of
+Business & Economic Statistics 29.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import combinations
 
 import numpy as np
 
 from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.information import Information, information
+
+# A leverage this near to 1 is 1: some parameter is estimable from that row alone.
+_LEVERAGE_ONE = 1e-10
 
 
 def covariance_root(
@@ -58,14 +71,34 @@ def _frequentist(fit: FitContext, full: Information, groups: np.ndarray | None) 
     return full.root @ (data.factor @ full.root).T
 
 
-def influence_rows(fit: FitContext, full: Information) -> np.ndarray:
-    """The first-order influence of each observation on the estimates, A⁻¹sᵢ, (n, P)."""
-    scores = -np.einsum("nj,nc->njc", fit.design, fit.contrast_residuals)
-    return scores.reshape(len(scores), -1) @ full.root @ full.root.T
+def hat_blocks(fit: FitContext, full: Information) -> tuple[np.ndarray, np.ndarray]:
+    """J L of every row, (n, c, m), with LLᵀ = A⁻¹; and its block D J A⁻¹ Jᵀ of the hat matrix,
+    (n, c, c), for one observation: a row of weight w has w such blocks."""
+    root = full.root.reshape(-1, fit.num_contrasts, len(full.scale))  # (q, c, m)
+    JL = np.einsum("nj,jcm->ncm", fit.design, root)
+    B = fit.curvature_root()
+    return JL, np.einsum("nkc,nkd->ncd", B, B) @ np.einsum("ncm,ndm->ncd", JL, JL)
+
+
+def deleted_residuals(hat: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """(I − hat)⁻¹ r of every row; NaN where some parameter is estimable from that row alone."""
+    matrix = np.eye(hat.shape[1]) - hat
+    regular = np.linalg.svd(matrix, compute_uv=False)[:, -1] > _LEVERAGE_ONE
+    matrix = np.where(regular[:, None, None], matrix, np.eye(hat.shape[1]))
+    deleted = np.linalg.solve(matrix, residual[:, :, None])[:, :, 0]
+    return np.where(regular[:, None], deleted, np.nan)
+
+
+def whitened_scores(fit: FitContext, full: Information, residuals: np.ndarray) -> np.ndarray:
+    """Lᵀsᵢ of each observation with given residuals in contrasts, (n, m): its influence on the
+    estimates is L times that."""
+    scores = -np.einsum("nj,nc->njc", fit.design, residuals)
+    return scores.reshape(len(scores), -1) @ full.root
 
 
 def _hc0(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.ndarray:
-    return (np.sqrt(fit.weight)[:, None] * influence_rows(fit, full)).T
+    scores = whitened_scores(fit, full, fit.contrast_residuals)
+    return full.root @ (np.sqrt(fit.weight)[:, None] * scores).T
 
 
 def _hc1(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.ndarray:
@@ -78,19 +111,52 @@ def _hc1(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.nd
     return np.sqrt(n / (n - full.rank)) * _hc0(fit, full, groups)
 
 
+def _hc3(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.ndarray:
+    _, hat = hat_blocks(fit, full)
+    residuals = deleted_residuals(hat, fit.contrast_residuals)
+    alone = np.isnan(residuals[:, 0]) & (fit.weight > 0)
+    if np.any(alone):
+        raise ValueError(
+            "covariance='HC3' needs every parameter to be estimable without any one row, but row "
+            f"{int(np.argmax(alone))} alone tells one: leave its column out, or use 'HC0'."
+        )
+    residuals = np.where(fit.weight[:, None] > 0, residuals, 0)
+    scores = whitened_scores(fit, full, residuals)
+    return full.root @ (np.sqrt(fit.weight)[:, None] * scores).T
+
+
 def _clustered(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.ndarray:
     counted = fit.weight > 0
-    labels, group_of = np.unique(np.asarray(groups)[counted], return_inverse=True)
-    sums = np.zeros((len(labels), len(full.scale)))
-    np.add.at(sums, group_of, (fit.weight[:, None] * influence_rows(fit, full))[counted])
+    table = np.asarray(groups)[counted].reshape(counted.sum(), -1)
+    codes = [np.unique(column, return_inverse=True)[1] for column in table.T]
+    scores = whitened_scores(fit, full, fit.contrast_residuals)
+    scores = (fit.weight[:, None] * scores)[counted]
     # The sum of frequency weights counts observations; that of small weights does not.
-    n, G = max(fit.num_observations, float(counted.sum())), len(labels)
+    n = max(fit.num_observations, float(counted.sum()))
     if not n > full.rank:
         raise ValueError(
             "covariance='clustered' needs more observations than parameters, but there are "
             f"{n:g} for {full.rank}."
         )
-    return np.sqrt(G / (G - 1) * (n - 1) / (n - full.rank)) * sums.T
+    factor = np.sqrt((n - 1) / (n - full.rank))
+    if len(codes) == 1:
+        return factor * full.root @ _cluster_sums(scores, codes).T
+    meat = np.zeros((scores.shape[1],) * 2)
+    for size in range(1, len(codes) + 1):
+        for kinds in combinations(codes, size):
+            sums = _cluster_sums(scores, kinds)
+            meat -= (-1) ** size * sums.T @ sums
+    values, vectors = np.linalg.eigh(meat)
+    return factor * full.root @ (vectors * np.sqrt(np.maximum(values, 0)))
+
+
+def _cluster_sums(scores: np.ndarray, codes: Sequence[np.ndarray]) -> np.ndarray:
+    """The sums of scores over the rows that share every code, (G, m), times √(G/(G − 1))."""
+    labels, group_of = np.unique(np.column_stack(codes), axis=0, return_inverse=True)
+    G = len(labels)
+    sums = np.zeros((G, scores.shape[1]))
+    np.add.at(sums, group_of, scores)
+    return np.sqrt(G / (G - 1)) * sums
 
 
 _KINDS: dict[str, Callable[[FitContext, Information, np.ndarray | None], np.ndarray]] = {
@@ -98,5 +164,6 @@ _KINDS: dict[str, Callable[[FitContext, Information, np.ndarray | None], np.ndar
     "frequentist": _frequentist,
     "HC0": _hc0,
     "HC1": _hc1,
+    "HC3": _hc3,
     "clustered": _clustered,
 }

@@ -56,9 +56,9 @@ def infer(
         result: what ``fit`` returned.
         X: as given to ``fit``, (n, p), dense.
         y: as given to ``fit``.
-        covariance: "observed", "frequentist", "HC0", "HC1" or "clustered"; see
+        covariance: "observed", "frequentist", "HC0", "HC1", "HC3" or "clustered"; see
             ``inference/covariance.py`` for what each is.
-        groups: a label for each row, (n,), for "clustered".
+        groups: a label for each row, (n,), for "clustered"; (n, 2) for groups of two kinds.
         penalty: as given to ``fit``; the curvature of ``L2`` counts as information. Under
             ``Firth()`` the covariance is the inverse of the plain information, as in
             Firth (1993). Some programs, firthmodels among them, take the weights
@@ -145,10 +145,14 @@ def _polish(start: FitContext) -> tuple[FitContext, Information]:
 
 def _check_groups(groups: Any, weight: np.ndarray) -> np.ndarray:
     groups = np.asarray(groups)
-    if groups.shape != weight.shape:
-        raise ValueError(f"groups must have shape {weight.shape}, but its shape is {groups.shape}.")
-    if len(np.unique(groups[weight > 0])) < 2:
-        raise ValueError("groups holds one group only: clustering needs two or more.")
+    if groups.shape[:1] != weight.shape or groups.ndim > 2 or not groups.size:
+        raise ValueError(
+            f"groups must have shape {weight.shape}, or a column for each of several kinds, but "
+            f"its shape is {groups.shape}."
+        )
+    for column in groups[weight > 0].reshape(-1, groups[0].size).T:
+        if len(np.unique(column)) < 2:
+            raise ValueError("groups holds one group only: clustering needs two or more.")
     return groups
 
 

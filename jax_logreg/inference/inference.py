@@ -231,6 +231,13 @@ class Inference:
         return -2 * self.log_likelihood + 2 * self.degrees_of_freedom
 
     @property
+    def aicc(self) -> float:
+        """Akaike's criterion with the correction of Hurvich and Tsai (1989) for small samples,
+        AIC + 2k(k + 1)/(n − k − 1), k the degrees of freedom; infinite from k = n − 1 on."""
+        k, n = self.degrees_of_freedom, self.num_observations
+        return self.aic + 2 * k * (k + 1) / (n - k - 1) if n > k + 1 else np.inf
+
+    @property
     def bic(self) -> float:
         """Schwarz's criterion, −2 log L + log(Σw) degrees of freedom."""
         return -2 * self.log_likelihood + np.log(self.num_observations) * self.degrees_of_freedom

@@ -21,12 +21,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import beta, betainc, logsumexp
 
+from jax_logreg.inference.covariance import deleted_residuals, hat_blocks
 from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.inference import Inference, check_inference, label_probabilities
 from jax_logreg.objective.jax_settings import own_settings
 
-# A leverage this near to 1 is 1: some parameter is estimable from that row alone.
-_LEVERAGE_ONE = 1e-10
 # Below it t − log(1 + t) is taken from its series, whose terms beyond the last one kept are
 # round-off.
 _SMALL = 1e-2
@@ -93,14 +92,9 @@ def influence(inference: Inference) -> Influence:
     """
     check_inference(inference)
     fit, full = inference.fit, inference.information
-    root = full.root.reshape(-1, fit.num_contrasts, len(full.scale))  # (q, c, m)
-    # J L, (n, c, m): the c logits of each row under the columns of L.
-    JL = np.einsum("nj,jcm->ncm", fit.design, root)
-    B = np.sqrt(fit.weight)[:, None, None] * fit.curvature_root()
-    # w W J A⁻¹ Jᵀ, (n, c, c)
-    hat = np.einsum("nkc,nkd->ncd", B, B) @ np.einsum("ncm,ndm->ncd", JL, JL)
-    residual = -fit.contrast_residuals
-    deleted = _deleted_residuals(hat, residual)
+    JL, hat = hat_blocks(fit, full)
+    hat = fit.weight[:, None, None] * hat
+    deleted = deleted_residuals(hat, -fit.contrast_residuals)
     # In the coordinates of L, where the covariance is the identity.
     change = -fit.weight[:, None] * np.einsum("ncm,nc->nm", JL, deleted)
     one_step = change @ full.root.T
@@ -135,15 +129,6 @@ def _of_sigmoid(
         studentised**2, _working(fit), np.sqrt(fit.weight) * _anscombe(fit),
     )  # fmt: skip
     return dict(zip(names, values, strict=True))
-
-
-def _deleted_residuals(hat: np.ndarray, residual: np.ndarray) -> np.ndarray:
-    """(I − hat)⁻¹ r of every row; NaN where some parameter is estimable from that row alone."""
-    matrix = np.eye(hat.shape[1]) - hat
-    regular = np.linalg.svd(matrix, compute_uv=False)[:, -1] > _LEVERAGE_ONE
-    matrix = np.where(regular[:, None, None], matrix, np.eye(hat.shape[1]))
-    deleted = np.linalg.solve(matrix, residual[:, :, None])[:, :, 0]
-    return np.where(regular[:, None], deleted, np.nan)
 
 
 # --- residuals --------------------------------------------------------------------------------

@@ -365,3 +365,55 @@ def test_dummies_without_harm_are_no_reason_to_warn(x64):
     rare = np.vstack([np.repeat(np.eye(12), 3, axis=0), np.zeros((500, 12))])
     labels = np.append(np.tile([0, 1, 1], 12), rng.integers(2, size=500))
     assert infer(fit(rare, labels), rare, labels).notes == []
+
+
+def test_hc3_sums_the_changes_without_each_row(model, x64):
+    rng = np.random.default_rng(0)
+    X, K = rng.normal(size=(60, 2)), 2 if model == "sigmoid" else 3
+    y = np.argmax(X @ rng.normal(size=(2, K)) + rng.gumbel(size=(60, K)), axis=1)
+    found = infer(fit(X, y, tol=1e-8), X, y, covariance="HC3")
+    change = influence(found).one_step
+    np.testing.assert_allclose(found.covariance, change.T @ change, rtol=1e-9, atol=1e-14)
+
+
+def test_hc3_needs_every_row_to_have_company(x64):
+    X, y = np.zeros((20, 1)), (np.arange(20) % 2).astype(float)
+    X[3] = 1
+    with pytest.raises(ValueError, match="row 3 alone"):
+        infer(fit(X, y, penalty=Firth()), X, y, penalty=Firth(), covariance="HC3")
+
+
+def test_two_ways_that_are_one_are_one_way(rows, x64):
+    X, y = rows
+    way = np.arange(60) // 5
+    one = infer(fit(X, y), X, y, covariance="clustered", groups=way)
+    for groups in (way[:, None], np.column_stack([way, way])):
+        two = infer(fit(X, y), X, y, covariance="clustered", groups=groups)
+        np.testing.assert_allclose(two.covariance, one.covariance, rtol=1e-9)
+    labels = np.array([["a", "b"][i % 2] for i in range(60)])
+    mixed = np.column_stack([way.astype(object), labels])
+    assert np.all(
+        np.isfinite(infer(fit(X, y), X, y, covariance="clustered", groups=mixed).standard_error)
+    )
+    for groups in (np.column_stack([way, np.ones(60)]), np.ones((60, 2, 2)), way[:7]):
+        with pytest.raises(ValueError, match="groups"):
+            infer(fit(X, y), X, y, covariance="clustered", groups=groups)
+
+
+def test_two_ways_have_a_covariance_even_where_the_difference_is_none(x64):
+    """Few groups of either kind: V₁ + V₂ − V₁₂ is indefinite, and has no root."""
+    rng = np.random.default_rng(2)
+    X, groups = rng.normal(size=(30, 3)), rng.integers(3, size=(30, 2))
+    y = (rng.uniform(size=30) < 0.5).astype(float)
+    found = infer(fit(X, y), X, y, covariance="clustered", groups=groups)
+    assert np.all(np.linalg.eigvalsh(found.covariance) > -1e-12)
+    scaled = infer(fit(X * 100, y), X * 100, y, covariance="clustered", groups=groups)
+    np.testing.assert_allclose(scaled.standard_error[:3] * 100, found.standard_error[:3], rtol=1e-6)
+
+
+def test_the_corrected_criterion_for_small_samples(rows, x64):
+    X, y = rows
+    found = infer(fit(X, y), X, y)
+    np.testing.assert_allclose(found.aicc, found.aic + 24 / 56)
+    few = infer(fit(X[:4], [0, 1, 0, 1], penalty=Firth()), X[:4], [0, 1, 0, 1], penalty=Firth())
+    assert few.aicc == np.inf

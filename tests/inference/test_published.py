@@ -41,12 +41,14 @@ def test_spector_and_mazzeo(spector, x64):
     np.testing.assert_allclose(test.p_value, 0.0015, atol=5e-5)
 
 
-@pytest.mark.parametrize("kind", ["observed", "HC0", "clustered"])
+@pytest.mark.parametrize("kind", ["observed", "HC0", "clustered", "two-way"])
 def test_every_covariance_is_that_of_statsmodels(kind, x64):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(150, 3)) * [1, 20, 0.1]
     y = (X @ [1, 0.02, -5] + rng.logistic(size=150) > 0.3).astype(float)
     groups = rng.integers(12, size=150)
+    if kind == "two-way":
+        groups, kind = np.column_stack([groups, rng.integers(15, size=150)]), "clustered"
     options = {
         "observed": {},
         "clustered": {"cov_type": "cluster", "cov_kwds": {"groups": groups}},
@@ -63,6 +65,24 @@ def test_every_covariance_is_that_of_statsmodels(kind, x64):
     test = hypothesis_test(ours, R, method="wald")
     np.testing.assert_allclose(test.statistic, wald.statistic, rtol=1e-7)
     np.testing.assert_allclose(test.p_value, wald.pvalue, rtol=1e-6)
+
+
+def test_hc3_is_that_of_the_last_least_squares_step(x64):
+    """As R's sandwich defines it; statsmodels has it for least squares alone."""
+    rng = np.random.default_rng(0)
+    X, counts = rng.normal(size=(40, 2)), rng.integers(0, 4, size=40)
+    y = (X[:, 0] + rng.logistic(size=40) > 0).astype(float)
+    rows = np.repeat(np.arange(40), counts)
+    design = sm.add_constant(X[rows], prepend=False)
+    theirs = sm.Logit(y[rows], design).fit(disp=0, method="newton", tol=1e-14)
+    mu = theirs.predict()
+    root = np.sqrt(mu * (1 - mu))
+    working = design @ theirs.params + (y[rows] - mu) / root**2
+    hc3 = sm.OLS(root * working, root[:, None] * design).fit().cov_HC3
+    repeated = inferred(X[rows], y[rows], covariance="HC3")
+    np.testing.assert_allclose(repeated.covariance, hc3, rtol=1e-7, atol=1e-12)
+    weighted = inferred(X, y, sample_weight=counts, covariance="HC3")
+    np.testing.assert_allclose(weighted.covariance, hc3, rtol=1e-7, atol=1e-12)
 
 
 def test_statistics_weights_and_offsets_are_those_of_statsmodels(x64):
