@@ -23,6 +23,7 @@ from jax_logreg.interfaces.estimator_fit import (
 )
 from jax_logreg.interfaces.estimator_options import (
     TERMS,
+    Options,
     check_options,
     device_name,
     diagnostics_of,
@@ -41,9 +42,11 @@ try:
     from sklearn.utils.validation import check_is_fitted
 
     from jax_logreg.interfaces.sklearn_checks import (
+        CallbackSupportMixin,
         check_namespace,
         check_table,
         encode,
+        fit_task,
         row_weights,
         to_namespace,
         to_numpy,
@@ -72,7 +75,9 @@ class FitWarning(ConvergenceWarning):
     """
 
 
-class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
+class LogisticRegression(
+    CallbackSupportMixin, LinearClassifierMixin, SparseCoefMixin, BaseEstimator
+):
     r"""Sigmoid regression of two classes, softmax of more, as an estimator of scikit-learn.
 
     .. math::
@@ -192,8 +197,14 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             ValueError: for an illegal parameter or bad data, before anything is computed.
         """
         options = check_options(self.get_params(deep=False))
-        given = X
-        X, y = check_table(self, X, y, reset=True)
+        with fit_task(self, X, y, sample_weight):
+            self._fit(X, y, sample_weight, options)
+        self._warn()
+        return self
+
+    def _fit(self, given: Any, y: Any, sample_weight: Any, options: Options) -> None:
+        """Validate, solve and keep the answer."""
+        X, y = check_table(self, given, y, reset=True)
         classes, codes = encode(y, self.solver)
         weight = row_weights(sample_weight, codes, self.class_weight, classes)
         training = make_training(X, codes, weight, len(classes), options)
@@ -201,8 +212,6 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         self._training, self.classes_ = training, classes
         self._result = fit_training(training, options, start)
         self._set_answer(with_all_classes(self._result, training), X.dtype, given)
-        self._warn()
-        return self
 
     def _start(
         self, classes: np.ndarray, training: Training

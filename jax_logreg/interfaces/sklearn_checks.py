@@ -4,7 +4,8 @@ Refused here, by row, column and remedy, is what NumPy would silently misread: m
 dropped, dates become nanoseconds, and numbers beside text become text.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any
 
@@ -13,6 +14,15 @@ from scipy import sparse
 from sklearn.utils import _array_api, assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback._callback_support import callback_management_context
+except ImportError:  # before scikit-learn 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """No callbacks."""
+
 
 from jax_logreg.fitting.validation import (
     as_numpy,
@@ -52,6 +62,21 @@ def check_table(estimator: Any, X: Any, *target: Any, reset: bool) -> Any:
         raise
     _check_finite(valid[0] if target else valid, getattr(estimator, "feature_names_in_", None))
     return valid
+
+
+@contextmanager
+def fit_task(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Iterator[None]:
+    """Report a fit to scikit-learn's callbacks, as one task: the steps are one program."""
+    if not hasattr(estimator, "_skl_callbacks"):
+        yield
+        return
+    metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+    data = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
+    with callback_management_context(estimator):
+        task = estimator._init_callback_context()
+        task.call_on_fit_task_begin(**data)
+        yield
+        task.call_on_fit_task_end(**data, reconstruction_attributes={})
 
 
 def to_numpy(name: str, x: Any) -> Any:

@@ -324,6 +324,39 @@ def test_where_scikit_learn_dispatches_answers_are_arrays_of_the_library_given()
     subprocess.run([sys.executable, "-c", DISPATCHED], check=True, env=environment)
 
 
+class Recorder:
+    """A callback of scikit-learn's protocol."""
+
+    def __init__(self):
+        self.calls = []
+
+    def setup(self, estimator, context):
+        self.calls.append("setup")
+
+    def teardown(self, estimator, context):
+        self.calls.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context, *, X=None, y=None, metadata=None, **other):
+        self.calls.append(("begin", metadata))
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None, **other):
+        self.calls.append(("end", fitted_estimator.predict(X[:2]).tolist()))
+
+
+def test_callbacks_of_scikit_learn_see_a_fit_begin_and_end():
+    recorder = Recorder()
+    model = LogisticRegression().set_callbacks(recorder).fit(X, Y, W)
+    weights, end = recorder.calls[1:3]
+    assert recorder.calls == ["setup", weights, end, "teardown"]
+    assert weights == ("begin", {"sample_weight": W})
+    assert end == ("end", model.predict(X[:2]).tolist())
+    with pytest.raises(ValueError, match="only one class"):
+        model.fit(X, 0 * Y)
+    assert recorder.calls[-1] == "teardown"
+    clone(model).fit(X, Y)
+    assert model.set_callbacks().fit(X, Y).status_ is lr.Status.CONVERGED
+
+
 def test_a_device_travels_with_clones_folds_and_pickles():
     device = jax.devices()[0]
     model = LogisticRegression(device=device)
