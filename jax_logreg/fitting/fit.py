@@ -155,6 +155,9 @@ def fit(
     else:
         has_init = start is not None
         result = _fit(F, module, theta, has_init, method, tol, max_steps, progress)
+    if isinstance(table, jax.Array) and table is not X and are_concrete(result):
+        # The memory of X may have been taken over, and its owner may change it after this.
+        jax.block_until_ready(result)
     return replace(result, feature_names=names)
 
 

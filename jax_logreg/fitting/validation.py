@@ -6,6 +6,7 @@ names the argument, the entry, its value and the remedy.
 """
 
 import datetime
+import inspect
 import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,7 @@ import numpy as np
 
 from jax_logreg.derivatives import analytic, autodiff
 from jax_logreg.fitting.jit_options import are_concrete, is_concrete, is_traced
+from jax_logreg.objective.dense_features import to_device
 from jax_logreg.objective.identifiability import class_mass
 from jax_logreg.objective.jax_settings import take_arrays
 from jax_logreg.objective.penalties import L2, Penalty
@@ -146,7 +148,7 @@ def _refuse_derivative(primals: Any, tangents: Any) -> Any:
     )
 
 
-def warn_of_half_precision(X: Any, stacklevel: int = 6) -> None:
+def warn_of_half_precision(X: Any) -> None:
     """Say that a table of fewer than 32 bits an entry is copied, and fitted in float32.
 
     Two digits (bfloat16) or three leave nothing of a Hessian.
@@ -156,8 +158,18 @@ def warn_of_half_precision(X: Any, stacklevel: int = 6) -> None:
         warnings.warn(
             f"X is {dtype}: the fit computes in float32, on a copy of X in float32, and so is its "
             "answer. X.astype('float32') says the same without this warning.",
-            stacklevel=stacklevel,
+            stacklevel=_level_of_caller(),
         )
+
+
+def _level_of_caller() -> int:
+    """The level, for a warning by the function that asks, of the first frame outside."""
+    level, frame = 1, inspect.currentframe()
+    inside = ("jax_logreg", "contextlib")
+    frame = frame and frame.f_back
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def check_features(X: Any) -> Table:
@@ -592,11 +604,12 @@ def as_floats(name: str, x: Any) -> jax.Array:
         floats = x if isinstance(x, jax.Array) else _numpy_floats(name, x)
         if jnp.issubdtype(floats.dtype, jnp.complexfloating):
             raise ValueError(f"{name} must be real, but its dtype is {floats.dtype}.")
-        with np.errstate(over="ignore"):  # an overflow is reported below
-            array = jnp.asarray(floats)
-        is_float = jnp.issubdtype(array.dtype, jnp.floating)
-        wanted = _at_least_float32(array.dtype) if is_float else jnp.result_type(float)
-        array = as_dtype(array, wanted)
+        wanted = _float_dtype(floats.dtype)
+        if isinstance(floats, jax.Array):
+            array = as_dtype(floats, wanted)
+        else:
+            with np.errstate(over="ignore"):  # an overflow is reported below
+                array = to_device(floats, wanted)
         if is_concrete(array) and _sum_is_finite(array):
             return array  # a sum takes a third of the time of a look at each entry
     if isinstance(floats, np.ndarray) and np.all(np.isfinite(floats)):
@@ -608,8 +621,12 @@ def as_floats(name: str, x: Any) -> jax.Array:
     return check_entries(name, array, rule, hint=hint, given=floats)
 
 
-def _at_least_float32(dtype: Any) -> Any:
-    return dtype if dtype.itemsize >= np.dtype(np.float32).itemsize else np.dtype(np.float32)
+def _float_dtype(dtype: Any) -> Any:
+    """Of the floats that numbers of a dtype become."""
+    if not jnp.issubdtype(dtype, jnp.floating):
+        return jnp.result_type(float)
+    known = jax.dtypes.canonicalize_dtype(dtype)
+    return known if known.itemsize >= np.dtype(np.float32).itemsize else np.dtype(np.float32)
 
 
 def _sum_is_finite(x: Any) -> bool:
@@ -626,7 +643,7 @@ def _is_finite_float_array(x: Any) -> bool:
     """Whether ``as_floats`` would leave a NumPy array as it is, which then need not be copied."""
     if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray) or x.dtype.kind != "f":
         return False
-    kept = x.dtype == _at_least_float32(jax.dtypes.canonicalize_dtype(x.dtype))
+    kept = x.dtype == _float_dtype(x.dtype)
     return bool(kept) and _sum_is_finite(x)
 
 
@@ -739,8 +756,7 @@ def _numpy_floats(name: str, x: Any) -> np.ndarray:
             f"{name} must hold numbers, but its dtype is {x.dtype}. Encode text as "
             "numbers first (labels as 0, 1, … K-1)."
         )
-    # Integers too: NumPy's double represents more of them exactly than JAX's default integer.
-    return x.astype(float) if x.dtype.kind in "bui" or x.dtype == np.longdouble else x
+    return x.astype(float) if x.dtype == np.longdouble else x
 
 
 def _object_floats(name: str, x: np.ndarray) -> np.ndarray:

@@ -112,7 +112,7 @@ class FitContext:
     @property
     def num_parameters(self) -> int:
         """P, the length of γ."""
-        return self.design.shape[1] * self.num_contrasts
+        return self.num_columns * self.num_contrasts
 
     def contrasts(self, theta: np.ndarray) -> np.ndarray:
         """γ, (P,), of a θ."""
@@ -126,11 +126,20 @@ class FitContext:
         change = step.reshape(-1, self.num_contrasts) @ self.lift.T
         return replace(self, theta=self.theta + change.reshape(-1))
 
-    @cached_property
-    def design(self) -> np.ndarray:
-        """Z, (n, q): X, and a column of ones if there is an intercept."""
-        X = np.asarray(self.objective.X.to_array())
+    @property
+    def num_columns(self) -> int:
+        """q, the columns of Z."""
+        return self.objective.X.shape[1] + self.objective.fit_intercept
+
+    def design(self, rows: slice = slice(None)) -> np.ndarray:
+        """Some rows of Z, (n, q): X, and a column of ones if there is an intercept."""
+        X = self.features[rows]
         return np.column_stack([X, np.ones(len(X))]) if self.objective.fit_intercept else X
+
+    @property
+    def features(self) -> np.ndarray:
+        """X, (n, p), not copied."""
+        return np.asarray(self.objective.X.to_array())
 
     @cached_property
     def logits(self) -> np.ndarray:
@@ -201,7 +210,7 @@ class FitContext:
         with in_float64():
             H = np.asarray(_hessian(self.objective, jnp.asarray(self.theta), self._firth_total))
         S = self.selection
-        H = H.reshape(2 * (self.design.shape[1], len(S)))
+        H = H.reshape(2 * (self.num_columns, len(S)))
         H = np.einsum("jkml,kc,ld->jcmd", H, S, S)
         return self.num_observations * H.reshape(self.num_parameters, -1)
 
@@ -218,7 +227,9 @@ class FitContext:
     def max_logit_change(self, step: np.ndarray) -> float:
         """The largest change of a logit, or of the difference of two logits of a row, under a
         step of γ."""
-        eta = self.design @ step.reshape(-1, self.num_contrasts)
+        table = step.reshape(-1, self.num_contrasts)
+        coef, intercept = np.split(table, [self.objective.X.shape[1]])  # the latter perhaps empty
+        eta = self.features @ coef + intercept.sum(axis=0)
         eta = np.where(self.weight[:, None] > 0, np.column_stack([np.zeros(len(eta)), eta]), 0)
         return float(np.max(np.ptp(eta, axis=1)))
 
@@ -341,7 +352,9 @@ def _check_gradient(fit: FitContext, result: FitResult) -> None:
         ValueError: where rounding in the dtype of the fit does not explain the difference.
     """
     norm, reported = float(np.max(np.abs(fit.mean_gradient))), float(result.gradient_norm)
-    term = float(np.max(np.abs(fit.design))) * (1 + float(np.max(np.abs(fit.logits))))
+    X = fit.features
+    largest = max(1.0, float(X.max()), -float(X.min()))
+    term = largest * (1 + float(np.max(np.abs(fit.logits))))
     rounding = _GRADIENT_ROUNDINGS * float(jnp.finfo(result.coef.dtype).eps) * term
     if not norm <= 10 * reported + rounding:
         raise ValueError(

@@ -62,6 +62,8 @@ _MAX_NOTES = 5
 # and hold half of all rows.
 _FEW_ROWS = 10
 _MANY_DUMMIES = 10
+# Rows that show most columns to be no dummies.
+_FIRST_ROWS = 1000
 
 
 _INCIDENTAL = (
@@ -380,9 +382,14 @@ def _num_incidental(fit: FitContext) -> int:
     """How many columns are dummies of few rows each, in whatever units; 0 unless they are many
     and hold half of the rows."""
     counted = fit.weight > 0
-    X, weight = np.asarray(fit.objective.X.to_array())[counted], fit.weight[counted]
-    low = X.min(axis=0) == X
-    is_dummy = np.all(low | (X.max(axis=0) == X), axis=0)
+    X, weight = fit.features, fit.weight[counted]
+    X = X if counted.all() else X[counted]
+    smallest, largest = X.min(axis=0), X.max(axis=0)
+    first = X[:_FIRST_ROWS]  # rule most columns out before tables are made of all rows
+    candidates = np.all((first == smallest) | (first == largest), axis=0)
+    X, smallest, largest = X[:, candidates], smallest[candidates], largest[candidates]
+    low = smallest == X
+    is_dummy = np.all(low | (largest == X), axis=0)
     size = weight @ low
     is_rare_low = size < weight.sum() / 2
     size = np.where(is_rare_low, size, weight.sum() - size)

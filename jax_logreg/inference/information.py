@@ -87,32 +87,6 @@ class Information:
         return self.root @ (self.root.T @ gradient)
 
 
-@dataclass(frozen=True)
-class RestrictedInformation:
-    """The information within the span of some directions, for the covariance of a fit that may
-    move along them only.
-
-    Attributes:
-        root: L with LLᵀ the inverse of the information there, (P, m).
-        rank: the number of estimable combinations of the directions.
-    """
-
-    root: np.ndarray
-    rank: int
-
-
-def restricted_information(full: Information, directions: np.ndarray) -> RestrictedInformation:
-    """The same information within the span of directions, (P, m)."""
-    projected = full.factor @ directions
-    length = np.linalg.norm(projected, axis=0)
-    length = np.where(length > 0, length, 1)
-    _, values, vectors = np.linalg.svd(projected / length, full_matrices=False)
-    tolerance = max(full.num_rows, len(directions)) * np.finfo(float).eps
-    rank = int(np.sum(values > tolerance * np.max(values, initial=0.0)))
-    root = directions / length @ vectors[:rank].T / values[:rank]
-    return RestrictedInformation(root, rank)
-
-
 def triangle(A: np.ndarray) -> np.ndarray:
     """The triangular factor R of A = QR."""
     return np.asarray(np.linalg.qr(A, mode="r"))
@@ -160,18 +134,18 @@ def _by_cholesky(fit: FitContext, pinned: np.ndarray) -> Information | None:
 
 def _weighted_rows(fit: FitContext, penalised: bool) -> Iterator[np.ndarray]:
     """A in blocks of rows."""
-    Z, root_weight = fit.design, np.sqrt(fit.weight)
-    count = max(1, _BLOCK_ENTRIES // (Z.shape[1] * fit.selection.size))
-    for start in range(0, len(Z), count):
+    q, root_weight = fit.num_columns, np.sqrt(fit.weight)
+    count = max(1, _BLOCK_ENTRIES // (q * fit.selection.size))
+    for start in range(0, len(root_weight), count):
         rows = slice(start, start + count)
         root = root_weight[rows, None, None] * fit.curvature_root(rows)
-        yield np.einsum("nj,nkc->nkjc", Z[rows], root).reshape(-1, fit.num_parameters)
+        yield np.einsum("nj,nkc->nkjc", fit.design(rows), root).reshape(-1, fit.num_parameters)
     if penalised:
         # The penalty of γ is the least one of all β that have these contrasts.
         with in_float64():
             coef, _ = fit.objective.split(jnp.asarray(fit.theta))
             curvature = np.asarray(fit.penalty.curvature(coef)).reshape(len(coef), -1)
         root = np.sqrt(curvature * fit.num_observations)
-        features = np.eye(len(coef), Z.shape[1])  # none on the intercept
+        features = np.eye(len(coef), q)  # none on the intercept
         table = np.einsum("ak,aj,kc->akjc", root, features, fit.lift)
         yield table.reshape(-1, fit.num_parameters)

@@ -14,6 +14,7 @@ from jax_logreg.inference.infer import infer
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.separation import Separation, find_separation
 from jax_logreg.interfaces.estimator_options import Options
+from jax_logreg.objective.dense_features import aligned_copy
 from jax_logreg.objective.jax_settings import in_float64
 from jax_logreg.objective.penalties import Penalty
 
@@ -122,7 +123,8 @@ def fit_training(
         X = X.toarray()
     strength = getattr(penalty, "strength", 0.0) if power else 0.0
     num_outputs, padding = training.softmax_classes or 1, 0
-    if isinstance(X, np.ndarray) and isinstance(options.solver, str) and options.penalty is None:
+    is_small = isinstance(X, np.ndarray) and X.size <= _MAX_DENSE
+    if is_small and isinstance(options.solver, str) and options.penalty is None:
         padding = padded_width(X.shape[1], num_outputs) - X.shape[1]
     scaling = choose_scaling(
         X, centre=options.fit_intercept, power=power, strength=strength, padding=padding
@@ -135,7 +137,7 @@ def fit_training(
     weight = training.weight if penalty.is_jeffreys else _of_size_one(training.weight)
     with in_float64(), options.on_device():
         result = fit(
-            scaling.transform(X).astype(options.dtype),
+            _as_dtype(scaling.transform(X), options.dtype),
             training.codes,
             sample_weight=weight,
             penalty=penalty,
@@ -174,6 +176,13 @@ def _certain(training: Training) -> FitResult:
     numbers = dict.fromkeys(("objective", "gradient_norm", "newton_decrement"), zero)
     history = History(zero[None], zero[None])
     return FitResult(**answer, **numbers, history=history, solver="none: one class has all weight")
+
+
+def _as_dtype(X: Any, dtype: Any) -> Any:
+    """A table in a dtype, copied at most once: ``fit`` takes over the copy of a large one."""
+    if X.dtype == dtype:
+        return X
+    return aligned_copy(X, dtype) if isinstance(X, np.ndarray) else X.astype(dtype)
 
 
 def _of_size_one(weight: np.ndarray) -> np.ndarray:

@@ -1,14 +1,25 @@
 """Tables that NumPy made and JAX took over hold what a program would have made."""
 
+import gc
+import re
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jax_logreg import L2, fit
+from jax_logreg import L2, LogisticRegression, fit, fit_many, infer
 from jax_logreg.derivatives.model_oracle import ModelOracle
-from jax_logreg.objective.dense_features import aligned_empty, float32_on_cpu, is_on_one_cpu
+from jax_logreg.inference import information
+from jax_logreg.objective.dense_features import (
+    aligned_copy,
+    aligned_empty,
+    float32_on_cpu,
+    is_on_one_cpu,
+    to_device,
+)
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.solvers.lbfgs import LBFGS
 
@@ -66,3 +77,75 @@ def test_entries_beyond_float32_are_led_by_float64_alone(x64):
     plain = fit(X, y, penalty=L2(0.1), solver=LBFGS("diagonal"))
     assert result.status == plain.status
     np.testing.assert_allclose(result.coef, plain.coef, rtol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_large_table_is_taken_over_where_it_can_be(dtype, x64):
+    table = aligned_copy(np.arange(2**19).reshape(-1, 4), dtype)
+    assert to_device(table, dtype).unsafe_buffer_pointer() == table.ctypes.data
+    rows = table[16:]  # of 16 or 32 bytes
+    assert to_device(rows, dtype).unsafe_buffer_pointer() == rows.ctypes.data
+    for other in (table[1:], table[:, :3], table.T, table.astype(int), table.astype(">f8")):
+        array = to_device(other, dtype)
+        assert array.dtype == dtype
+        np.testing.assert_array_equal(array, other)
+        assert not np.shares_memory(np.asarray(array), table)
+
+
+@pytest.mark.parametrize("rows", [100, 2**17])
+def test_an_answer_does_not_change_with_the_table(rows, x64):
+    """Whoever lent the memory of X may change it once the fit has returned."""
+    X = aligned_copy(np.random.default_rng(0).normal(size=(rows, 4)), float)
+    y = (X[:, 0] > np.random.default_rng(1).logistic(size=rows)).astype(int)
+    result, expected = fit(X, y), fit(X.copy(), y)
+    X[...] = np.nan
+    np.testing.assert_allclose(result.coef, expected.coef)
+    np.testing.assert_allclose(result.newton_decrement, expected.newton_decrement, atol=1e-12)
+
+
+_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
+
+def memory(kind):
+    """This process's resident memory in bytes, now (VmRSS) or at its peak (VmHWM)."""
+    return 1024 * int(re.search(rf"{kind}:\s+(\d+)", _STATUS.read_text())[1])
+
+
+def peak_of(door, X, y):
+    """The peak of a second run of a door, whose programs are compiled, in tables beyond X."""
+    door(X, y)
+    gc.collect()
+    _CLEAR.write_text("5")  # sets the peak to what is used now
+    before = memory("VmRSS")
+    door(X, y)
+    return (memory("VmHWM") - before) / X.nbytes
+
+
+DOORS = {
+    "fit": lambda X, y: fit(X, y, penalty=L2(0.1)),
+    "fit_many": lambda X, y: fit_many(X, y, penalty=L2(np.array([0.1, 1.0]))),
+    "estimator": lambda X, y: LogisticRegression().fit(X, y) and None,
+    "infer": lambda X, y: infer(fit(X, y), X, y),
+}
+# A copy of X where it cannot be taken over; the rest is what the steps of a fit need.
+CASES = [
+    ("fit", float, True, 0.5),
+    ("fit", float, False, 1.5),
+    ("fit_many", float, False, 2.0),
+    ("estimator", float, False, 1.8),
+    ("estimator", np.float32, False, 3.0),  # a float64 copy is two tables
+    ("infer", float, False, 2.0),
+]
+
+
+@pytest.mark.skipif(not _CLEAR.exists(), reason="the peak is read from /proc")
+@pytest.mark.parametrize(("door", "dtype", "aligned", "bound"), CASES)
+def test_the_peak_beyond_a_table(door, dtype, aligned, bound, x64, monkeypatch):
+    monkeypatch.setattr(information, "_BLOCK_ENTRIES", 2**18)  # as small as the table here
+    rng = np.random.default_rng(0)
+    X = aligned_empty((150_000, 24 if door == "infer" else 64), dtype)
+    X[...] = rng.standard_normal(X.shape, dtype=np.float32)
+    y = (X[:, 0] + rng.logistic(size=len(X)) > 0).astype(int)
+    table = X if aligned else np.concatenate([X, X[:1]])[1:]
+    assert (table.ctypes.data % 64 == 0) == aligned
+    assert peak_of(DOORS[door], table, y) < bound
