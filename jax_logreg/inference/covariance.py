@@ -36,18 +36,20 @@ Business & Economic Statistics 29.
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
 from jax_logreg.inference.fit_context import FitContext
-from jax_logreg.inference.information import Information, information
+from jax_logreg.inference.information import Information, RestrictedInformation, information
 
+Inverse = Information | RestrictedInformation
 # A leverage this near to 1 is 1: some parameter is estimable from that row alone.
 _LEVERAGE_ONE = 1e-10
 
 
 def covariance_root(
-    kind: str, fit: FitContext, full: Information, groups: np.ndarray | None
+    kind: str, fit: FitContext, full: Inverse, groups: np.ndarray | None
 ) -> np.ndarray:
     """C with CCᵀ the covariance, (P, m): standard errors need no more than its row norms."""
     return _KINDS[kind](fit, full, groups)
@@ -62,19 +64,37 @@ def check_kind(kind: str, groups: object) -> None:
         raise ValueError("groups= goes with covariance='clustered', and 'clustered' with groups=.")
 
 
-def _observed(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.ndarray:
+def check_groups(groups: Any, weight: np.ndarray) -> np.ndarray:
+    """Labels of groups as an array, (n,) or (n, d).
+
+    Raises:
+        ValueError: for another shape, or one group only.
+    """
+    groups = np.asarray(groups)
+    if groups.shape[:1] != weight.shape or groups.ndim > 2 or not groups.size:
+        raise ValueError(
+            f"groups must have shape {weight.shape}, or a column for each of several kinds, but "
+            f"its shape is {groups.shape}."
+        )
+    for column in groups[weight > 0].reshape(-1, groups[0].size).T:
+        if len(np.unique(column)) < 2:
+            raise ValueError("groups holds one group only: clustering needs two or more.")
+    return groups
+
+
+def _observed(fit: FitContext, full: Inverse, groups: np.ndarray | None) -> np.ndarray:
     return full.root
 
 
-def _frequentist(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.ndarray:
+def _frequentist(fit: FitContext, full: Inverse, groups: np.ndarray | None) -> np.ndarray:
     data = information(fit, penalised=False)
     return full.root @ (data.factor @ full.root).T
 
 
-def hat_blocks(fit: FitContext, full: Information) -> tuple[np.ndarray, np.ndarray]:
+def hat_blocks(fit: FitContext, full: Inverse) -> tuple[np.ndarray, np.ndarray]:
     """J L of every row, (n, c, m), with LLᵀ = A⁻¹; and its block D J A⁻¹ Jᵀ of the hat matrix,
     (n, c, c), for one observation: a row of weight w has w such blocks."""
-    root = full.root.reshape(-1, fit.num_contrasts, len(full.scale))  # (q, c, m)
+    root = full.root.reshape(-1, fit.num_contrasts, full.root.shape[1])  # (q, c, m)
     JL = np.einsum("nj,jcm->ncm", fit.design(), root)
     B = fit.curvature_root()
     return JL, np.einsum("nkc,nkd->ncd", B, B) @ np.einsum("ncm,ndm->ncd", JL, JL)
@@ -89,19 +109,19 @@ def deleted_residuals(hat: np.ndarray, residual: np.ndarray) -> np.ndarray:
     return np.where(regular[:, None], deleted, np.nan)
 
 
-def whitened_scores(fit: FitContext, full: Information, residuals: np.ndarray) -> np.ndarray:
+def whitened_scores(fit: FitContext, full: Inverse, residuals: np.ndarray) -> np.ndarray:
     """Lᵀsᵢ of each observation with given residuals in contrasts, (n, m): its influence on the
     estimates is L times that."""
     scores = -np.einsum("nj,nc->njc", fit.design(), residuals)
     return scores.reshape(len(scores), -1) @ full.root
 
 
-def _hc0(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.ndarray:
+def _hc0(fit: FitContext, full: Inverse, groups: np.ndarray | None) -> np.ndarray:
     scores = whitened_scores(fit, full, fit.contrast_residuals)
     return full.root @ (np.sqrt(fit.weight)[:, None] * scores).T
 
 
-def _hc1(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.ndarray:
+def _hc1(fit: FitContext, full: Inverse, groups: np.ndarray | None) -> np.ndarray:
     n = fit.num_observations
     if not n > full.rank:
         raise ValueError(
@@ -111,7 +131,7 @@ def _hc1(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.nd
     return np.sqrt(n / (n - full.rank)) * _hc0(fit, full, groups)
 
 
-def _hc3(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.ndarray:
+def _hc3(fit: FitContext, full: Inverse, groups: np.ndarray | None) -> np.ndarray:
     _, hat = hat_blocks(fit, full)
     residuals = deleted_residuals(hat, fit.contrast_residuals)
     alone = np.isnan(residuals[:, 0]) & (fit.weight > 0)
@@ -125,7 +145,7 @@ def _hc3(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.nd
     return full.root @ (np.sqrt(fit.weight)[:, None] * scores).T
 
 
-def _clustered(fit: FitContext, full: Information, groups: np.ndarray | None) -> np.ndarray:
+def _clustered(fit: FitContext, full: Inverse, groups: np.ndarray | None) -> np.ndarray:
     counted = fit.weight > 0
     table = np.asarray(groups)[counted].reshape(counted.sum(), -1)
     codes = [np.unique(column, return_inverse=True)[1] for column in table.T]
@@ -159,7 +179,7 @@ def _cluster_sums(scores: np.ndarray, codes: Sequence[np.ndarray]) -> np.ndarray
     return np.sqrt(G / (G - 1)) * sums
 
 
-_KINDS: dict[str, Callable[[FitContext, Information, np.ndarray | None], np.ndarray]] = {
+_KINDS: dict[str, Callable[[FitContext, Inverse, np.ndarray | None], np.ndarray]] = {
     "observed": _observed,
     "frequentist": _frequentist,
     "HC0": _hc0,

@@ -7,9 +7,14 @@ information, and :math:`\tilde\gamma` the best fit that obeys it:
 method              statistic, χ² with as many degrees of freedom as R has rows
 ==================  ===================================================================
 "wald"              :math:`(R\hat\gamma-r)^\top(R\,\mathrm{cov}\,R^\top)^{-1}(R\hat\gamma-r)`
-"score"             :math:`s(\tilde\gamma)^\top I(\tilde\gamma)^{-1} s(\tilde\gamma)`
+"score"             Wald's at one Newton step from :math:`\tilde\gamma`, its covariance there:
+                    with that of the model :math:`s(\tilde\gamma)^\top I(\tilde\gamma)^{-1}
+                    s(\tilde\gamma)`
 "likelihood_ratio"  :math:`2\,(\ell(\hat\gamma) - \ell(\tilde\gamma))`
 ==================  ===================================================================
+
+A robust score test has the covariance A⁻¹(Σsᵢsᵢᵀ)A⁻¹ at :math:`\tilde\gamma`. statsmodels centres
+the sᵢ at their mean, over n − 1: its statistic is (n − 1)T/(n − T).
 
 The interval of one parameter holds the values c that a likelihood-ratio test does not reject,
 
@@ -20,12 +25,13 @@ and need not be symmetric about the estimate. r is nearly linear in c, so that a
 find each end. ℓ is penalised as the fit was.
 
 Sources: Wilks (1938), Annals of Mathematical Statistics 9; Rao (1948), Proceedings of the
-Cambridge Philosophical Society 44; Venzon & Moolgavkar (1988), Applied Statistics 37.
+Cambridge Philosophical Society 44; Boos (1992), American Statistician 46, for the robust score;
+Venzon & Moolgavkar (1988), Applied Statistics 37.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,6 +40,8 @@ from scipy.linalg import null_space
 from scipy.special import ndtri
 
 from jax_logreg.fitting import validation
+from jax_logreg.inference.covariance import check_groups, check_kind, covariance_root
+from jax_logreg.inference.delta import Derived
 from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.inference import (
     ChiSquaredTest,
@@ -42,7 +50,12 @@ from jax_logreg.inference.inference import (
     check_level,
     chi_squared,
 )
-from jax_logreg.inference.information import Information, information, triangle
+from jax_logreg.inference.information import (
+    Information,
+    information,
+    restricted_information,
+    triangle,
+)
 from jax_logreg.inference.restricted_fit import restricted_fit
 from jax_logreg.objective.dense_features import as_features
 from jax_logreg.objective.jax_settings import in_auto_axes, in_float64, own_settings
@@ -66,11 +79,12 @@ def hypothesis_test(
     *,
     method: Literal["wald", "score", "likelihood_ratio"] = "likelihood_ratio",
     added_columns: ArrayLike | None = None,
+    covariance: Literal["observed", "HC0", "HC1", "HC3"] = "observed",
 ) -> ChiSquaredTest:
     r"""Test of linear restrictions on the parameters, :math:`R\gamma = r`.
 
-    Wald's test needs no other fit, and is the only one that depends on the kind of covariance.
-    The other two fit anew under the restrictions. Under Firth's penalty ℓ is the penalised
+    Wald's test needs no other fit, and has the covariance of the inference. The other two fit anew
+    under the restrictions. Under Firth's penalty ℓ is the penalised
     likelihood of the full model on both sides, as in Heinze & Schemper (2002): its information
     keeps the columns that are tested.
 
@@ -84,6 +98,7 @@ def hypothesis_test(
         added_columns: (n, m), in place of restrictions and with ``method="score"``: the
             hypothesis that features that were left out have coefficients of zero. The model
             that holds them is not fitted.
+        covariance: that of the score, for ``method="score"``: a robust one as well.
 
     Returns:
         The χ² test.
@@ -120,15 +135,74 @@ def hypothesis_test(
         raise ValueError(
             f"a {method.replace('_', ' ')} test needs a fit without a penalty: use method='wald'."
         )
+    check_kind(covariance, None)
+    if covariance != "observed" and not score:
+        raise ValueError(
+            f"covariance={covariance!r} is for method='score': Wald's test has the covariance of "
+            "the inference, and a likelihood ratio has none."
+        )
     if added_columns is not None:
-        return _test_added_columns(inference, added_columns)
+        return _test_added_columns(inference, added_columns, covariance)
     R, excess = _check_restrictions(inference, restrictions, value)
     if method == "wald":
-        return _wald_test(inference, R, excess)
-    fit = _fit_under_restrictions(inference, R, excess)
+        return _wald_test(R @ inference.covariance_root, excess)
+    fit, _ = _fit_under_restrictions(inference, R, excess)
     if score:
-        return chi_squared(_score_statistic(fit, information(fit)), len(R))
+        return _score_test(fit, information(fit), R, covariance)
     return chi_squared(max(2 * (fit.value() - inference.fit.value()), 0.0), len(R))
+
+
+@own_settings()
+@in_auto_axes
+def restricted_estimate(
+    inference: Inference,
+    restrictions: ArrayLike | str | Sequence[str],
+    value: ArrayLike = 0.0,
+    *,
+    covariance: str = "observed",
+    groups: Any = None,
+) -> Derived:
+    r"""The best estimate under linear restrictions, :math:`R\gamma = r`, with its standard errors.
+
+    .. math::
+        \operatorname{cov}(\tilde\gamma) = N (N^\top A N)^{-1} N^\top, \qquad RN = 0,
+
+    or the robust covariance of the fit that may move along N only. Source: Aitchison & Silvey
+    (1958), Annals of Mathematical Statistics 29.
+
+    Args:
+        inference: what ``infer`` returned; its kind of covariance does not matter here.
+        restrictions: as in ``hypothesis_test``.
+        value: as in ``hypothesis_test``.
+        covariance: as in ``infer``.
+        groups: as in ``infer``.
+
+    Returns:
+        The estimates, (P,), in the order of ``inference.names``, and their standard errors: 0
+        where the restrictions fix a parameter.
+
+    Raises:
+        ValueError: for bad input, or restrictions that are not estimable or depend on one another.
+        FitError: where the best fit under the restrictions is not found.
+
+    >>> import jax_logreg as lr
+    >>> X, y = np.arange(6.0).reshape(-1, 1), np.array([0.0, 1, 0, 0, 1, 1])
+    >>> found = restricted_estimate(lr.infer(lr.fit(X, y), X, y), "x0", 0.5)
+    >>> found.estimate.round(2).tolist(), found.standard_error.round(2).tolist()
+    ([0.5, -1.25], [0.0, 0.89])
+    """
+    check_inference(inference)
+    check_kind(covariance, groups)
+    groups = None if groups is None else check_groups(groups, inference.fit.weight)
+    R, excess = _check_restrictions(inference, restrictions, value)
+    fit, directions = _fit_under_restrictions(inference, R, excess)
+    within = restricted_information(information(fit), directions)
+    root = covariance_root(covariance, fit, within, groups)
+    length = np.linalg.norm(root, axis=1)
+    fixed = length <= _RANK_TOLERANCE * np.linalg.norm(inference.covariance_root, axis=1)
+    error = np.where(fixed, 0, length)
+    error = np.where(inference.information.is_estimable, error, np.nan)
+    return Derived(fit.contrasts(fit.theta), error, root)
 
 
 @own_settings()
@@ -218,20 +292,22 @@ def _positions(inference: Inference, names: Sequence[str]) -> list[int]:
     return [inference.names.index(name) for name in names]
 
 
-def _wald_test(inference: Inference, R: np.ndarray, excess: np.ndarray) -> ChiSquaredTest:
-    root = R @ inference.covariance_root
+def _wald_test(root: np.ndarray, excess: np.ndarray) -> ChiSquaredTest:
+    """The test that an excess with covariance CCᵀ is zero."""
     unit = root / np.linalg.norm(root, axis=1, keepdims=True)
-    if np.linalg.matrix_rank(unit, tol=_RANK_TOLERANCE) < len(R):
+    if np.linalg.matrix_rank(unit, tol=_RANK_TOLERANCE) < len(root):
         raise ValueError(
             "the covariance of the restrictions is singular: leave out those that follow from "
             "others; there must be more clusters than restrictions."
         )
     whitened = np.linalg.solve(triangle(root.T).T, excess)
-    return chi_squared(float(whitened @ whitened), len(R))
+    return chi_squared(float(whitened @ whitened), len(root))
 
 
-def _fit_under_restrictions(inference: Inference, R: np.ndarray, excess: np.ndarray) -> FitContext:
-    """The best fit whose Rγ is less by the excess."""
+def _fit_under_restrictions(
+    inference: Inference, R: np.ndarray, excess: np.ndarray
+) -> tuple[FitContext, np.ndarray]:
+    """The best fit whose Rγ is less by the excess, and the directions that it may move along."""
     full = inference.information
     # The shortest change in the metric of the information, so that no unit matters.
     change = full.root @ np.linalg.lstsq(R @ full.root, -excess, rcond=None)[0]
@@ -240,15 +316,21 @@ def _fit_under_restrictions(inference: Inference, R: np.ndarray, excess: np.ndar
     directions = null_space(unit) / full.scale[:, None]
     if directions.shape[1] != R.shape[1] - len(R):
         raise ValueError("restrictions holds rows that follow from others: leave them out.")
-    return restricted_fit(inference.fit, change, directions)
+    return restricted_fit(inference.fit, change, directions), directions
 
 
-def _score_statistic(fit: FitContext, full: Information) -> float:
-    """sᵀ I⁻¹ s."""
-    return float(np.sum((full.root.T @ fit.gradient()) ** 2))
+def _score_test(
+    fit: FitContext, full: Information, R: np.ndarray, covariance: str
+) -> ChiSquaredTest:
+    """Of restrictions that a fit obeys: whether the score lets Newton's next step break them."""
+    return _wald_test(
+        R @ covariance_root(covariance, fit, full, None), R @ full.solve(fit.gradient())
+    )
 
 
-def _test_added_columns(inference: Inference, added_columns: ArrayLike) -> ChiSquaredTest:
+def _test_added_columns(
+    inference: Inference, added_columns: ArrayLike, covariance: str
+) -> ChiSquaredTest:
     """The score test of the larger model at the answer of the smaller one."""
     fit = inference.fit
     F = fit.objective
@@ -269,7 +351,17 @@ def _test_added_columns(inference: Inference, added_columns: ArrayLike) -> ChiSq
     gained = full.rank - inference.rank
     if gained == 0:
         raise ValueError("added_columns holds nothing new: they depend on the columns of the fit.")
-    return chi_squared(_score_statistic(context, full), gained)
+    if covariance == "observed":
+        score = full.root.T @ context.gradient()
+        return chi_squared(float(score @ score), gained)
+    p, added = F.X.shape[1], columns.shape[1]
+    R = np.eye(context.num_parameters)[p * fit.num_contrasts :][: added * fit.num_contrasts]
+    if gained < len(R):
+        raise ValueError(
+            "added_columns depend on one another or on the columns of the fit: leave those out "
+            f"for covariance={covariance!r}."
+        )
+    return _score_test(context, full, R, covariance)
 
 
 def _profile_end(inference: Inference, j: int, sign: int, quantile: float) -> float:

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jax_logreg.fitting import validation
 from jax_logreg.fitting.collinearity import collinear_columns
 from jax_logreg.fitting.result import FitError, FitResult
-from jax_logreg.inference.covariance import check_kind, covariance_root
+from jax_logreg.inference.covariance import check_groups, check_kind, covariance_root
 from jax_logreg.inference.fit_context import FitContext, check_fit
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.information import Information, information
@@ -100,7 +100,7 @@ def infer(
         penalty=penalty, sample_weight=sample_weight, offset=offset,
         fit_intercept=fit_intercept, reference=reference,
     )  # fmt: skip
-    groups = None if groups is None else _check_groups(groups, start.weight)
+    groups = None if groups is None else check_groups(groups, start.weight)
     columns = _columns(start, known if feature_names is None else feature_names)
     names = _names(start, columns, class_names)
     fit, full = _polish(start)
@@ -141,19 +141,6 @@ def _polish(start: FitContext) -> tuple[FitContext, Information]:
             "zero: try diagnose_separation(X, y), and standardise the columns of X."
         )
     return fit, full
-
-
-def _check_groups(groups: Any, weight: np.ndarray) -> np.ndarray:
-    groups = np.asarray(groups)
-    if groups.shape[:1] != weight.shape or groups.ndim > 2 or not groups.size:
-        raise ValueError(
-            f"groups must have shape {weight.shape}, or a column for each of several kinds, but "
-            f"its shape is {groups.shape}."
-        )
-    for column in groups[weight > 0].reshape(-1, groups[0].size).T:
-        if len(np.unique(column)) < 2:
-            raise ValueError("groups holds one group only: clustering needs two or more.")
-    return groups
 
 
 def _dependent(fit: FitContext, full: Information, columns: list[str]) -> list[list[str]]:

@@ -87,6 +87,32 @@ class Information:
         return self.root @ (self.root.T @ gradient)
 
 
+@dataclass(frozen=True)
+class RestrictedInformation:
+    """The information within the span of some directions, for the covariance of a fit that may
+    move along them only.
+
+    Attributes:
+        root: L with LLᵀ the inverse of the information there, (P, m).
+        rank: the number of estimable combinations of the directions.
+    """
+
+    root: np.ndarray
+    rank: int
+
+
+def restricted_information(full: Information, directions: np.ndarray) -> RestrictedInformation:
+    """The same information within the span of directions, (P, m)."""
+    projected = full.factor @ directions
+    length = np.linalg.norm(projected, axis=0)
+    length = np.where(length > 0, length, 1)
+    _, values, vectors = np.linalg.svd(projected / length, full_matrices=False)
+    tolerance = max(full.num_rows, len(directions)) * np.finfo(float).eps
+    rank = int(np.sum(values > tolerance * np.max(values, initial=0.0)))
+    root = directions / length @ vectors[:rank].T / values[:rank]
+    return RestrictedInformation(root, rank)
+
+
 def triangle(A: np.ndarray) -> np.ndarray:
     """The triangular factor R of A = QR."""
     return np.asarray(np.linalg.qr(A, mode="r"))

@@ -255,7 +255,8 @@ def number_text(value: float | Decimal) -> str:
     is_rounded = isinstance(value, float) and abs(value) >= 2**53
     if value == int(value) and not is_rounded:
         return str(int(value))
-    return str(value.normalize()) if isinstance(value, Decimal) else repr(value)
+    # Not normalize, which keeps 28 digits.
+    return f"{value:f}".rstrip("0") if isinstance(value, Decimal) else repr(value)
 
 
 def in_order(texts: list[str]) -> list[str]:

@@ -146,7 +146,7 @@ def _penalty(given: Mapping[str, Any]) -> tuple[float, float, str]:
     if penalty not in ("l1", "l2", "elasticnet", None):
         raise ValueError(
             "penalty must be left out, for C and l1_ratio to decide, or be a penalty of "
-            f"jax_logreg, but it is {penalty!r}."
+            f"jax_logreg, such as jax_logreg.Firth(), but it is {penalty!r}."
         )
     _warn(
         "'penalty' was deprecated by scikit-learn 1.8: leave it out. For 'l2' that is all, for "

@@ -132,8 +132,9 @@ def log_ticks(axis: Any) -> None:
     decades = math.log10(high / low)
     if decades < 2:
         steps = [1, 2, 5, 10]
+        multiples = [1] if decades > 1.3 else steps[:3]
         axis.set_major_locator(
-            LogLocator(subs=steps[:3]) if decades > 0.7 else MaxNLocator(4, steps=steps)
+            LogLocator(subs=multiples) if decades > 0.7 else MaxNLocator(3, steps=steps)
         )
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(lambda x, position: f"{x:g}"))

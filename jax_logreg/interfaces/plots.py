@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from jax_logreg.audit.report import Check, DerivativeReport
 from jax_logreg.fitting.result import FitResult
+from jax_logreg.fitting.validation import refuse_dates
 from jax_logreg.inference.calibration import calibration
 from jax_logreg.inference.inference import Inference, check_inference
 from jax_logreg.inference.influence import influence
@@ -540,6 +541,7 @@ def plot_decision_regions(
     ('age', 'probability of yes')
     """
     sklearn = require_scikit_learn()
+    refuse_dates("X", X)
     X, y = sklearn.utils.check_X_y(X, y, dtype=float, ensure_min_features=2)
     classes, names = _classes_and_names(model, X.shape[1])
     _check_known("y", y, classes)

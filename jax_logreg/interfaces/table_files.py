@@ -284,8 +284,8 @@ def _check_kinds(source: Source, numeric: list[str], categorical: list[str]) -> 
                 advice = f"--categorical {quoted(name)} would one-hot encode it." * (kind == TEXT)
                 raise ValueError(
                     f"column {quoted(name)} of {source.name} is of type {kind}, not numbers. "
-                    "Convert it (a date to the days since a fixed one), or leave it out with "
-                    f"--drop {quoted(name)}. {advice}".rstrip()
+                    "Convert it (a date to the days since a fixed one, a class to text), or leave "
+                    f"it out with --drop {quoted(name)}. {advice}".rstrip()
                 )
 
 

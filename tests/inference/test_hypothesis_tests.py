@@ -12,6 +12,8 @@ from jax_logreg import (
     infer,
     profile_interval,
 )
+from jax_logreg.inference.hypothesis_tests import restricted_estimate
+from jax_logreg.inference.inference import chi_squared
 
 
 def data(K=2, seed=0):
@@ -153,3 +155,85 @@ def test_the_units_of_a_column_change_its_interval_by_their_factor(x64):
     result = fit(scaled, y, init=(start.coef / units, start.intercept), max_steps=0, tol=np.inf)
     ends = profile_interval(infer(result, scaled, y))
     np.testing.assert_allclose(ends[:2] * units[:, None], plain[:2], rtol=1e-7)
+
+
+@pytest.mark.parametrize("covariance", ["observed", "HC0"])
+@pytest.mark.parametrize("K", [2, 3])
+def test_the_robust_score_test_is_that_of_statsmodels(covariance, K, x64):
+    X, y = data(K)
+    design = sm.add_constant(X[:, :1], prepend=False)
+    model = sm.Logit if K == 2 else sm.MNLogit
+    theirs = model(y, design).fit(disp=0, method="newton", tol=1e-14)
+    cov_type = "nonrobust" if covariance == "observed" else covariance
+    statistic, p_value = theirs.score_test(exog_extra=X[:, 1:], cov_type=cov_type)
+    small, large = (infer(fit(Z, y, tol=1e-9), Z, y) for Z in (X[:, :1], X))
+    added = hypothesis_test(small, added_columns=X[:, 1:], method="score", covariance=covariance)
+    names = large.names[K - 1 : 2 * (K - 1)]
+    restricted = hypothesis_test(large, names, method="score", covariance=covariance)
+    np.testing.assert_allclose(added, restricted, rtol=1e-6)
+    if covariance == "HC0" and K == 3:
+        return  # theirs tests the last parameters of the last class, whatever was added
+    for ours in (added, restricted):
+        T, n = ours.statistic, len(y)
+        if covariance == "HC0":  # theirs is centred at the mean score, over n − 1
+            T = (n - 1) / n * T / (1 - T / n)
+        np.testing.assert_allclose(T, np.squeeze(statistic), rtol=1e-6)
+        np.testing.assert_allclose(chi_squared(T, K - 1).p_value, np.squeeze(p_value), rtol=1e-5)
+        assert ours.degrees_of_freedom == K - 1
+
+
+def test_a_robust_score_knows_its_kinds(x64):
+    X, y = data()
+    found = infer(fit(X, y), X, y)
+    for options, words in (
+        ({"covariance": "HC0"}, "for method='score'"),
+        ({"covariance": "HC9", "method": "score"}, "'HC9'"),
+        ({"covariance": "clustered", "method": "score"}, "groups"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            hypothesis_test(found, "x0", **options)
+    with pytest.raises(ValueError, match="leave those out for covariance='HC0'"):
+        hypothesis_test(
+            found, added_columns=np.column_stack([X[:, :1], X[:, :1] ** 2]), method="score",
+            covariance="HC0",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("covariance", ["observed", "HC0", "HC1", "HC3", "clustered"])
+def test_a_restricted_estimate_is_that_of_the_model_that_obeys(covariance, model, x64):
+    """Two coefficients alike: a fit to the sum of their columns; one known: an offset."""
+    K = 2 if model == "sigmoid" else 3
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(60, 3))
+    y = np.argmax(X @ rng.normal(size=(3, K)) + rng.gumbel(size=(60, K)), axis=1)
+    options = {"covariance": covariance}
+    if covariance == "clustered":
+        options["groups"] = np.arange(60) // 4
+    found, c = infer(fit(X, y, tol=1e-9), X, y), K - 1
+    axes = np.eye(4 * c)
+    ours = restricted_estimate(found, axes[:c] - axes[c : 2 * c], **options)
+    Z = np.column_stack([X[:, 0] + X[:, 1], X[:, 2]])
+    theirs = infer(fit(Z, y, tol=1e-9), Z, y, **options)
+    which = np.r_[0:c, 2 * c : 4 * c]
+    np.testing.assert_allclose(ours.estimate[which], theirs.estimate, rtol=1e-6)
+    np.testing.assert_allclose(ours.standard_error[which], theirs.standard_error, rtol=1e-6)
+    np.testing.assert_allclose(ours.standard_error[:c], ours.standard_error[c : 2 * c])
+    if model == "softmax":
+        return
+    offset = 0.3 * X[:, 0]
+    ours = restricted_estimate(found, "x0", 0.3, **options)
+    result = fit(X[:, 1:], y, offset=offset, tol=1e-9)
+    theirs = infer(result, X[:, 1:], y, offset=offset, **options)
+    np.testing.assert_allclose(ours.estimate[1:], theirs.estimate, rtol=1e-6)
+    np.testing.assert_allclose(ours.standard_error[1:], theirs.standard_error, rtol=1e-6)
+    np.testing.assert_allclose((ours.estimate[0], ours.standard_error[0]), (0.3, 0))
+
+
+def test_a_restricted_estimate_leaves_what_is_not_estimable_unknown(x64):
+    X, y = data()
+    X = np.column_stack([X, X[:, 0]])
+    ours = restricted_estimate(infer(fit(X, y), X, y), "x1", 0.5)
+    np.testing.assert_array_equal(np.isnan(ours.standard_error), [True, False, True, False])
+    offset = 0.5 * X[:, 1]
+    theirs = infer(fit(X[:, :1], y, offset=offset), X[:, :1], y, offset=offset)
+    np.testing.assert_allclose(ours.standard_error[3], theirs.standard_error[1], rtol=1e-6)

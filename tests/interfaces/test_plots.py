@@ -64,6 +64,9 @@ PLOTS = {
     "training of few decades": lambda: lr.plot_training(
         {"Newton": a_fit(8, 1e-3)}, costs={"seconds": {"Newton": 0.0116}, "hours": {"Newton": 7}}
     ),
+    "training of other few decades": lambda: lr.plot_training(
+        {"Newton": a_fit(50)}, costs={"seconds": {"Newton": 3600}, "hours": {"Newton": 1e5}}
+    ),
     "training of two points": lambda: lr.plot_training(
         {"Newton": a_fit(1)}, costs={"seconds": {"Newton": (0.0116, 0.0131)}}
     ),

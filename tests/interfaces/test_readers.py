@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import sys
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -239,6 +240,12 @@ def test_a_compressed_file_that_is_cut_short(tmp_path):
         for broken in (content[:-9], b"not " + content):
             with pytest.raises(ValueError, match=rf"table{suffix} is no .*that can be read"):
                 read_table(put(tmp_path, suffix, broken), None if "svm" in suffix else "w")
+
+
+def test_decimals_of_38_digits_stay_distinct_classes(tmp_path):
+    labels = [Decimal(f"1.{'0' * 35}{last}") for last in (1, 2)] + [Decimal("1.5")]
+    path = put(tmp_path, ".parquet", parquet(x=[1, 2, 3], y=labels))
+    assert read_table(path, "y").class_names == [*map(str, labels[:2]), "1.5"]
 
 
 def test_integers_beyond_float64_are_no_labels_of_svmlight(tmp_path):

@@ -10,11 +10,15 @@ import statsmodels.stats.tests
 from scipy.special import gammaln
 from statsmodels.discrete.tests.results.results_discrete import Anes, Spector
 from statsmodels.discrete.tests.results.results_glm_logit_constrained import (
+    results_constraint1,
+    results_constraint2,
+    results_constraint2_robust,
     results_noconstraint_robust,
 )
 from statsmodels.genmod.tests.results.results_glm import Star98
 
 from jax_logreg import fit, infer, influence, log_likelihood, logits, marginal_effects
+from jax_logreg.inference.hypothesis_tests import restricted_estimate
 
 
 def test_spector_and_mazzeo_to_the_published_digits(x64):
@@ -167,3 +171,25 @@ def test_the_marginal_effects_of_a_dummy_on_seven_classes(method, x64):
     error = getattr(published, f"margeff_{method}_dummy_overall_se")
     np.testing.assert_allclose(effects.estimate, estimate, rtol=1e-5, atol=2e-6)
     np.testing.assert_allclose(effects.standard_error, error, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("published", "restriction", "value", "covariance"),
+    [
+        (results_constraint1, "gpa", 2.8, "observed"),
+        (results_constraint2, [1, 0, -1, 0], 0, "observed"),
+        (results_constraint2_robust, [1, 0, -1, 0], 0, "HC0"),
+    ],
+)
+def test_spector_and_mazzeo_under_the_constraints_of_stata(
+    published, restriction, value, covariance, x64
+):
+    data = sm.datasets.spector.load_pandas()
+    X, y = data.exog.to_numpy(), data.endog.to_numpy()
+    inference = infer(fit(X, y), X, y, feature_names=["gpa", "tuce", "psi"])
+    ours = restricted_estimate(inference, restriction, value, covariance=covariance)
+    table = np.asarray(published.params_table)
+    factor = np.sqrt(32 / 31) if covariance == "HC0" else 1
+    np.testing.assert_allclose(ours.estimate, table[:, 0], rtol=1e-6)
+    error = np.nan_to_num(table[:, 1])
+    np.testing.assert_allclose(factor * ours.standard_error, error, rtol=1e-6, atol=1e-12)
