@@ -76,6 +76,8 @@ def delta(inference: Inference, g: Callable[..., Any]) -> Derived:
     (1.5, 1.2...)
     """
     check_inference(inference)
+    if not callable(g):
+        raise ValueError(f"g must be a function of (coef, intercept), but it is {g!r}.")
 
     def of_parameters(gamma: jax.Array) -> jax.Array:
         return jnp.asarray(g(*_split(inference, gamma)))

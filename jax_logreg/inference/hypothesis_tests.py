@@ -29,7 +29,7 @@ Cambridge Philosophical Society 44; Boos (1992), American Statistician 46, for t
 Venzon & Moolgavkar (1988), Applied Statistics 37.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -286,7 +286,10 @@ def _restriction_matrix(
     return axes[list(dict.fromkeys(_positions(inference, names)))]
 
 
-def _positions(inference: Inference, names: Sequence[str]) -> list[int]:
+def _positions(inference: Inference, names: str | Sequence[str]) -> list[int]:
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, Iterable):
+        raise ValueError(f"parameters must be names, such as ['x0'], but it is {names!r}.")
     if unknown := [name for name in names if name not in inference.names]:
         raise ValueError(f"no parameter is named {unknown}: the names are {inference.names}.")
     return [inference.names.index(name) for name in names]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -122,6 +122,8 @@ class Model:
                 f"result must be what fit returned, but it is a {type(result).__name__}. Of an "
                 "estimator Model.from_estimator makes a model."
             )
+        if penalty is not None and not dataclasses.is_dataclass(penalty):
+            raise ValueError(f"penalty must be the one given to fit, but it is {penalty!r}.")
         if np.ndim(result.status):
             raise ValueError(
                 f"result holds {np.size(result.status)} fits, and a model is one: take "
@@ -458,7 +460,9 @@ class Model:
 
 def _read_only_floats(name: str, values: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """A copy in float32 or float64, finite and read-only."""
-    array = np.asarray(values)
+    array = as_numpy(name, values)
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"{name} must hold numbers, but its dtype is {array.dtype}.")
     if array.dtype != np.float32 and array.dtype != np.float64:
         array = array.astype(np.float64)
     array = np.array(array, array.dtype.newbyteorder("="), order="C")
@@ -479,8 +483,9 @@ def _feature_names(names: Any, encoding: Encoding | None, p: int) -> tuple[str, 
         if names is not None and list(names) != encoding.feature_names:
             raise ValueError("feature_names are not those of the encoding: give one of them.")
         names = encoding.feature_names
-    if isinstance(names, str):
-        raise ValueError(f"feature_names must be a list of names, not the text {names!r}.")
+    if isinstance(names, str) or not isinstance(names, Iterable | None):
+        what = f"the text {names!r}" if isinstance(names, str) else repr(names)
+        raise ValueError(f"feature_names must be a list of names, not {what}.")
     names = [f"x{j}" for j in range(p)] if names is None else list(names)
     if not all(isinstance(name, str) for name in names):
         raise ValueError("feature_names must be text.")

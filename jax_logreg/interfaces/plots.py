@@ -69,6 +69,7 @@ def plot_training(
     >>> [axes.get_xlabel() for axes in figure.axes]
     ['step + 1', 'seconds', 'step + 1', 'seconds']
     """
+    _check_mapping("results", results, FitResult)
     curves = {name: _curve(name, result) for name, result in results.items()}
     if not curves:
         raise ValueError("results is empty: give at least one fit.")
@@ -217,6 +218,17 @@ def _draw_calibration(axes: Any, mu: np.ndarray, labels: np.ndarray, weight: Any
     )  # fmt: skip
 
 
+def _check_mapping(name: str, given: Any, kind: type) -> None:
+    """Refuse what is no mapping from titles to results of a kind, such as one result."""
+    values = list(given.values()) if isinstance(given, Mapping) else [given]
+    if not isinstance(given, Mapping) or not all(isinstance(value, kind) for value in values):
+        found = next((v for v in values if not isinstance(v, kind)), given)
+        raise ValueError(
+            f"{name} must be a dict from a title to a {kind.__name__}, but it holds or is a "
+            f"{type(found).__name__}."
+        )
+
+
 @styled
 def plot_reports(reports: Mapping[str, DerivativeReport]) -> Any:
     """Draw each audit in a row: differences of the value, and the errors of the worst check
@@ -234,6 +246,7 @@ def plot_reports(reports: Mapping[str, DerivativeReport]) -> Any:
     >>> plot_reports({"t @ t": report}).axes[0].get_title()
     't @ t: all right'
     """
+    _check_mapping("reports", reports, DerivativeReport)
     figure = new_figure(7.5, 3.4 * len(reports))
     rows = figure.subplots(len(reports), 2, squeeze=False)
     for (title, report), (left, right) in zip(reports.items(), rows, strict=True):

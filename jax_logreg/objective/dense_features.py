@@ -240,6 +240,15 @@ class RowBlock(Features):
         return RowBlock(lax.optimization_barrier(jnp.square(self.parts))).rmatvec(weight)
 
 
+def as_array(x: ArrayLike) -> jax.Array:
+    """x in JAX, in whatever byte order NumPy has it: JAX takes the machine's own only."""
+    return jnp.asarray(_native(x) if isinstance(x, np.ndarray) else x)
+
+
+def _native(x: np.ndarray) -> np.ndarray:
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+
+
 def as_features(X: ArrayLike | Features, *, by_blocks: bool = False) -> Features:
     """X as features.
 
@@ -249,7 +258,7 @@ def as_features(X: ArrayLike | Features, *, by_blocks: bool = False) -> Features
     """
     if isinstance(X, Features):
         return X
-    array: Any = X if isinstance(X, np.ndarray) else jnp.asarray(X)
+    array: Any = _native(X) if isinstance(X, np.ndarray) else jnp.asarray(X)
     blocked = BlockedFeatures(array)
     return blocked if by_blocks and blocked.block_rows else DenseFeatures(array)
 

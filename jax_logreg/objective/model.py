@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jax_logreg.objective.dense_features import Features, as_features
+from jax_logreg.objective.dense_features import Features, as_array, as_features
 from jax_logreg.objective.jax_settings import own_settings
 
 
@@ -18,7 +18,7 @@ def as_inexact(x: ArrayLike) -> jax.Array:
     >>> as_inexact([1, 2]).dtype.name
     'float32'
     """
-    x = jnp.asarray(x)
+    x = as_array(x)
     return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.result_type(float))
 
 
@@ -44,8 +44,8 @@ def logits(
     >>> logits([[1.0, 2.0]], [0.5, -1.0], 0.25).tolist()
     [-1.25]
     """
-    product = as_features(X).matvec(jnp.asarray(coef))
-    return product + jnp.asarray(intercept) + jnp.asarray(offset)
+    product = as_features(X).matvec(as_array(coef))
+    return product + as_array(intercept) + as_array(offset)
 
 
 @own_settings()
@@ -110,7 +110,7 @@ def predict_class(eta: ArrayLike) -> jax.Array:
     >>> predict_class([-0.5, 2.0]).tolist(), predict_class([[1.0, 0.0]]).tolist()
     ([0, 1], [0])
     """
-    eta = jnp.asarray(eta)
+    eta = as_array(eta)
     return (eta > 0).astype(int) if eta.ndim == 1 else jnp.argmax(eta, axis=-1)
 
 
@@ -127,7 +127,7 @@ def odds(p: ArrayLike) -> jax.Array:
     >>> odds(0.75).item()
     3.0
     """
-    p = jnp.asarray(p)
+    p = as_array(p)
     return p / (1 - p)
 
 
@@ -144,5 +144,5 @@ def logit(p: ArrayLike) -> jax.Array:
     >>> logit(0.5).item()
     0.0
     """
-    p = jnp.asarray(p)
+    p = as_array(p)
     return jnp.log(p) - jnp.log1p(-p)

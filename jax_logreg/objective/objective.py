@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jax_logreg.objective.dense_features import Features, as_features, total
+from jax_logreg.objective.dense_features import Features, as_array, as_features, total
 from jax_logreg.objective.jax_settings import own_settings
 from jax_logreg.objective.losses import cross_entropy
 from jax_logreg.objective.model import as_inexact, logits
@@ -163,12 +163,12 @@ def make_objective(
     """
     features = as_features(X if isinstance(X, Features) else as_inexact(X))
     dtype = features.dtype
-    weight = None if sample_weight is None else jnp.asarray(sample_weight, dtype)
+    weight = None if sample_weight is None else as_array(sample_weight).astype(dtype)
     return Objective(
         X=features,
-        y=jnp.asarray(y, dtype),
+        y=as_array(y).astype(dtype),
         row_weight=normalized_weights(features, weight),
-        offset=None if offset is None else jnp.asarray(offset, dtype),
+        offset=None if offset is None else as_array(offset).astype(dtype),
         penalty=L2(0.0) if penalty is None else penalty,
         fit_intercept=fit_intercept,
     )

@@ -159,10 +159,18 @@ def sparse_features(X: Any, dtype: Any = None) -> SparseFeatures:
     Returns:
         The table, which ``fit`` takes inside ``jit`` as well.
 
+    Raises:
+        ValueError: for a dense X.
+
     >>> import scipy.sparse
     >>> sparse_features(scipy.sparse.eye_array(3)).shape
     (3, 3)
     """
+    if not hasattr(X, "tocsr") and not hasattr(X, "todense"):
+        raise ValueError(
+            f"X must be a sparse matrix of SciPy or JAX, but it is a {type(X).__name__}: give "
+            "scipy.sparse.csr_array(X), or X itself to fit."
+        )
     n, p = X.shape
     is_jax = hasattr(X, "todense") and hasattr(X, "tree_flatten")
     rows, make_columns = _by_jax(X) if is_jax else _by_scipy(X)

@@ -11,6 +11,7 @@ import optax
 import polars as pl
 import pytest
 
+import jax_logreg as lr
 from jax_logreg import (
     L2,
     ElasticNet,
@@ -282,7 +283,17 @@ def test_the_byte_order_of_an_array_does_not_matter(x64):
         many = fit_many(table, order(np.stack([Y, 1 - Y])), **how)
         inference = infer(result, table, labels, **how)
         separation = diagnose_separation(table, labels, sample_weight=order(weight))
-        return result.coef, many.coef, inference.standard_error, separation.coef
+        eta = lr.logits(table, order([1.0, 2.0]), order(0.5), order(offset))
+        loss = lr.log_likelihood(eta, labels, order(weight)), lr.cross_entropy(order(first), labels)
+        means = (
+            lr.sigmoid(order(first)),
+            lr.softmax(table),
+            lr.logit(order(0.5)),
+            lr.odds(order(0.5)),
+        )
+        objective = lr.make_objective(table, labels, penalty, sample_weight=order(weight))
+        formulas = eta, loss, means, lr.predict_class(table), objective.value(np.zeros(3))
+        return result.coef, many.coef, inference.standard_error, separation.coef, formulas
 
     jax.tree.map(np.testing.assert_array_equal, answers(big_endian), answers(np.asarray))
 

@@ -291,6 +291,13 @@ def test_a_fit_in_place_of_its_inference_is_refused(rows, x64):
             door(result)
     with pytest.raises(ValueError, match=r"level must lie between"):
         infer(result, X, y).summary("a")
+    inference = infer(result, X, y)
+    only = profile_interval(inference, parameters="x0")
+    np.testing.assert_array_equal(only, profile_interval(inference, parameters=["x0"]))
+    with pytest.raises(ValueError, match="parameters must be names"):
+        profile_interval(inference, parameters=3)
+    with pytest.raises(ValueError, match="g must be a function"):
+        delta(inference, 3)
     for names in ("ab", 3):
         with pytest.raises(ValueError, match="feature_names must be a list of names"):
             infer(result, X, y, feature_names=names)

@@ -71,6 +71,29 @@ def test_the_names_of_a_frame_go_from_the_fit_to_the_model(frame, K, data):
     assert "columns age, intercept" in apart.message
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Model("a", 0.0), "coef must hold numbers, but its dtype is <U1"),
+        (lambda: Model(None, 0.0), "coef must be an array, but it is None"),
+        (
+            lambda: Model([1.0], 0.0, feature_names=3),
+            "feature_names must be a list of names, not 3",
+        ),
+        (lambda: Model.from_result(LogisticRegression()), r"it is a LogisticRegression.*from_est"),
+        (lambda: Model.from_estimator(lr.fit([[0.0], [1.0]], [0, 1])), "Model.from_result makes"),
+    ],
+)
+def test_what_makes_no_model_is_refused_by_name(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_penalty_that_was_none_is_no_fact(fitted):
+    with pytest.raises(ValueError, match="penalty must be the one given to fit, but it is 'l2'"):
+        Model.from_result(fitted[0], penalty="l2")
+
+
 def test_names_that_are_none_are_passed_over(data):
     X, y = data
     for columns in (range(3), ["a", "a", "b"]):

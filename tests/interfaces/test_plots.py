@@ -364,6 +364,8 @@ BAD = {
         lambda: lr.plot_training(FITS, costs={"products": dict.fromkeys(FITS, (1.0, 2.0))}),
         r"a number or \(3401,\)",
     ),
+    "one fit": (lambda: lr.plot_training(a_fit(3)), "results must be a dict.*is a FitResult"),
+    "one report": (lambda: lr.plot_reports({"all": a_fit(3)}), "reports must be a dict"),
     "one class": (lambda: lr.roc([0.5, 0.6], [1, 1]), "both classes"),
     "labels that are no classes": (lambda: lr.roc([0.5, 0.6], [0, 2]), r"\{0, 1\}"),
     "an answer too few": (lambda: lr.plot_confusion(["a", "b"], ["a"]), "inconsistent numbers"),
