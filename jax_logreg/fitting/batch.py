@@ -88,7 +88,7 @@ def fit_many(
         One result whose arrays have a leading axis of length B, ``status`` too.
 
     Raises:
-        ValueError: for bad input, before anything is computed.
+        ValueError: for bad input, and for fits that lack a class, before anything is computed.
         TypeError: where it is differentiated.
 
     >>> X, y = jnp.arange(6.0).reshape(-1, 1), jnp.array([0, 0, 1, 0, 1, 1])

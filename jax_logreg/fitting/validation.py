@@ -435,10 +435,11 @@ def check_classes(y: jax.Array, weight: jax.Array | None, axes: Any = None) -> N
         return
     absent = np.argwhere(~(class_masses(y, weight, axes) > 0))
     if len(absent):
-        which = "" if axes is None else f" of fit {absent[0, 0]}"
-        remedy = (
-            "give rows of every class, or fewer classes" if axes is None else "leave that fit out"
-        )
+        which, remedy = "", "give rows of every class, or fewer classes"
+        if axes is not None:
+            fits = np.unique(absent[:, 0]).tolist()
+            listed = ", ".join(map(str, fits[:10])) + (", …" if len(fits) > 10 else "")
+            which, remedy = f" of fit {fits[0]}", f"leave out such fits, {len(fits)} here: {listed}"
         raise ValueError(
             f"y{which} shows no row of class {absent[0, -1]} (with positive weight), so its "
             f"intercept has no finite value, whatever L2. Labels count from 0: {remedy}."

@@ -91,7 +91,7 @@ def test_labels_mean_the_same_where_there_are_as_many_fits_as_rows(data, x64):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ({"y": np.ones((2, 50))}, "y of fit 0 shows no row of class 0.*leave that fit out"),
+        ({"y": np.ones((2, 50))}, "y of fit 0 shows no row of class 0.*such fits, 2 here: 0, 1"),
         ({"y": np.ones(50), "sample_weight": np.ones((2, 50))}, "of fit 0 .* class 0"),
         ({"sample_weight": np.stack([np.ones(50), np.arange(50) == 0])}, "of fit 1 .* no row"),
         ({"y": np.stack([np.arange(50) % 3, np.arange(50) % 2])}, "of fit 1 .* class 2"),
