@@ -149,13 +149,21 @@ def information(
 
 def _by_cholesky(fit: FitContext, pinned: np.ndarray) -> Information | None:
     H = fit.hessian()
-    H = H + np.max(np.diag(H)) * pinned @ pinned.T
-    scale = np.sqrt(np.diag(H))
-    scale = np.where(scale > 0, scale, 1)
-    factor, failed = lapack.dpotrf(H / scale / scale[:, None])
-    if failed or not _reciprocal_condition(factor) > _CERTAIN_CONDITION:
+    found = scaled_cholesky(H + np.max(np.diag(H)) * pinned @ pinned.T)
+    if found is None:
         return None
+    factor, scale = found
     return Information(factor * scale, scale, len(fit.weight) * len(fit.selection))
+
+
+def scaled_cholesky(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """R and s with (R s)ᵀ(R s) = A, R upper triangular with columns of length 1; None unless A
+    has full rank for certain."""
+    scale = np.sqrt(np.diag(matrix))
+    scale = np.where(scale > 0, scale, 1)
+    factor, failed = lapack.dpotrf(matrix / scale / scale[:, None])
+    is_certain = not failed and _reciprocal_condition(factor) > _CERTAIN_CONDITION
+    return (factor, scale) if is_certain else None
 
 
 def _weighted_rows(fit: FitContext, penalised: bool) -> Iterator[np.ndarray]:

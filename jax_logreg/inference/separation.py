@@ -36,7 +36,7 @@ from scipy.optimize import linprog
 from jax_logreg.fitting import validation
 from jax_logreg.fitting.result import FIT_TERMS
 from jax_logreg.inference.fit_context import FitContext
-from jax_logreg.inference.information import triangle
+from jax_logreg.inference.information import scaled_cholesky, triangle
 from jax_logreg.inference.restricted_fit import PROVING_LOGIT_CHANGE, newton_path
 from jax_logreg.objective.jax_settings import in_auto_axes, in_float64, own_settings
 from jax_logreg.objective.objective import make_objective
@@ -61,8 +61,6 @@ _MAX_DENSE_ENTRIES = 2**27
 _BLOCK_ENTRIES = 2**21
 # The logit of a class that is settled for a row: its probability is exactly zero.
 _OUT_OF_REACH = -1e300
-# Columns whose Gram matrix has this condition are independent for certain.
-_CERTAIN_CONDITION = 1e12
 # The programme's t are 0 or 1 to seven digits.
 _STRICT = 0.5
 # Entries of a direction below this fraction of the largest are round-off.
@@ -299,7 +297,7 @@ def _independent(Z: np.ndarray) -> np.ndarray:
     nonzero = np.flatnonzero(largest > 0)
     unit = Z[:, nonzero] / largest[nonzero]
     unit /= np.linalg.norm(unit, axis=0)
-    if len(nonzero) and np.linalg.cond(unit.T @ unit) < _CERTAIN_CONDITION:
+    if scaled_cholesky(unit.T @ unit) is not None:
         return nonzero
     R, order = qr(triangle(unit), mode="r", pivoting=True)
     size = np.abs(np.diag(R))
@@ -511,7 +509,11 @@ def _prove(problem: _Problem, candidate: np.ndarray) -> _Found | None:
     gap = above[1:] / above[:-1]
     if not len(gap) or np.max(gap) < _GAP:
         return None
-    found = _project(problem, candidate, problem.open & (margin > above[np.argmax(gap)]))
+    strict = problem.open & (margin > above[np.argmax(gap)])
+    tied = problem.constraints((problem.open & ~strict) | problem.tied)
+    if scaled_cholesky(sum(block.T @ block for block in tied)) is not None:
+        return None  # no direction ties all of these
+    found = _project(problem, candidate, strict)
     return found if _holds(problem, found) else None
 
 
