@@ -140,8 +140,9 @@ def _draw_curves(
 
 @styled
 def plot_inference(inference: Inference) -> Any:
-    """Draw an inference: intervals of the coefficients, and the influence of each row; for two
-    classes the ROC curve and the calibration as well.
+    """Draw an inference: intervals of the coefficients per standard deviation of their column,
+    in which they can be compared, and the influence of each row; for two classes the ROC curve and
+    the calibration as well.
 
     Args:
         inference: what ``infer`` returned.
@@ -160,11 +161,13 @@ def plot_inference(inference: Inference) -> Any:
     binary = inference.fit.reference is None and bool(np.all((labels == 0) | (labels == 1)))
     fit = inference.fit
     coefficients = range(len(inference.names) - fit.num_contrasts * fit.objective.fit_intercept)
-    shown = sorted(coefficients, key=lambda i: -abs(inference.estimate[i]))[:_MAX_INTERVALS][::-1]
+    unit = np.repeat(fit.design.std(axis=0), fit.num_contrasts)
+    size = np.abs(inference.estimate * unit)
+    shown = sorted(coefficients, key=lambda i: -size[i])[:_MAX_INTERVALS][::-1]
     heights = [max(3.2, 0.8 + 0.17 * len(shown)), 3.9][: 1 + binary]
     figure = new_figure(7.5, sum(heights))
     axes = figure.subplots(len(heights), 2, squeeze=False, height_ratios=heights)
-    _draw_intervals(axes[0, 0], inference, shown)
+    _draw_intervals(axes[0, 0], inference, shown, unit[shown])
     _draw_influence(axes[0, 1], influence(inference).cooks_distance)
     if binary:
         _draw_roc(axes[1, 0], inference.fit.probability, labels, inference.fit.weight)
@@ -172,15 +175,16 @@ def plot_inference(inference: Inference) -> Any:
     return figure
 
 
-def _draw_intervals(axes: Any, inference: Inference, shown: list[int]) -> None:
-    """Coefficients with their 95 % intervals."""
-    half = inference.confidence_interval()[shown, 1] - inference.estimate[shown]
+def _draw_intervals(axes: Any, inference: Inference, shown: list[int], unit: np.ndarray) -> None:
+    """Coefficients with their 95 % intervals, times the unit of each."""
+    estimate = inference.estimate[shown] * unit
+    half = inference.confidence_interval()[shown, 1] * unit - estimate
     places = np.arange(len(shown))
     colour = series(0)["color"]
-    axes.errorbar(inference.estimate[shown], places, xerr=half, fmt="o", color=colour, capsize=2)
+    axes.errorbar(estimate, places, xerr=half, fmt="o", color=colour, capsize=2)
     axes.axvline(0, color="0.6", linewidth=1)
     axes.set_yticks(places, [inference.names[i] for i in shown], fontsize=8)
-    axes.set(xlabel="log-odds per unit, 95 % interval", title="Coefficients")
+    axes.set(xlabel="log-odds per deviation, 95 % interval", title="Coefficients")
     axes.set_ylim(-0.6, len(shown) - 0.4)
 
 

@@ -76,6 +76,22 @@ PLOTS = {
 }
 
 
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_intervals_do_not_depend_on_the_units_of_the_columns(num_classes, x64):
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(N, P)), np.arange(N) % num_classes
+    unit = 10.0 ** np.arange(P)
+
+    def drawn(X):
+        figure = lr.plot_inference(lr.infer(lr.fit(X, y, solver="newton"), X, y))
+        names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        return names, figure.axes[0].lines[0].get_xdata()
+
+    (names, estimates), (scaled_names, scaled) = drawn(X), drawn(X * unit)
+    assert names == scaled_names
+    np.testing.assert_allclose(scaled, estimates, rtol=1e-6)
+
+
 def report_of(names, factor):
     """An audit of the gradient of Σt³ whose last entry is off by a factor."""
     factors = np.where(np.arange(len(names)) + 1 == len(names), factor, 1.0)
