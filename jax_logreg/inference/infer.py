@@ -54,7 +54,7 @@ def infer(
 
     Args:
         result: what ``fit`` returned.
-        X: as given to ``fit``, (n, p), dense.
+        X: as given to ``fit``, (n, p), dense; to be left unchanged while the result is in use.
         y: as given to ``fit``.
         covariance: "observed", "frequentist", "HC0", "HC1", "HC3" or "clustered"; see
             ``inference/covariance.py`` for what each is.
