@@ -126,7 +126,7 @@ def _of_sigmoid(
     odds = leverage / (1 - leverage)
     values = (
         studentised, studentised * np.sqrt(odds), deviance**2 + pearson**2 * odds,
-        studentised**2, _working(fit), np.sqrt(fit.weight) * _anscombe(fit),
+        studentised**2, _working(fit), _weighted(fit.weight, _anscombe(fit)),
     )  # fmt: skip
     return dict(zip(names, values, strict=True))
 
@@ -183,7 +183,12 @@ def _class_residuals(fit: FitContext) -> np.ndarray:
 
 def _root_of_sum(log_terms: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """The root of w times a sum whose terms, of given logarithms, may underflow, (n,)."""
-    return np.sqrt(weight) * np.exp(logsumexp(log_terms, axis=1) / 2)
+    return _weighted(weight, np.exp(logsumexp(log_terms, axis=1) / 2))
+
+
+def _weighted(weight: np.ndarray, residuals: np.ndarray) -> np.ndarray:
+    """Residuals times √w, also where they overflow in a row that does not count."""
+    return np.where(weight > 0, np.sqrt(weight) * residuals, 0)
 
 
 def _working(fit: FitContext) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Influence against its definitions: the fit without the row, and statsmodels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
@@ -133,3 +135,25 @@ def test_a_row_that_alone_tells_a_parameter_has_no_fit_without_it(x64):
     np.testing.assert_allclose(rows.leverage[0], 1)
     assert np.all(np.isnan(rows.one_step[0]))
     assert np.all(np.isfinite(rows.one_step[1:]))
+
+
+def test_a_far_row_on_the_wrong_side_has_its_residual_unless_it_does_not_count(model, x64):
+    """Its probability is 0 in every digit; without weight it has no residual at all."""
+    K = 2 if model == "softmax" else None
+    X = np.append(np.linspace(-2, 2, 9), [900, 5000])[:, None]
+    y = np.array([0, 0, 1, 0, 1, 0, 1, 1, 1, 1, 0])
+    weight = np.append(np.ones(9), [1, 0])
+    found = infer(fit(X, y, num_classes=K, sample_weight=weight), X, y, sample_weight=weight)
+    rows = influence(found)
+    assert np.abs(rows.pearson[-1]) == np.abs(rows.deviance[-1]) == 0
+    assert K or rows.anscombe[-1] == 0
+    assert np.all(np.isfinite([rows.pearson, rows.deviance, rows.cooks_distance]))
+    # With the coefficients fixed, the label of the far row is turned round.
+    wrong = np.append(y[:9], [0, 0])
+    logit = abs(found.estimate[0] * 900 + found.estimate[1])
+    labels = np.eye(2)[wrong] if K else wrong.astype(float)
+    fit_of_wrong = replace(found.fit, objective=replace(found.fit.objective, y=labels))
+    turned = replace(found, fit=fit_of_wrong)
+    worst = influence(turned)
+    np.testing.assert_allclose(abs(worst.deviance[-2]), np.sqrt(2 * logit), rtol=1e-12)
+    np.testing.assert_allclose(np.log(abs(worst.pearson[-2])), logit / 2, rtol=1e-12)
