@@ -407,18 +407,23 @@ def _settle(problem: _Problem, screen: bool, progress: Progress) -> _Found:
             digits.
     """
     total, rest = _nothing(problem), problem
-    while len(total.d) and rest.open.any() and (screen or rest.is_large):
-        found = _follow_newton(rest, total.free, progress)
+    while len(total.d) and rest.open.any():
+        found = None
+        if screen or rest.is_large:
+            found = _follow_newton(rest, total.free, progress, rest.is_large)
+        is_whole = found is None
         if found is None:
-            break
+            progress(f"linear programme of {rest.num_open_rows} rows, {len(total.d)} coefficients")
+            found = _solve_lp(rest)
+            if found.strict.any() and not _holds(rest, found):  # its digits do not suffice
+                found = _follow_newton(rest, total.free, progress, True) or found
+                is_whole = False
         if not found.strict.any():
-            return total
+            break
         total = _join(problem, total, found)
         rest = replace(rest, open=rest.open & ~found.strict)
-    if len(total.d) and rest.open.any():
-        progress(f"linear programme of {rest.num_open_rows} rows and {len(total.d)} coefficients")
-        found = _solve_lp(rest)
-        return _join(problem, total, found) if found.strict.any() else total
+        if is_whole:
+            break
     return total
 
 
@@ -453,17 +458,19 @@ def _holds(problem: _Problem, found: _Found) -> bool:
 # --- by Newton's method -----------------------------------------------------------------------
 
 
-def _follow_newton(problem: _Problem, free: np.ndarray, progress: Progress) -> _Found | None:
+def _follow_newton(
+    problem: _Problem, free: np.ndarray, progress: Progress, settles: bool
+) -> _Found | None:
     """What Newton's path proves: a direction, or that there is none; None if it proves nothing.
 
-    Of a small table it is only asked whether there is none: the programme's direction involves
-    fewer columns.
+    Of a small table it is only asked whether there is none (``settles`` is false): the programme's
+    direction involves fewer columns.
     """
-    last = _MAX_STEPS if problem.is_large else _PROVING_STEPS
+    last = _MAX_STEPS if settles else _PROVING_STEPS
     for number, point in enumerate(newton_path(_start(problem), last, pinned=free)):
         if number <= _PROVING_STEPS and _moves_little(problem, point.step):
             return _nothing(problem)
-        if problem.is_large:
+        if settles:
             progress(f"Newton's step {number}: {problem.num_open_rows} rows are undecided")
             for candidate in (point.fit.contrasts(point.fit.theta), point.step):
                 if found := _prove(problem, candidate):

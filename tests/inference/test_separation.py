@@ -180,3 +180,17 @@ def test_newtons_path_finds_the_rows_of_the_programme(kind, K, soft, x64, monkey
     found = diagnose_separation(X, y, sample_weight=weight)
     assert found.kind == programme.kind
     np.testing.assert_array_equal(found.rows, programme.rows)
+
+
+@pytest.mark.parametrize(("K", "seed"), [(2, 4), (4, 0), (4, 5)])
+def test_where_the_digits_of_the_programme_do_not_suffice_newtons_do(K, seed, x64):
+    """A row of 1e9: the programme's direction does not hold."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(60, 3))
+    y = np.argmax(X @ rng.normal(size=(3, K)) + rng.gumbel(size=(60, K)), axis=1)
+    y[:K] = np.arange(K)
+    X[:, 0] = (y == K - 1) & (rng.uniform(size=60) < 0.3)
+    X[3, 2] = 1e9
+    found = diagnose_separation(X, y)
+    assert found.kind == "quasi"
+    np.testing.assert_array_equal(found.rows, X[:, 0] == 1)
