@@ -96,6 +96,8 @@ def fit_many(
     >>> fit_many(X, y, sample_weight=counts).status.tolist()
     [0, 0]
     """
+    data = X, y, penalty, sample_weight, offset, tol
+    validation.refuse_traced("fit_many", *data, remedy="call it outside, or use jax.vmap over fit")
     validation.warn_of_half_precision(X)
     fit_intercept = validation.check_flag("fit_intercept", fit_intercept)
     max_steps = validation.check_count("max_steps", max_steps)

@@ -148,6 +148,15 @@ def _refuse_derivative(primals: Any, tangents: Any) -> Any:
     )
 
 
+def refuse_traced(door: str, *data: Any, remedy: str = "call it outside") -> None:
+    """Refuse data inside a program that JAX traces, by a door whose next step depends on them."""
+    if not are_concrete(take_arrays(data)[0]):
+        raise ValueError(
+            f"{door} looks at the values of its data, which jax.jit, jax.vmap and jax.grad hide: "
+            f"{remedy}."
+        )
+
+
 def warn_of_half_precision(X: Any) -> None:
     """Say that a table of fewer than 32 bits an entry is copied, and fitted in float32.
 

@@ -94,6 +94,7 @@ def infer(
             f"result must be what fit returned, but it is a {type(result).__name__}. An estimator "
             "has infer() itself."
         )
+    validation.refuse_traced("infer", result, X, y, penalty, sample_weight, offset)
     known = _known_names(result, X)
     start = check_fit(
         result, X, y,

@@ -184,6 +184,7 @@ def diagnose_separation(
     >>> diagnose_separation(X, np.array([0, 1, 0, 1])).kind
     'none'
     """
+    validation.refuse_traced("diagnose_separation", X, y, penalty, sample_weight)
     fit_intercept = validation.check_flag("fit_intercept", fit_intercept)
     names = validation.column_names(X)
     with in_float64():

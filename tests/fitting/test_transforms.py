@@ -5,7 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_logreg import L2, ElasticNet, Firth, Newton, Status, fit, fit_many
+from jax_logreg import (
+    L2,
+    ElasticNet,
+    Firth,
+    Newton,
+    Status,
+    diagnose_separation,
+    fit,
+    fit_many,
+    infer,
+)
 from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.fitting import loop
 from tests.problems import K, N, P, count_programs, make_problem
@@ -188,3 +198,20 @@ def test_a_fit_of_constants_is_a_constant_of_the_program(penalty, x64):
     problem = make_problem("sigmoid", "float64")
     inside = jax.jit(lambda s: s * fit(problem.X, problem.y, penalty=penalty).coef)(2.0)
     np.testing.assert_allclose(inside, 2 * fit(problem.X, problem.y, penalty=penalty).coef)
+
+
+VALUE_DOORS = {
+    "fit_many": lambda X, y: fit_many(X, y, penalty=L2(np.ones(2))).coef,
+    "infer": lambda X, y: infer(fit(X, y), X, y).standard_error,
+    "diagnose_separation": lambda X, y: diagnose_separation(X, y).diverging_sign,
+}
+
+
+@pytest.mark.parametrize("transform", [jax.jit, jax.vmap, lambda f: jax.vmap(jax.jit(f))])
+@pytest.mark.parametrize("door", VALUE_DOORS)
+def test_a_door_that_looks_at_values_is_called_outside_of_a_program(door, transform, x64):
+    problem = make_problem("sigmoid", "float64")
+    tables, labels = jnp.asarray(problem.X)[None], jnp.asarray(problem.y)[None]
+    tables, labels = (tables[0], labels[0]) if transform is jax.jit else (tables, labels)
+    with pytest.raises(ValueError, match=f"{door} looks at the values.*outside"):
+        transform(VALUE_DOORS[door])(tables, labels)
