@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_logreg import L2
+from jax_logreg.fitting.jit_options import _programs
 from jax_logreg.objective.objective import Objective, make_objective
 
 MODELS = ("sigmoid", "softmax")
@@ -78,5 +79,5 @@ OVERSHOOT_Y = np.array([0.0, 0, 0, 1, 1, 0, 1, 0])
 
 def count_programs(*functions):
     """How many programs these ``Compiled`` hold by now."""
-    kept = {f for function in functions for f in (function._within, function._outermost)}
-    return sum(f._cache_size() for f in kept)
+    kept = [program for (function, *_), program in _programs if function in functions]
+    return sum(f._cache_size() for f in [*kept, *(function._within for function in functions)])

@@ -46,12 +46,15 @@ class FirthOracle(Oracle):
         derivatives: ``analytic`` for the score as written above; with ``autodiff`` it is the
             gradient of the value by JAX.
         exact: whether the Hessian is that of F*, the score's Jacobian.
+        log_volume: Σ log s of columns that were divided by s, once a contrast: the value is that in
+            the units before.
     """
 
     objective: Objective
     total: jax.Array
     derivatives: Any = field(default=analytic, metadata={"static": True})
     exact: bool = field(default=False, metadata={"static": True})
+    log_volume: Any = 0.0
 
     capabilities = frozenset({"gradient", "hessian", "line", "preconditioner"})
 
@@ -77,7 +80,8 @@ class FirthOracle(Oracle):
         """F* at θ, from the plain formulas."""
         F = self.objective
         eta = F.add_offset(F.linear(theta))
-        return F.mean(cross_entropy(eta, F.y)) - half_log_determinant(F, eta) / self.total
+        log_determinant = half_log_determinant(F, eta) + self.log_volume
+        return F.mean(cross_entropy(eta, F.y)) - log_determinant / self.total
 
     def _score(self, eta: jax.Array) -> jax.Array:
         F = self.objective

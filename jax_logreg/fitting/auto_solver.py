@@ -88,8 +88,7 @@ def choose_stages(objective: Objective, *, has_init: bool, concrete: bool) -> li
     if not concrete:
         return [Stage(_single_solver(objective))]
     stages = _few_passes(objective, has_init=has_init)
-    last = _last(objective)
-    return stages if last is None else [*stages, last]
+    return [*stages, *_last(objective)]
 
 
 def has_cheap_hessian(num_rows: int, num_parameters: int) -> bool:
@@ -157,18 +156,21 @@ def _gram_solver(objective: Objective) -> LBFGS:
     return LBFGS("gram", sample=rows if n >= 2 * rows else 0)
 
 
-def _last(objective: Objective) -> Stage | None:
+def _last(objective: Objective) -> list[Stage]:
     """What can finish a fit that the others leave short."""
-    X, penalty = objective.X, objective.penalty
+    X, penalty, P = objective.X, objective.penalty, objective.num_parameters
     if not X.has_gram:
-        return None
+        return []
     n, p = X.shape
-    if has_cheap_hessian(n, objective.num_parameters):
-        return Stage(Newton())
+    # A float32 Hessian has few digits for its smallest eigenvalues, which the products of conjugate
+    # gradients still feel.
+    closing = [Stage(NewtonCG())] if X.dtype == jnp.float32 else []
+    if has_cheap_hessian(n, P):
+        return [Stage(Newton()), *closing]
     may_use_kernel = p > n and n <= _KERNEL_LIMIT and penalty.is_quadratic
     if may_use_kernel and bool(jnp.min(penalty.curvature(jnp.zeros(p, X.dtype))) > 0):
-        return Stage(LBFGS("diagonal"), prepare=kernel_start)
-    return Stage(Newton()) if objective.num_parameters <= X.hessian_limit else None
+        return [Stage(LBFGS("diagonal"), prepare=kernel_start)]
+    return closing or [Stage(Newton())] if X.hessian_limit >= P else []
 
 
 @Compiled

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.fitting import loop, validation
-from jax_logreg.fitting.certificate import CertificateMethod
+from jax_logreg.fitting.certificate import CertificateMethod, make_tolerance
 from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.fitting.result import FitResult, Status
@@ -147,12 +147,17 @@ def _fit_regular(
     begin = None if varies.X else _near_optimum(make_oracle(_average(args, varies)))
 
     def one(i: jax.Array) -> FitResult:
-        oracle = make_oracle(_get_fit(args, varies, i))
+        single = _get_fit(args, varies, i)
+        oracle, weight = make_oracle(single), single.sample_weight
+        total = args.X.shape[-2] if weight is None else jnp.sum(weight)
+        tolerance = make_tolerance(tol, validation.check_tol(None, tol.dtype), total)
         P = oracle.objective.num_parameters
         theta = jnp.zeros(P, args.X.dtype) if begin is None else begin
         run = loop.start(oracle, method, theta, tol, max_steps)
-        run = loop.advance(oracle, method, run, tol, jnp.asarray(max_steps))
-        return loop.finish(oracle, method, run, tol, CertificateMethod.CHOLESKY)
+        run, certificate = loop.advance_to_certificate(
+            oracle, method, run, tolerance, jnp.asarray(max_steps), CertificateMethod.CHOLESKY
+        )
+        return loop.make_result(oracle, run, certificate, tolerance)
 
     return jax.lax.map(one, jnp.arange(size), batch_size=min(BLOCK_SIZE, size))
 

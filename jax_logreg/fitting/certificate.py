@@ -1,7 +1,8 @@
 """Convergence certificates: what the point is worth at which a fit ended.
 
-"Converged" means that the gradient is within tol at the point that is returned, and
-that a minimum exists there. On separated data the gradient vanishes too, on the way to
+"Converged" means that at the point that is returned the gradient is within tol, that the Newton
+step that remains is small beside the standard errors, and that a minimum exists there. On
+separated data the gradient vanishes too, on the way to
 infinity. What tells the two apart is the Newton step d, Hd = −g, by an exact criterion:
 
     if d changes no logit by as much as 1, the minimum is finite.
@@ -14,12 +15,14 @@ dual problem in its interior, which rules out every direction of recession.
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jax_logreg.derivatives.oracle import Oracle, Point
+from jax_logreg.fitting.jit_options import are_concrete
 from jax_logreg.fitting.result import Status
 from jax_logreg.solvers.base import Solver, State, compute_unless, cond, switch, while_loop
 from jax_logreg.solvers.newton import Direction, newton_direction, newton_step
@@ -59,6 +62,43 @@ class CertificateMethod(Enum):
     BY_PENALTY = "by conjugate gradients or eigenvalues"
 
 
+class Tolerance(NamedTuple):
+    """What a converged fit has reached.
+
+    Attributes:
+        gradient: bound on the largest absolute entry of ∇F.
+        decrement: bound on √(gᵀH⁻¹g), the Newton step that remains: no change of units moves it.
+        total_weight: Σw, which turns a decrement into standard errors.
+    """
+
+    gradient: Any
+    decrement: Any
+    total_weight: Any
+
+
+# The Newton step that may remain, in standard errors, under the default bound on the gradient;
+# under a tighter one the same share of it, down to the smallest.
+_REMAINING_STEP, _SMALLEST_STEP = 1e-3, 1e-6
+# A decrement below so many units of round-off cannot be told from none.
+_DECREMENT_ROUND_OFF = 32
+
+
+def make_tolerance(tol: Any, default: Any, total_weight: Any) -> Tolerance:
+    """The bounds that ``fit`` holds an answer to.
+
+    Args:
+        tol: bound on the gradient.
+        default: the one of this dtype.
+        total_weight: Σw.
+    """
+    xp = np if are_concrete((tol, total_weight)) else jnp
+    dtype = default.dtype
+    share = xp.maximum(_REMAINING_STEP * (tol / default), _SMALLEST_STEP)
+    least = _DECREMENT_ROUND_OFF * np.finfo(dtype).eps
+    decrement = xp.maximum(share / xp.sqrt(total_weight), least)
+    return Tolerance(tol, xp.asarray(decrement, dtype), xp.asarray(total_weight, dtype))
+
+
 class Certificate(NamedTuple):
     """The end of a fit, certified at the point that is returned.
 
@@ -66,11 +106,14 @@ class Certificate(NamedTuple):
         status: a ``Status``.
         newton_decrement: √(gᵀH⁻¹g).
         rank: of the Hessian; −1 where it was not computed.
+        is_short: whether the gradient was within its bound and the Newton step that remains was
+            not: a smaller gradient would help.
     """
 
     status: jax.Array
     newton_decrement: jax.Array
     rank: jax.Array
+    is_short: jax.Array
 
 
 class _Evidence(NamedTuple):
@@ -95,7 +138,7 @@ def gradient_norm(point: Point) -> jax.Array:
     return jnp.max(jnp.abs(point.gradient))
 
 
-def cheap_status(oracle: Oracle, state: State, tol: jax.Array) -> jax.Array:
+def cheap_status(oracle: Oracle, state: State, tol: Any) -> jax.Array:
     """After a step: ``RUNNING``, or ``UNVERIFIED`` where the run may be over."""
     suspected = oracle.problem.loss_allows_separation(state.point.value)
     is_running = _status_of_point(state, tol, suspected) == RUNNING
@@ -125,7 +168,7 @@ def certify(
     solver: Solver,
     state: State,
     status: jax.Array,
-    tol: jax.Array,
+    tol: Tolerance,
     method: CertificateMethod,
 ) -> Certificate:
     """The certificate of the point where a loop ended.
@@ -135,13 +178,15 @@ def certify(
         solver: what ran; its estimate of the inverse Hessian preconditions.
         state: where it ended; its point carries a Hessian product for ``CONTINUED_CG``.
         status: the loop's, ``RUNNING`` at the step limit.
-        tol: bound on the gradient norm.
+        tol: the bounds.
         method: how to compute the Newton direction.
     """
     point = state.point
     by: dict[CertificateMethod, Callable[[], _Evidence]] = {
         CertificateMethod.CHOLESKY: partial(_by_cholesky, oracle, point),
-        CertificateMethod.CONTINUED_CG: partial(_by_continued_cg, oracle, solver, state, tol),
+        CertificateMethod.CONTINUED_CG: partial(
+            _by_continued_cg, oracle, solver, state, tol.gradient
+        ),
         CertificateMethod.EIGENVALUES: partial(_by_newton_path, oracle, point),
         CertificateMethod.CG: partial(_by_cg, oracle, solver, state),
         CertificateMethod.BY_PENALTY: lambda: cond(
@@ -152,13 +197,27 @@ def certify(
     }
     evidence = by[method]()
     decrement = jnp.sqrt(jnp.abs(jnp.vdot(point.gradient, evidence.direction.step)))
+    within = gradient_norm(point) <= tol.gradient
+    is_short = within & (decrement > tol.decrement)  # False where there is no direction
+    may_improve = (status == int(Status.CONVERGED)) & ~evidence.separated
+    if method in (CertificateMethod.CHOLESKY, CertificateMethod.CONTINUED_CG):
+        may_improve &= evidence.exists  # else another method decides first
     return Certificate(
-        _final_status(point, status, tol, evidence), decrement, evidence.direction.rank
+        _final_status(point, status, within & ~is_short, evidence),
+        decrement,
+        evidence.direction.rank,
+        is_short & may_improve,
     )
 
 
+def tighter(tol: Tolerance, norm: jax.Array, decrement: jax.Array) -> Tolerance:
+    """The bounds with a gradient, smaller than its norm now, that leaves so small a step."""
+    ratio = jnp.clip(0.5 * tol.decrement / decrement, 1e-6, 0.5)
+    return tol._replace(gradient=(norm * ratio).astype(norm.dtype))
+
+
 def _final_status(
-    point: Point, stopped: jax.Array, tol: jax.Array, evidence: _Evidence
+    point: Point, stopped: jax.Array, converged: jax.Array, evidence: _Evidence
 ) -> jax.Array:
     rank = evidence.direction.rank
     is_singular = (rank >= 0) & (rank < point.theta.size)
@@ -166,16 +225,16 @@ def _final_status(
     solved = jnp.where(evidence.exists, solved, int(Status.LOOSE))
     unsolved = jnp.where(stopped == int(Status.CONVERGED), int(Status.STALLED), stopped)
     unsolved = jnp.where(unsolved < 0, int(Status.MAX_STEPS), unsolved)  # still running
-    status = jnp.where(gradient_norm(point) <= tol, solved, unsolved)
+    status = jnp.where(converged, solved, unsolved)
     separated = evidence.separated | (stopped == int(Status.SEPARATED))
     status = jnp.where(separated, int(Status.SEPARATED), status)
     is_lost = ~jnp.isfinite(point.value) | (stopped == int(Status.NOT_FINITE))
     return jnp.where(is_lost, int(Status.NOT_FINITE), status).astype(jnp.int8)
 
 
-def _is_small(oracle: Oracle, step: jax.Array) -> jax.Array:
+def _is_small(oracle: Oracle, step: jax.Array, point: Point) -> jax.Array:
     """Whether a step changes every logit by less than the criterion allows; NaN does not."""
-    return oracle.problem.max_logit_change(step) <= _MAX_LOGIT_CHANGE
+    return oracle.problem.is_negligible(step, point.theta, _MAX_LOGIT_CHANGE)
 
 
 # --- by Hessian products --------------------------------------------------------------------
@@ -194,10 +253,10 @@ def _by_cg(oracle: Oracle, solver: Solver, state: State) -> _Evidence:
     step = conjugate_gradients(
         lambda vector: apply(vector).product, -point.gradient, solve, _cg_tol(oracle)
     )
-    exists, problem = _is_small(oracle, step), oracle.problem
+    exists, problem = _is_small(oracle, step, point), oracle.problem
     separated = cond(
         problem.minimum_may_not_exist() & ~exists,
-        lambda: problem.is_recession_direction(step),
+        lambda: problem.is_recession_direction(step, exact=True),
         lambda: no,
     )
     return _Evidence(_direction(oracle, step), exists, separated)
@@ -216,13 +275,10 @@ def _by_continued_cg(oracle: Oracle, solver: Solver, state: State, tol: jax.Arra
     end = cg_run(apply, cg_step(start, known, solve), solve, target, _FIRST_CG_STEPS)
     found = has_arrived & (end.norm_squared <= target) & jnp.isfinite(end.max_logit_change)
     # The sum of the steps' maxima bounds the maximum of their sum (triangle inequality).
-    is_decided = ~found | (end.max_logit_change <= _MAX_LOGIT_CHANGE)
-    change = compute_unless(
-        is_decided,
-        end.max_logit_change,
-        lambda: oracle.problem.max_logit_change(end.solution),
+    is_small = end.max_logit_change <= _MAX_LOGIT_CHANGE
+    exists = compute_unless(
+        ~found | is_small, found & is_small, lambda: _is_small(oracle, end.solution, point)
     )
-    exists = found & (change <= _MAX_LOGIT_CHANGE)
     return _Evidence(_direction(oracle, end.solution), exists, jnp.asarray(False))
 
 
@@ -241,7 +297,7 @@ def _direction(oracle: Oracle, step: jax.Array) -> Direction:
 def _by_cholesky(oracle: Oracle, point: Point) -> _Evidence:
     """The exact direction of a Hessian that is not singular."""
     direction = newton_direction(oracle, point, singular=False)
-    exists = (direction.rank >= 0) & _is_small(oracle, direction.step)
+    exists = (direction.rank >= 0) & _is_small(oracle, direction.step, point)
     return _Evidence(direction, exists, jnp.asarray(False))
 
 
@@ -250,16 +306,20 @@ class _Path(NamedTuple):
 
     Attributes:
         state: where it is.
-        first: the evidence where it began.
-        separated: whether a direction of recession was found.
+        first: the direction where it began.
+        exists: whether some direction proved that a minimum exists.
+        separated: whether some direction proved that none does.
+        recedes: whether some direction was one of recession to its precision.
         steps: taken from this start.
         start: the number of this start.
         is_open: whether to go on.
     """
 
     state: State
-    first: _Evidence
+    first: Direction
+    exists: jax.Array
     separated: jax.Array
+    recedes: jax.Array
     steps: jax.Array
     start: jax.Array
     is_open: jax.Array
@@ -268,21 +328,24 @@ class _Path(NamedTuple):
 def _by_newton_path(oracle: Oracle, point: Point) -> _Evidence:
     """The exact direction; where it does not decide, Newton's path is followed.
 
-    From the point itself, and then from zero logits, for far out the digits of the loss are used
-    up. From there at once if the Hessian has lost rank though no columns are dependent:
+    That a minimum exists can be proved anywhere, and so can complete separation. Rows that stay
+    where they are, as under quasi-complete separation, do so to the precision of a direction
+    only: then no direction up to the end of the path must prove a minimum.
+
+    The path begins at the point itself, and then at zero logits, for far out the digits of the loss
+    are used up. There at once if the Hessian has lost rank though no columns are dependent:
     probabilities of 0 and 1, or columns parallel to the last digits, hide from the direction the
     very logits in question.
     """
     can_recede = oracle.problem.minimum_may_not_exist() & jnp.all(jnp.isfinite(point.gradient))
     no, zero, nothing = jnp.asarray(False), jnp.asarray(0), jnp.zeros_like(point.theta)
     start = State(point, no, jnp.zeros((), jnp.int32))
-    unseen = _Evidence(Direction(nothing, zero, nothing), no, no)
     end = while_loop(
         lambda path: path.is_open,
         lambda path: _follow(oracle, path, can_recede),
-        _Path(start, unseen, no, zero, zero, ~no),
+        _Path(start, Direction(nothing, zero, nothing), no, no, no, zero, zero, ~no),
     )
-    return end.first._replace(separated=end.separated)
+    return _Evidence(end.first, end.exists, end.separated | (end.recedes & ~end.exists))
 
 
 def _follow(oracle: Oracle, path: _Path, can_recede: jax.Array) -> _Path:
@@ -290,25 +353,28 @@ def _follow(oracle: Oracle, path: _Path, can_recede: jax.Array) -> _Path:
     problem, point, no = oracle.problem, path.state.point, jnp.asarray(False)
     is_first = (path.start == 0) & (path.steps == 0)
     direction = newton_direction(oracle, point, sharpen_null=True)
-    lost_rank = is_first & (direction.rank < point.theta.size)
+    lost_rank = direction.rank < point.theta.size
     hidden = cond(lost_rank, lambda: ~problem.is_in_null_space(direction.null), lambda: no)
-    exists = ~hidden & _is_small(oracle, direction.step)
-    separated = cond(
-        can_recede & ~hidden & ~(is_first & exists),
+    exists = ~hidden & _is_small(oracle, direction.step, point)
+    separated, recedes = cond(
+        can_recede & ~hidden & ~exists,
         lambda: (
-            problem.is_recession_direction(direction.step)
-            | problem.proves_separation(point.theta, point.value)
+            problem.is_recession_direction(direction.step, exact=True)
+            | problem.proves_separation(point.theta, point.value),
+            problem.is_recession_direction(direction.step),
         ),
-        lambda: no,
+        lambda: (no, no),
     )
-    is_over = hidden | exists | path.state.stalled | (path.steps >= _PATH_STEPS)
-    is_last = (is_first & exists) | (is_over & (path.start == _PATH_STARTS - 1))
-    is_open = can_recede & ~separated & ~is_last
-    evidence = _Evidence(direction, exists, no)
+    recedes = path.recedes | recedes  # at the end of a path round-off hides it again
+    is_over = hidden | path.state.stalled | (path.steps >= _PATH_STEPS)
+    is_last = recedes | (path.start == _PATH_STARTS - 1)
+    is_open = can_recede & ~separated & ~exists & ~(is_over & is_last)
     return _Path(
         _next_state(oracle, path.state, direction.step, is_open, is_over),
-        jax.tree.map(lambda a, b: jnp.where(is_first, a, b), evidence, path.first),
+        jax.tree.map(lambda a, b: jnp.where(is_first, a, b), direction, path.first),
+        path.exists | exists,
         separated,
+        recedes,
         jnp.where(is_over, 0, path.steps + 1),
         path.start + is_over,
         is_open,

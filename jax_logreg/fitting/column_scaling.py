@@ -1,35 +1,30 @@
-r"""Column scaling: units of the features in which floating point keeps its digits, and columns of
-zeros after them, so that small tables of many widths share a program.
+r"""Column scaling: units of the features in which floating point keeps its digits.
 
-A column of 1e8 plus noise, or one of 1e150, leaves the products of a Hessian no digits. Such a
-column is centred and divided by a power of two, which rounds nothing:
+The products of a Hessian have no digits left for a column of 10⁸ plus noise, or of 10¹⁵⁰. Such
+a column is centred and divided by a power of two, which rounds nothing:
 
 .. math::
     x_j' = (x_j - c_j)/s_j, \qquad \beta_j' = s_j\beta_j, \qquad b' = b + \sum_j c_j\beta_j.
 
-The intercept is free, so the minimum is the same where the factors of a ridge penalty are
-divided by :math:`s_j^2`, and those of a lasso by :math:`s_j`.
+The intercept is free, so the minimum is the same where the penalty is evaluated at
+:math:`\beta_j'/s_j`. Centre and spread are medians: one far point does not move them.
 """
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.objective.penalties import L2
+from jax_logreg.fitting.jit_options import Compiled
+from jax_logreg.objective.penalties import Penalty
 
-# Columns whose largest entry lies within keep their units: scaling gains nothing there.
-_SMALLEST, _LARGEST = 2.0**-10, 2.0**10
-# A column is centred where its midrange is so many times its half range.
-_OFF_CENTRE = 2.0**10
+# A column keeps its units if its entries lie within 1/limit and limit, and its centre within
+# limit half ranges of zero: squares of the limit then cost a third of the digits.
+_LIMIT = {"float64": 2.0**10, "float32": 2.0**3}
 # Powers of two that are finite, and whose reciprocal is.
-_LARGEST_EXPONENT = 1000
-# Widths that small tables are padded to, while a Hessian of so many rows has no more
-# multiply-adds than this.
-_WIDTHS, _ROWS, _MAX_MULTIPLY_ADDS = (16, 64), 256, 4e6
-# The strength of a penalty on padded columns alone.
-_PADDING_STRENGTH = 2.0**-10
+_LARGEST_EXPONENT = {"float64": 1000, "float32": 120}
 
 
 def scale_by_largest(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -68,95 +63,163 @@ def standardize(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class ColumnScaling:
-    """The affine change of units x′ = (x − centre)/scale, and the padding that follows.
+    """The affine change of units x′ = (x − centre)/scale.
 
     Attributes:
         centre: c, (p,).
         scale: s, (p,), powers of two.
-        padding: number of columns of zeros after the others; their coefficients are zero.
     """
 
     centre: np.ndarray
     scale: np.ndarray
-    padding: int = 0
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether every column keeps its units."""
+        return not self.centre.any() and bool((self.scale == 1).all())
+
+    def bounded_by(self, growth: np.ndarray) -> "ColumnScaling":
+        """The same, but no column enlarged so far that its penalty outweighs the loss.
+
+        Args:
+            growth: (p,), how strongly each coefficient is penalised.
+        """
+        least = np.ldexp(1.0, np.frexp(np.minimum(np.sqrt(growth), 1.0))[1])
+        enlarged = (self.scale < 1) & (growth > 0)
+        return replace(self, scale=np.where(enlarged, np.maximum(self.scale, least), self.scale))
 
     def transform(self, X: Any) -> Any:
-        """X in the new units, (n, p + padding); X itself where nothing changes."""
-        if np.any(self.centre != 0):
-            X = X - self.centre.astype(X.dtype)
-        if np.any(self.scale != 1):
-            X = X.multiply(1 / self.scale).tocsr() if hasattr(X, "tocsr") else X / self.scale
-        return np.pad(X, ((0, 0), (0, self.padding))) if self.padding else X
+        """X in the new units, (n, p), of its own kind and dtype."""
+        if isinstance(X, np.ndarray):
+            return ((X - self.centre) / self.scale).astype(X.dtype)
+        return _transform(X, self.centre.astype(X.dtype), (1 / self.scale).astype(X.dtype))
 
-    def penalty_factor(self, power: int) -> np.ndarray:
-        """The factors, (p + padding,), of a penalty that is a power of β: 2 for ridge, 1 for
-        lasso."""
-        return np.concatenate([self.scale**-power, np.ones(self.padding)])
-
-    def padding_penalty(self) -> L2:
-        """A penalty on the padded columns alone, where there is no other."""
-        factor = np.concatenate([np.zeros(len(self.scale)), np.ones(self.padding)])
-        return L2(_PADDING_STRENGTH, factor)
-
-    def to_scaled(self, coef: np.ndarray, intercept: Any) -> tuple[np.ndarray, Any]:
+    def to_scaled(self, coef: Any, intercept: Any) -> tuple[Any, Any]:
         """β′ and b′ from β, (p,) or (p, K), and b."""
-        scaled = (coef.T * self.scale).T
-        zeros = np.zeros((self.padding, *coef.shape[1:]), coef.dtype)
-        return np.concatenate([scaled, zeros]), intercept + self.centre @ coef
+        return (coef.T * self.scale).T, intercept + self.centre @ coef
 
-    def to_original(self, coef: np.ndarray, intercept: Any) -> tuple[np.ndarray, Any]:
+    def to_original(self, coef: Any, intercept: Any) -> tuple[Any, Any]:
         """β and b from β′ and b′."""
-        original = (coef[: len(self.scale)].T / self.scale).T
+        original = (coef.T / self.scale).T
         return original, intercept - self.centre @ original
 
 
-def padded_width(p: int, num_outputs: int) -> int:
-    """The number of columns that p are padded to; p where that would cost something.
-
-    Args:
-        p: columns.
-        num_outputs: columns of the coefficients: K for softmax, else 1.
-
-    >>> padded_width(4, 3), padded_width(30, 1), padded_width(100, 1)
-    (16, 64, 100)
-    """
-    width = next((width for width in _WIDTHS if width >= p), p)
-    return width if _ROWS * (width * num_outputs) ** 2 <= _MAX_MULTIPLY_ADDS else p
+_transform = Compiled(lambda X, centre, factor: (X - centre) * factor)
 
 
-def choose_scaling(
-    X: Any, *, centre: bool, power: int, strength: float, padding: int = 0
-) -> ColumnScaling:
+def choose_scaling(sample: np.ndarray, dtype: Any, *, centre: bool) -> ColumnScaling:
     """The units that a table needs.
 
     Args:
-        X: (n, p), a NumPy array or a SciPy CSR matrix; the latter is never centred.
-        centre: whether there is an intercept, which absorbs a shift.
-        power: of β in the penalty, 2 or 1; 0 for a mixture of both, which no scaling keeps one:
-            then nothing is scaled.
-        strength: of the penalty; no column is enlarged so far that its penalty outweighs the loss.
-        padding: how many columns of zeros follow.
+        sample: some of its rows, (m, p), or all.
+        dtype: of the fit.
+        centre: whether columns may be shifted: there is an intercept, which absorbs it.
 
-    >>> X = np.array([[1e8 + 1, 1.0], [1e8 - 1, 3.0]])
-    >>> choose_scaling(X, centre=True, power=2, strength=1.0).centre
+    >>> X = np.array([[1e8 + 1, 1.0], [1e8 - 1, 3.0], [1e8, 2.0]])
+    >>> choose_scaling(X, "float64", centre=True).centre
     array([1.e+08, 0.e+00])
     """
-    low, high = _extremes(X)
-    middle, half = low / 2 + high / 2, high / 2 - low / 2
-    shifted = np.abs(middle) > _OFF_CENTRE * half
-    shifted &= centre and isinstance(X, np.ndarray)
-    largest = np.where(shifted, half, np.maximum(np.abs(low), np.abs(high)))
-    kept = (largest == 0) | ((largest >= _SMALLEST) & (largest <= _LARGEST)) | (power == 0)
-    least = -_LARGEST_EXPONENT
-    if strength > 0 and power > 0:
-        least = min(math.frexp(strength)[1] // power, 0)
-    exponent = np.where(kept, 0, np.frexp(largest)[1]).clip(least, _LARGEST_EXPONENT)
-    return ColumnScaling(np.where(shifted, middle, 0.0), np.ldexp(1.0, exponent), padding)
+    limit, largest_exponent = (table[np.dtype(dtype).name] for table in (_LIMIT, _LARGEST_EXPONENT))
+    low, high = (f(sample, axis=0).astype(float) for f in (np.min, np.max))
+    largest = np.maximum(np.abs(low), np.abs(high))
+    shifted = centre & (np.abs(low / 2 + high / 2) > limit * (high / 2 - low / 2))
+    odd = (largest > 0) & ((largest > limit) | (largest < 1 / limit) | shifted)
+    c, s = np.zeros(len(low)), np.ones(len(low))
+    for j in np.flatnonzero(odd):
+        c[j], s[j] = _centre_and_spread(sample[:, j].astype(float), limit, may_shift=centre)
+    kept = (s <= limit) & (s >= 1 / limit)
+    exponent = np.frexp(s)[1].clip(-largest_exponent, largest_exponent)
+    return ColumnScaling(c, np.where(kept, 1.0, np.ldexp(1.0, exponent)))
 
 
-def _extremes(X: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest entry of every column, in float64."""
-    low, high = X.min(axis=0), X.max(axis=0)
-    if not isinstance(X, np.ndarray):
-        low, high = low.toarray().ravel(), high.toarray().ravel()
-    return low.astype(float), high.astype(float)
+def _centre_and_spread(column: np.ndarray, limit: float, *, may_shift: bool) -> tuple[float, float]:
+    """The median, where the column lies far from zero, and the median size of what differs."""
+    median = float(np.median(column))
+    away = np.abs(column / 2 - median / 2)
+    spread = 2 * float(np.median(away[away > 0])) if away.any() else 0.0
+    if may_shift and abs(median) > limit * spread:
+        return median, spread or 1.0
+    return 0.0, float(np.median(np.abs(column[column != 0])))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ScaledPenalty(Penalty):
+    """A penalty in the caller's units, asked about coefficients of scaled and padded columns.
+
+    Attributes:
+        inner: the caller's, for all columns.
+        scale: s, (p,): the inner one sees β′/s.
+        padding: (p,), the curvature of columns of zeros, which no data determine; zero for others.
+    """
+
+    inner: Penalty
+    scale: Any
+    padding: Any
+
+    @property
+    def has_l1(self) -> bool:  # type: ignore[override]
+        """That of the caller's."""
+        return self.inner.has_l1
+
+    @property
+    def is_quadratic(self) -> bool:  # type: ignore[override]
+        """That of the caller's."""
+        return self.inner.is_quadratic
+
+    def _column(self, vector: Any, coef: jax.Array) -> jax.Array:
+        return jnp.asarray(vector, coef.dtype).reshape((-1,) + (1,) * (coef.ndim - 1))
+
+    def _original(self, coef: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """β, 1/s and the curvature of padded columns, each against the shape of β′."""
+        inverse = 1 / self._column(self.scale, coef)
+        return coef * inverse, inverse, self._column(self.padding, coef)
+
+    def value(self, coef: jax.Array) -> jax.Array:
+        """P(β′/s), and the padded columns' own."""
+        original, _, padding = self._original(coef)
+        return self.inner.value(original) + 0.5 * jnp.sum(padding * coef**2)
+
+    def smooth_value(self, coef: jax.Array) -> jax.Array:
+        """S(β′/s), likewise."""
+        original, _, padding = self._original(coef)
+        return self.inner.smooth_value(original) + 0.5 * jnp.sum(padding * coef**2)
+
+    def gradient(self, coef: jax.Array) -> jax.Array:
+        """By the chain rule, divided by s."""
+        original, inverse, padding = self._original(coef)
+        return self.inner.gradient(original) * inverse + padding * coef
+
+    def curvature(self, coef: jax.Array) -> jax.Array:
+        """Divided by s²."""
+        original, inverse, padding = self._original(coef)
+        return self.inner.curvature(original) * inverse * inverse + padding
+
+    def largest_curvature(self, coef: jax.Array) -> jax.Array:
+        """Likewise."""
+        original, inverse, padding = self._original(coef)
+        return self.inner.largest_curvature(original) * inverse * inverse + padding
+
+    def l1_weights(self, coef: jax.Array) -> jax.Array:
+        """κ/s."""
+        original, inverse, _ = self._original(coef)
+        return self.inner.l1_weights(original) * inverse
+
+    def growth(self, coef: jax.Array) -> jax.Array:
+        """In the caller's units: it is asked for its sign, and would underflow."""
+        original, _, padding = self._original(coef)
+        return self.inner.growth(original) + padding
+
+    def allows_class_shift(self, coef: jax.Array) -> jax.Array:
+        """That of the caller's; padded columns are zero for every class."""
+        original, _, padding = self._original(coef)
+        return self.inner.allows_class_shift(original) | (padding > 0)
+
+    def for_columns(self, which: jax.Array) -> "ScaledPenalty":
+        """Of those columns alone."""
+        return replace(
+            self,
+            inner=self.inner.for_columns(which),
+            scale=jnp.asarray(self.scale)[which],
+            padding=jnp.asarray(self.padding)[which],
+        )

@@ -15,6 +15,7 @@ from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.derivatives.oracle import missing_capabilities
 from jax_logreg.fitting import collinearity
 from jax_logreg.fitting.auto_solver import Stage
+from jax_logreg.fitting.certificate import Tolerance
 from jax_logreg.fitting.jit_options import Compiled, are_concrete, is_concrete
 from jax_logreg.fitting.loop import Progress, solve_and_certify
 from jax_logreg.fitting.result import FitResult, Status
@@ -25,8 +26,9 @@ from jax_logreg.solvers.newton import Newton
 
 # L-BFGS over the information: Fisher scoring alone stalls where its rate is poor.
 _SOLVER = LBFGS("hessian")
-# Newton steps towards maximum likelihood; on separated data so many stay finite.
-_LIKELIHOOD_STEPS = 8
+# Where the path to maximum likelihood is left, in Newton steps: each of the first releases rows far
+# out, a farther one takes a step for each factor e, and on separated data the path has no end.
+_LIKELIHOOD_STEPS = (*range(9), 16, 32)
 # Further starts where a descent is a matter of milliseconds, in multiply-adds of a Hessian.
 _MIXED_STARTS = 55
 _MAX_COST = 3e5
@@ -42,7 +44,7 @@ def fit_firth(
     oracle: FirthOracle,
     start: jax.Array | None,
     solver: Solver | None,
-    tol: jax.Array,
+    tol: Tolerance,
     max_steps: int | None,
     progress: Progress | None,
 ) -> FitResult:
@@ -53,7 +55,7 @@ def fit_firth(
         oracle: Firth's function.
         start: θ, (P,), or None.
         solver: the caller's, or None for the default.
-        tol: bound on the gradient norm.
+        tol: what the certificate holds the end to.
         max_steps: see ``fit``.
         progress: see ``fit``.
 
@@ -68,11 +70,9 @@ def fit_firth(
             f"with a step size, but solver is {type(solver).__name__}."
         )
     theta = _best_start(oracle) if start is None else start
-    target = tol * _TOL_FACTOR if solver is None else tol
+    target = tol.gradient * _TOL_FACTOR if solver is None else None
     stages = [Stage(solver or _SOLVER)]
-    result, theta = solve_and_certify(
-        oracle, stages, theta, target, max_steps, progress, certified_tol=tol
-    )
+    result, theta = solve_and_certify(oracle, stages, theta, tol, max_steps, progress, target)
     if solver is not None or not is_concrete(result.status) or result.status != Status.STALLED:
         return result
     # At depths where the determinant's round-off hides what a step gains, and the information is
@@ -127,7 +127,7 @@ def _starts(objective: Objective) -> jax.Array:
 
     P = objective.num_parameters
     start = solver.init(oracle, jnp.zeros(P, objective.X.dtype))
-    path = scan(step, start, length=_LIKELIHOOD_STEPS + 1)[1]
+    path = scan(step, start, length=_LIKELIHOOD_STEPS[-1] + 1)[1][jnp.array(_LIKELIHOOD_STEPS)]
     if objective.X.shape[0] * P**2 > _MAX_COST:
         return path
     which = jax.random.randint(jax.random.key(0), (_MIXED_STARTS, P), 0, len(path))

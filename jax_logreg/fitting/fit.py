@@ -15,10 +15,11 @@ from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.derivatives.nonsmooth import NonsmoothOracle
 from jax_logreg.fitting import validation
 from jax_logreg.fitting.auto_solver import Stage, choose_stages
+from jax_logreg.fitting.certificate import Tolerance, make_tolerance
 from jax_logreg.fitting.firth import fit_firth
 from jax_logreg.fitting.jit_options import are_concrete
 from jax_logreg.fitting.loop import Progress, solve_and_certify
-from jax_logreg.fitting.padding import Dataset, pad_rows
+from jax_logreg.fitting.padding import Dataset, make_design
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.objective.dense_features import as_features, is_on_one_cpu
 from jax_logreg.objective.jax_settings import in_auto_axes, own_settings
@@ -133,32 +134,43 @@ def fit(
     if fit_intercept and not penalty.is_jeffreys:
         validation.check_classes(y, weight)
     start = validation.check_init(init, table, y, fit_intercept)
-    tol = validation.check_tol(tol, table.dtype)
+    tolerance = make_tolerance(
+        validation.check_tol(tol, table.dtype),
+        validation.check_tol(None, table.dtype),
+        table.shape[0] if weight is None else validation.total_weight(weight),
+    )
     validation.check_progress(progress)
     if max_steps is not None:
         max_steps = validation.check_count("max_steps", max_steps)
-    data = Dataset(table, y, weight, offset)
-    if method is None or "rows" not in method.requires:  # a minibatch draws from the rows given
-        data = pad_rows(data)
+    design = make_design(
+        Dataset(table, y, weight, offset),
+        penalty,
+        centre=fit_intercept,
+        may_scale=method is None or method.scale_invariant,
+        may_pad=method is None or "rows" not in method.requires,  # a minibatch draws from the rows
+    )
+    data, penalty = design.data, design.penalty
     # The hand-written derivatives of the sigmoid read a large table on one CPU by row blocks.
     by_blocks = module is analytic and y.ndim == 1 and is_on_one_cpu(data.X)
     features = as_features(data.X, by_blocks=by_blocks)
     row_weight = normalized_weights(features, data.weight)
     F = Objective(features, data.y, row_weight, data.offset, penalty, fit_intercept)
-    theta: Any = np.zeros(F.num_parameters, table.dtype) if start is None else F.join(*start)
-    F, theta, tol = vary_alike((F, theta, tol))
+    theta: Any = np.zeros(F.num_parameters, table.dtype)
+    if start is not None:
+        theta = F.join(*design.start(*start))
+    F, theta, tolerance = vary_alike((F, theta, tolerance))
     if penalty.is_jeffreys:
-        num_rows = jnp.asarray(table.shape[0], table.dtype) if weight is None else jnp.sum(weight)
-        oracle = FirthOracle(F, num_rows, module)
+        total = jnp.asarray(tolerance.total_weight)
+        oracle = FirthOracle(F, total, module, log_volume=design.log_volume)
         begin = None if start is None else theta
-        result = fit_firth(oracle, begin, method, tol, max_steps, progress)
+        result = fit_firth(oracle, begin, method, tolerance, max_steps, progress)
     else:
         has_init = start is not None
-        result = _fit(F, module, theta, has_init, method, tol, max_steps, progress)
+        result = _fit(F, module, theta, has_init, method, tolerance, max_steps, progress)
     if isinstance(table, jax.Array) and table is not X and are_concrete(result):
         # The memory of X may have been taken over, and its owner may change it after this.
         jax.block_until_ready(result)
-    return replace(result, feature_names=names)
+    return replace(design.restore(result), feature_names=names)
 
 
 def _fit(
@@ -167,7 +179,7 @@ def _fit(
     theta: jax.Array,
     has_init: bool,
     solver: Solver | None,
-    tol: jax.Array,
+    tol: Tolerance,
     max_steps: int | None,
     progress: Progress | None,
 ) -> FitResult:

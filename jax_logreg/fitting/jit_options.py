@@ -1,7 +1,9 @@
 """``jax.jit`` for the programs of a fit, which take less time to compile."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +14,11 @@ import jax.numpy as jnp
 _WRITER: dict[str, bool | int] = {"xla_cpu_use_fusion_emitters": False}
 # Nor do they with all of LLVM's polish, a seventh of what is left.
 _POLISH: dict[str, bool | int] = {"xla_backend_optimization_level": 1}
+
+
+# Compiled programs that are kept, those used last. A fit has one to three, of 50 to 120 memory maps
+# and 2 to 5 MB each.
+MAX_PROGRAMS = 64
 
 
 def is_concrete(x: Any) -> bool:
@@ -25,9 +32,11 @@ def are_concrete(*trees: Any) -> bool:
 
 
 class Compiled:
-    """A function that is compiled, with options where JAX takes them.
+    """A function that is compiled once for every shape, with options where JAX takes them.
 
-    It takes them for an outermost program, not for one within another.
+    It takes them for an outermost program, not for one within another. Of all outermost programs
+    the ones used last are kept: a compiled program holds about a hundred memory maps, of which a
+    process has 65,530, and some megabytes.
     """
 
     def __init__(
@@ -39,26 +48,70 @@ class Compiled:
         """``function`` as for ``jax.jit``, and XLA's options by name, those for JAX's default
         device if absent."""
         functools.update_wrapper(self, function)
-        self._jit = functools.partial(jax.jit, function, static_argnames=static_argnames)
-        self._within = self._jit()
+        self._static_argnames = static_argnames
+        self._within = jax.jit(function, static_argnames=static_argnames)
         self._options = options
+        self._takes_options = True
 
-    @functools.cached_property
-    def _outermost(self) -> Any:
-        """Made when it is first called: to ask for the device earlier would choose it."""
-        return self._jit(compiler_options=dict(self._options or _for_device()))
+    def _new_program(self) -> Any:
+        """A jitted copy of the function, which alone can be forgotten."""
+        function = self.__wrapped__  # type: ignore[attr-defined]
+        copy = functools.wraps(function)(lambda *args, **kwargs: function(*args, **kwargs))
+        # Not before the first call: to ask for the device earlier would choose it.
+        options = dict(self._options or _for_device()) if self._takes_options else None
+        return jax.jit(copy, static_argnames=self._static_argnames, compiler_options=options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's value."""
-        if not are_concrete(args, kwargs) or is_traced():
+        leaves, structure = jax.tree.flatten((args, kwargs))
+        if not all(map(is_concrete, leaves)) or is_traced():
             return self._within(*args, **kwargs)
+        key = (self, structure, tuple(map(_kind, leaves)))
+        program = _programs.recall(key, self._new_program)
         try:
-            return self._outermost(*args, **kwargs)
+            return program(*args, **kwargs)
         except jax.errors.JaxRuntimeError as error:
-            if "No such compile option" not in str(error):
+            if not self._takes_options or "No such compile option" not in str(error):
                 raise
-        self._outermost = self._within  # an XLA without that option
-        return self._within(*args, **kwargs)
+        self._takes_options = False  # an XLA without that option
+        _programs.forget(key)
+        return self(*args, **kwargs)
+
+
+def _kind(leaf: Any) -> Any:
+    """What of an argument makes another program."""
+    if hasattr(leaf, "dtype"):
+        return leaf.shape, leaf.dtype
+    return float if isinstance(leaf, float) else leaf
+
+
+class RecentPrograms:
+    """The programs used last, by what they are programs of."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._programs: OrderedDict[Any, Any] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return iter(list(self._programs.items()))
+
+    def recall(self, key: Any, make: Callable[[], Any]) -> Any:
+        """The program of a key, made if there is none; the one unused for longest goes."""
+        with self._lock:
+            program = self._programs.pop(key, None) or make()
+            self._programs[key] = program
+            while len(self._programs) > self.size:
+                self._programs.popitem(last=False)[1].clear_cache()
+        return program
+
+    def forget(self, key: Any) -> None:
+        """Drop one."""
+        with self._lock:
+            self._programs.pop(key, None)
+
+
+_programs = RecentPrograms(MAX_PROGRAMS)
 
 
 def _for_device() -> dict[str, bool | int]:

@@ -19,17 +19,23 @@ from jax_logreg.fitting.auto_solver import NEWTON_LIMIT, Stage, has_cheap_hessia
 from jax_logreg.fitting.certificate import (
     RUNNING,
     UNVERIFIED,
+    Certificate,
     CertificateMethod,
+    Tolerance,
     certify,
     cheap_status,
     gradient_norm,
+    tighter,
     verified_status,
 )
-from jax_logreg.fitting.jit_options import Compiled, are_concrete
+from jax_logreg.fitting.jit_options import Compiled, are_concrete, is_concrete
 from jax_logreg.fitting.result import FitResult, History, Status
 from jax_logreg.solvers.base import Solver, State, compute_unless, while_loop
 from jax_logreg.solvers.newton import Newton
 
+# How often a run may go on because the Newton step that remains is too large. Each time the
+# gradient at least halves; Newton's method needs one or two, a first-order method some more.
+MAX_ROUNDS = 20
 # A progress report is due about this often, in seconds.
 _SECONDS_PER_REPORT = 0.5
 
@@ -64,12 +70,12 @@ class _Plan(NamedTuple):
     Attributes:
         first: a cheap method that is enough for most fits, or None.
         last: the method that decides the others.
-        in_one_program: whether the first is compiled together with the loop.
+        with_loop: the one of them that is compiled together with the loop, or None.
     """
 
     first: CertificateMethod | None
     last: CertificateMethod
-    in_one_program: bool = False
+    with_loop: CertificateMethod | None = None
 
     @property
     def keeps_product(self) -> bool:
@@ -174,13 +180,68 @@ def _strong_dtype(leaf: jax.Array) -> jax.Array:
 # --- its end ------------------------------------------------------------------------------
 
 
-def finish(
-    oracle: FittedOracle, solver: Solver, run: Run, tol: jax.Array, method: CertificateMethod
-) -> FitResult:
-    """The certified result of a run."""
+class _Round(NamedTuple):
+    """A run with the certificate of its last stop, and the bounds under which it goes on."""
+
+    run: Run
+    certificate: Certificate
+    tol: Tolerance
+    rounds: jax.Array
+
+
+def advance_to_certificate(
+    oracle: FittedOracle,
+    solver: Solver,
+    run: Run,
+    tol: Tolerance,
+    until: jax.Array,
+    method: CertificateMethod,
+) -> tuple[Run, Certificate]:
+    """Step until the certificate accepts the end, or cannot: where the Newton step that remains
+    is too large, the run goes on towards a smaller gradient."""
+
+    def once(before: _Round) -> _Round:
+        run = advance(oracle, solver, before.run, before.tol.gradient, until)
+        end = judge(oracle, solver, run, tol, method)
+        goes_on = end.is_short & (run.num_steps < until) & (before.rounds < MAX_ROUNDS)
+        end = end._replace(is_short=goes_on)
+        stricter = tighter(tol, gradient_norm(run.state.point), end.newton_decrement)
+        run = run._replace(status=jnp.where(goes_on, RUNNING, run.status).astype(jnp.int8))
+        return _Round(run, end, stricter, before.rounds + 1)
+
+    dtype = run.state.point.theta.dtype
+    none = Certificate(
+        run.status, jnp.zeros((), dtype), jnp.zeros((), jnp.int32), jnp.asarray(True)
+    )
+    end = while_loop(
+        lambda at: at.certificate.is_short,
+        once,
+        _Round(run, none, jax.tree.map(jnp.asarray, tol), jnp.zeros((), jnp.int32)),
+    )
+    return end.run, end.certificate
+
+
+def judge(
+    oracle: FittedOracle, solver: Solver, run: Run, tol: Tolerance, method: CertificateMethod
+) -> Certificate:
+    """The certificate of a run."""
     state = run.state._replace(point=run.state.point._replace(hvp=run.hvp))
-    certificate = certify(oracle, solver, state, run.status, tol, method)
-    point = run.state.point
+    found = certify(oracle, solver, state, run.status, tol, method)
+    return found._replace(rank=jnp.asarray(found.rank, jnp.int32))
+
+
+class _Verdict(NamedTuple):
+    """A result, and whether the run should go on towards a smaller gradient."""
+
+    result: FitResult
+    is_short: jax.Array
+
+
+def make_result(
+    oracle: FittedOracle, run: Run, certificate: Certificate, tol: Tolerance
+) -> FitResult:
+    """The result of a certified run."""
+    point, decrement = run.state.point, certificate.newton_decrement
     coef, intercept = oracle.objective.split(point.theta)
     return FitResult(
         coef=coef,
@@ -189,10 +250,19 @@ def finish(
         num_steps=run.num_steps,
         objective=point.value,
         gradient_norm=gradient_norm(point),
-        newton_decrement=certificate.newton_decrement,
+        newton_decrement=decrement,
+        remaining_step=jnp.sqrt(tol.total_weight) * decrement,
         rank=certificate.rank,
         history=_last_repeated(run),
     )
+
+
+def finish(
+    oracle: FittedOracle, solver: Solver, run: Run, tol: Tolerance, method: CertificateMethod
+) -> _Verdict:
+    """The verdict on a run."""
+    certificate = judge(oracle, solver, run, tol, method)
+    return _Verdict(make_result(oracle, run, certificate, tol), certificate.is_short)
 
 
 def _plan(oracle: FittedOracle, solver: Solver, *, concrete: bool) -> _Plan:
@@ -203,25 +273,28 @@ def _plan(oracle: FittedOracle, solver: Solver, *, concrete: bool) -> _Plan:
         solver: what runs.
         concrete: whether the arrays have values, as they do not inside ``jit``.
     """
-    P = oracle.objective.num_parameters
-    if isinstance(solver, Newton) or has_cheap_hessian(oracle.num_rows, P):
-        return _by_hessian(solver, concrete=concrete)
-    if P <= NEWTON_LIMIT and not concrete:
-        return _Plan(None, CertificateMethod.BY_PENALTY)
-    if P <= NEWTON_LIMIT and bool(_minimum_may_not_exist(oracle)):
-        return _by_hessian(solver, concrete=concrete)
-    if concrete and "hvp" in oracle.capabilities:
-        return _Plan(CertificateMethod.CONTINUED_CG, CertificateMethod.CG, in_one_program=True)
-    return _Plan(None, CertificateMethod.CG)
+    method, P = CertificateMethod, oracle.objective.num_parameters
+    has_hessian = isinstance(solver, Newton) or has_cheap_hessian(oracle.num_rows, P)
+    if not concrete:  # one program must do
+        few = method.BY_PENALTY if P <= NEWTON_LIMIT else method.CG
+        last = method.EIGENVALUES if has_hessian else few
+        return _Plan(None, last, with_loop=last)
+    if has_hessian or (P <= NEWTON_LIMIT and bool(_minimum_may_not_exist(oracle))):
+        # Compiled with the loop of a regular Newton fit, which takes hardly longer than the
+        # dispatch of a second program; elsewhere alone, and then shared by all solvers.
+        is_regular = isinstance(solver, Newton) and not solver.singular
+        last = method.CG if _by_products(oracle) else method.EIGENVALUES
+        return _Plan(method.CHOLESKY, last, method.CHOLESKY if is_regular else None)
+    if "hvp" in oracle.capabilities:
+        return _Plan(method.CONTINUED_CG, method.CG, with_loop=method.CONTINUED_CG)
+    return _Plan(None, method.CG)
 
 
-def _by_hessian(solver: Solver, *, concrete: bool) -> _Plan:
-    if not concrete:
-        return _Plan(None, CertificateMethod.EIGENVALUES)
-    # Compiled with the loop of a regular Newton fit, which takes hardly longer than the dispatch
-    # of a second program; elsewhere alone, and then shared by all solvers.
-    is_regular = isinstance(solver, Newton) and not solver.singular
-    return _Plan(CertificateMethod.CHOLESKY, CertificateMethod.EIGENVALUES, is_regular)
+def _by_products(oracle: FittedOracle) -> bool:
+    """Whether products judge better than a Hessian: in float32 its smallest eigenvalues have no
+    digits, and where a penalty guarantees a minimum nothing else is asked of them."""
+    is_float32 = oracle.objective.X.dtype == jnp.float32 and "hvp" in oracle.capabilities
+    return is_float32 and not bool(_minimum_may_not_exist(oracle))
 
 
 _minimum_may_not_exist = Compiled(lambda oracle: oracle.problem.minimum_may_not_exist())
@@ -235,26 +308,27 @@ def _solve(
     oracle: FittedOracle,
     solver: Solver,
     theta: jax.Array,
-    tol: jax.Array,
+    tol: Tolerance,
     max_steps: int,
     plan: _Plan,
-) -> tuple[Run, FitResult | None]:
+) -> tuple[Run, _Verdict | None]:
     """The whole loop of one solver, and perhaps its certificate, in one program."""
-    run = start(oracle, solver, theta, tol, max_steps, keep_product=plan.keeps_product)
-    run = advance(oracle, solver, run, tol, jnp.asarray(max_steps))
-    if not plan.in_one_program or plan.first is None:
-        return run, None
-    return run, finish(oracle, solver, run, tol, plan.first)
+    run = start(oracle, solver, theta, tol.gradient, max_steps, keep_product=plan.keeps_product)
+    until = jnp.asarray(max_steps)
+    if plan.with_loop is None:
+        return advance(oracle, solver, run, tol.gradient, until), None
+    run, certificate = advance_to_certificate(oracle, solver, run, tol, until, plan.with_loop)
+    return run, _Verdict(make_result(oracle, run, certificate, tol), jnp.asarray(False))
 
 
 # --- a fit ----------------------------------------------------------------------------------
 
 
 class _Ended(NamedTuple):
-    """A run that is over: its result so far, if one was computed, and how to certify it."""
+    """A run that is over: its verdict so far, if there is one, and how to certify it."""
 
     run: Run
-    result: FitResult | None
+    verdict: _Verdict | None
     plan: _Plan
 
 
@@ -262,10 +336,10 @@ def solve_and_certify(
     oracle: FittedOracle,
     stages: list[Stage],
     theta: jax.Array,
-    tol: jax.Array,
+    tol: Tolerance,
     max_steps: int | None = None,
     progress: Progress | None = None,
-    certified_tol: jax.Array | None = None,
+    target: jax.Array | None = None,
 ) -> tuple[FitResult, jax.Array]:
     """Run one solver after the other until one arrives, and certify the end.
 
@@ -273,24 +347,36 @@ def solve_and_certify(
         oracle: the function.
         stages: the solvers; each begins where the one before it stopped.
         theta: the start, (P,).
-        tol: bound on the gradient norm.
+        tol: what the certificate holds the end to.
         max_steps: of all together; the solvers' own limits if absent.
         progress: see ``fit``.
-        certified_tol: the bound that the certificate holds the end to; ``tol`` if absent.
+        target: a gradient to go on to, smaller than the bound.
 
     Returns:
         The result, and θ at its point.
     """
-    ended, solver = _run_stages(oracle, stages, theta, tol, max_steps, progress)
-    tol = tol if certified_tol is None else certified_tol
-    return _certified(oracle, solver, ended, tol), ended.run.state.point.theta
+    aim = tol if target is None else tol._replace(gradient=target)
+    ended, solver = _run_stages(oracle, stages, theta, aim, max_steps, progress)
+    verdict = _certified(oracle, solver, ended, tol)
+    for _ in range(MAX_ROUNDS):
+        taken = ended.run.num_steps
+        if not is_concrete(taken) or taken == max_steps or not bool(verdict.is_short):
+            break
+        aim = tighter(tol, verdict.result.gradient_norm, verdict.result.newton_decrement)
+        left = None if max_steps is None else max_steps - int(taken)
+        report = progress and _counting_from(int(taken), progress)
+        theta = ended.run.state.point.theta
+        rest, solver = _run_stages(oracle, stages[-1:], theta, aim, left, report)
+        ended = _continued(ended.run, rest)
+        verdict = _certified(oracle, solver, ended, tol)
+    return verdict.result, ended.run.state.point.theta
 
 
 def _run_stages(
     oracle: FittedOracle,
     stages: list[Stage],
     theta: jax.Array,
-    tol: jax.Array,
+    tol: Tolerance,
     max_steps: int | None,
     progress: Progress | None,
 ) -> tuple[_Ended, Solver]:
@@ -329,7 +415,7 @@ def _run_solver(
     oracle: FittedOracle,
     solver: Solver,
     theta: jax.Array,
-    tol: jax.Array,
+    tol: Tolerance,
     max_steps: int,
     progress: Progress | None,
 ) -> _Ended:
@@ -339,12 +425,14 @@ def _run_solver(
     concrete = are_concrete(oracle, solver, theta, tol)
     plan = _plan(oracle, solver, concrete=concrete)
     if progress is None:
-        run, result = _solve(oracle, solver, theta, tol, max_steps, plan)
-        return _Ended(run, result, plan)
+        run, verdict = _solve(oracle, solver, theta, tol, max_steps, plan)
+        return _Ended(run, verdict, plan)
     if not concrete:
         raise ValueError("progress works outside jit and vmap only: leave it out inside them.")
-    run = _start(oracle, solver, theta, tol, max_steps, keep_product=plan.keeps_product)
-    return _Ended(_advance_with_reports(oracle, solver, run, tol, max_steps, progress), None, plan)
+    bound, keep = tol.gradient, plan.keeps_product
+    run = _start(oracle, solver, theta, bound, max_steps, keep_product=keep)
+    run = _advance_with_reports(oracle, solver, run, bound, max_steps, progress)
+    return _Ended(run, None, plan)
 
 
 def _advance_with_reports(
@@ -378,17 +466,18 @@ def _continued(first: Run, second: _Ended) -> _Ended:
     history = jax.tree.map(
         lambda a, b: jnp.concatenate([a[: taken + 1], b[1:]]), first.history, run.history
     )
-    num_steps, result = run.num_steps + taken, second.result
+    num_steps, verdict = run.num_steps + taken, second.verdict
     run = run._replace(num_steps=num_steps, history=history)
-    if result is not None:
-        result = replace(result, num_steps=num_steps, history=_last_repeated(run))
-    return second._replace(run=run, result=result)
+    if verdict is not None:
+        result = replace(verdict.result, num_steps=num_steps, history=_last_repeated(run))
+        verdict = verdict._replace(result=result)
+    return second._replace(run=run, verdict=verdict)
 
 
-def _certified(oracle: FittedOracle, solver: Solver, ended: _Ended, tol: jax.Array) -> FitResult:
-    """The result by the first method of the plan if that certifies convergence, else by the
+def _certified(oracle: FittedOracle, solver: Solver, ended: _Ended, tol: Tolerance) -> _Verdict:
+    """The verdict by the first method of the plan if that certifies convergence, else by the
     last."""
-    run, result, plan = ended
+    run, verdict, plan = ended
     name = repr(solver)
     if plan.last is CertificateMethod.EIGENVALUES:
         # Nothing of the solver's state is used: one program for all of them.
@@ -396,8 +485,9 @@ def _certified(oracle: FittedOracle, solver: Solver, ended: _Ended, tol: jax.Arr
         solver, run = Newton(), run._replace(state=bare)
     if plan.first is not None:
         # Most fits need no more than this, and it compiles in a third of the time.
-        result = result or _finish(oracle, solver, run, tol, plan.first)
-        if int(result.status) == Status.CONVERGED:
-            return replace(result, solver=name)
-    result = _finish(oracle, solver, run._replace(hvp=None), tol, plan.last)
-    return replace(result, solver=name)
+        verdict = verdict or _finish(oracle, solver, run, tol, plan.first)
+        if int(verdict.result.status) != Status.CONVERGED and not bool(verdict.is_short):
+            verdict = None
+    if verdict is None:
+        verdict = _finish(oracle, solver, run._replace(hvp=None), tol, plan.last)
+    return verdict._replace(result=replace(verdict.result, solver=name))

@@ -1,22 +1,32 @@
-"""Padding of the rows to a few sizes: compiling a program takes seconds, running it a moment.
+"""The design: the data of a fit in units that keep their digits and in one of a few sizes.
 
-Folds of 799 and 800 rows then share one program. The added rows have weight zero, so the answer
-changes by the order of a sum.
+Compiling a program takes seconds, running it a moment: small tables are padded, by rows of weight
+zero and by columns of zeros, to sizes that many of them share. Their products change by the
+order of a sum.
 """
 
 import math
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.objective.dense_features import is_on_one_device
+from jax_logreg.fitting.column_scaling import ColumnScaling, ScaledPenalty, choose_scaling
+from jax_logreg.fitting.jit_options import are_concrete
+from jax_logreg.fitting.result import FitResult
+from jax_logreg.objective.dense_features import is_on_one_cpu, is_on_one_device
+from jax_logreg.objective.penalties import Penalty
 
-# Up to this number of entries of X a copy costs nothing beside a call.
-_SMALL = 2**17
-# Sizes of the smallest tables, as long as a Hessian has no more multiply-adds than this: some
-# ten microseconds. Without them scikit-learn's checks of an estimator compile for 20 s longer.
-_COARSE_SIZES, _FEW_MULTIPLY_ADDS = (64, 256), 2.5e5
+# Multiply-adds of a Hessian in some ten microseconds: sizes grow by factors of four there. Up to
+# some milliseconds they grow by two, beyond by an eighth.
+_FEW, _SOME = 1.1e6, 2e7
+# Entries of X that are copied in no more time than a call takes, and than such a fit takes.
+_SMALL, _MAX_ENTRIES = 2**17, 2**19
+_HEIGHTS, _WIDTHS = (64, 256, 1024, 4096), (4, 16, 32, 64)
+# Entries of the rows that are looked at to choose units.
+_SAMPLE = 2**16
 
 
 class Dataset(NamedTuple):
@@ -28,38 +38,192 @@ class Dataset(NamedTuple):
     offset: Any
 
 
-def padded_size(n: int, num_coefficients: int) -> int:
-    """The number of rows that n are padded to: 64, 256, then 8 sizes between powers of two.
+def padded_shape(n: int, p: int, num_outputs: int = 1) -> tuple[int, int]:
+    """The shape that a table of n rows and p columns is padded to.
 
-    >>> padded_size(7, 4), padded_size(150, 4), padded_size(150, 100), padded_size(569, 30)
-    (64, 256, 160, 576)
+    Args:
+        n: rows.
+        p: columns.
+        num_outputs: columns of the coefficients: K for softmax, else 1.
+
+    >>> padded_shape(7, 4), padded_shape(569, 30), padded_shape(10**6, 20)
+    ((64, 4), (1024, 32), (1000000, 20))
     """
-    for size in _COARSE_SIZES:
-        if n <= size and size * num_coefficients**2 <= _FEW_MULTIPLY_ADDS:
-            return size
+    width = next((width for width in _WIDTHS if width >= p), _next_eighth(p))
+    height = next((height for height in _HEIGHTS if height >= n), n)
+    for rows, most in ((height, _FEW), (_next_power(n), _SOME)):
+        if rows * (width * num_outputs) ** 2 <= most and rows * width <= _MAX_ENTRIES:
+            return rows, width
+    return (_next_eighth(n), _next_eighth(p)) if n * p <= _SMALL else (n, p)
+
+
+def _next_power(n: int) -> int:
+    return max(64, 1 << (n - 1).bit_length())
+
+
+def _next_eighth(n: int) -> int:
+    """The next of 8 sizes between powers of two."""
     step = max(1, 2 ** (n.bit_length() - 4))
     return -(-n // step) * step
 
 
-def pad_rows(data: Dataset) -> Dataset:
-    """The data with rows of weight zero after them.
+@dataclass(frozen=True)
+class Design:
+    """The data and the penalty that a solver sees, and the way back to the caller's.
 
-    Only where that costs nothing: small dense data on one device, with concrete values. For
-    JAX's default device they stay NumPy arrays: a compiled program transfers them anyway.
+    Attributes:
+        data: scaled and padded.
+        penalty: of the scaled coefficients.
+        scaling: of the columns.
+        num_columns: how many are the caller's; those that follow are zero.
     """
-    X = data.X
-    movable = isinstance(X, jax.Array) and all(map(is_on_one_device, jax.tree.leaves(data)))
-    if not movable or X.size > _SMALL:
-        return data
-    extra = padded_size(X.shape[0], X.shape[1] * math.prod(data.y.shape[1:])) - X.shape[0]
+
+    data: Dataset
+    penalty: Penalty
+    scaling: ColumnScaling
+    num_columns: int
+
+    @property
+    def _is_identity(self) -> bool:
+        return self.scaling.is_identity and self.data.X.shape[1] == self.num_columns
+
+    @property
+    def log_volume(self) -> float:
+        """Half of what the change of units adds to the log-determinant of an information."""
+        num_contrasts = self.data.y.shape[1] - 1 if self.data.y.ndim == 2 else 1
+        return num_contrasts * float(np.sum(np.log(self.scaling.scale)))
+
+    def start(self, coef: Any, intercept: Any) -> tuple[Any, Any]:
+        """The solver's parameters from the caller's."""
+        if self._is_identity:
+            return coef, intercept
+        dtype, xp = self.data.X.dtype, _namespace(coef, intercept)
+        coef, intercept = self.scaling.to_scaled(xp.asarray(coef), xp.asarray(intercept))
+        extra = self.data.X.shape[1] - self.num_columns
+        padded = xp.pad(coef, ((0, extra), *[(0, 0)] * (coef.ndim - 1)))
+        return padded.astype(dtype), xp.asarray(intercept, dtype)
+
+    def restore(self, result: FitResult) -> FitResult:
+        """The result in the caller's units and shape."""
+        if self._is_identity:
+            return result
+        xp = _namespace(result.coef)
+        coef = xp.asarray(result.coef)[: self.num_columns]
+        coef, intercept = self.scaling.to_original(coef, xp.asarray(result.intercept))
+        extra = (self.data.X.shape[1] - self.num_columns) * math.prod(coef.shape[1:])
+        rank = xp.asarray(result.rank)
+        changed = {
+            "coef": coef.astype(result.coef.dtype),
+            "intercept": xp.asarray(intercept, result.intercept.dtype),
+            "rank": xp.where(rank >= 0, rank - extra, rank).astype(rank.dtype),
+        }
+        if xp is np:  # a slice by JAX would compile for every shape
+            changed = jax.device_put(changed, next(iter(result.coef.devices())))
+        return replace(result, **changed)
+
+
+def _namespace(*arrays: Any) -> Any:
+    return np if are_concrete(arrays) else jnp
+
+
+def make_design(
+    data: Dataset, penalty: Penalty, *, centre: bool, may_scale: bool, may_pad: bool
+) -> Design:
+    """The data as a solver should see them, as far as their values are known.
+
+    Small dense data are padded. For JAX's default device they become NumPy arrays: a compiled
+    program transfers them anyway. Sparse data, and those on several devices, stay as they are.
+
+    Args:
+        data: validated.
+        penalty: validated.
+        centre: whether columns may be shifted: there is an intercept.
+        may_scale: whether the solver takes the same path in other units.
+        may_pad: whether rows may be added.
+    """
+    n, p = data.X.shape
+    plain = Design(data, penalty, ColumnScaling(np.zeros(p), np.ones(p)), p)
+    if not isinstance(data.X, jax.Array) or not all(map(is_on_one_device, jax.tree.leaves(data))):
+        return plain
+    scaling = _choose_scaling(data, penalty, centre) if may_scale else plain.scaling
+    rows, columns = padded_shape(n, p, math.prod(data.y.shape[1:])) if may_pad else (n, p)
+    if penalty.is_jeffreys or not (may_scale and _can_pad(penalty)):
+        columns = p
+    if (rows, columns) != (n, p) or (may_pad and n * p <= _SMALL):
+        data = _pad(data, scaling, rows, columns)
+    elif not scaling.is_identity:
+        data = data._replace(X=scaling.transform(data.X))
+    else:
+        return plain
+    if not penalty.is_jeffreys:
+        penalty = _scaled(penalty, scaling, columns - p)
+    return Design(data, penalty, scaling, p)
+
+
+def _choose_scaling(data: Dataset, penalty: Penalty, centre: bool) -> ColumnScaling:
+    """From a sample of rows of positive weight; no column is enlarged under a traced penalty."""
+    n, p = data.X.shape
+    stride = max(1, n * p // _SAMPLE)
+    used = np.arange(n) if data.weight is None else np.flatnonzero(np.asarray(data.weight) > 0)
+    sample = _rows(data.X, used[::stride])
+    scaling = choose_scaling(sample, data.X.dtype, centre=centre)
+    if not (scaling.scale < 1).any():
+        return scaling
+    if not are_concrete(penalty):
+        return scaling.bounded_by(np.ones(p))
+    with jax.ensure_compile_time_eval():
+        return scaling.bounded_by(np.asarray(penalty.growth(jnp.zeros(p, data.X.dtype))))
+
+
+def _rows(X: jax.Array, which: np.ndarray) -> np.ndarray:
+    """Some rows as a NumPy array; from another device only those are fetched."""
+    return np.asarray(X)[which] if is_on_one_cpu(X) else np.asarray(X[which])
+
+
+def _can_pad(penalty: Penalty) -> bool:
+    """Whether all that a penalty has per column is declared, so that it can be padded."""
+    fields = [name for name, domain in penalty.domains.items() if domain.endswith("per feature")]
+    declared = len(jax.tree.leaves([getattr(penalty, name) for name in fields]))
+    return sum(jnp.ndim(leaf) > 0 for leaf in jax.tree.leaves(penalty)) == declared
+
+
+def _scaled(penalty: Penalty, scaling: ColumnScaling, extra: int) -> ScaledPenalty:
+    """The penalty of scaled columns and of ``extra`` columns of zeros."""
+    padded = {
+        name: _namespace(x).pad(_namespace(x).asarray(x), (0, extra))
+        for name, domain in penalty.domains.items()
+        if domain.endswith("per feature") and (x := getattr(penalty, name)) is not None
+    }
+    inner: Any = replace(penalty, **padded) if padded else penalty  # type: ignore[type-var]
+    scale = np.concatenate([scaling.scale, np.ones(extra)])
+    return ScaledPenalty(inner, scale, np.repeat([0.0, 1.0], [len(scaling.scale), extra]))
+
+
+def _pad(data: Dataset, scaling: ColumnScaling, rows: int, columns: int) -> Dataset:
+    """The data scaled, with rows of weight zero after them and columns of zeros beside them.
+
+    A row that has weight zero already becomes such a row: its entries may be of any size.
+    """
+    n = len(data.X)
     # Weights are an array even where no row is added: all tables of a size are one program.
-    weight = np.ones(X.shape[0], X.dtype) if data.weight is None else data.weight
-    padded = jax.tree.map(lambda part: _append_zeros(part, extra), data._replace(weight=weight))
-    (device,) = X.devices()
+    weight = np.ones(n, data.X.dtype) if data.weight is None else np.asarray(data.weight)
+    X = np.asarray(data.X)
+    X = X if scaling.is_identity else scaling.transform(X)
+    used = slice(n) if weight.all() else np.flatnonzero(weight)
+    y, offset = np.asarray(data.y), None if data.offset is None else np.asarray(data.offset)
+    padded = Dataset(
+        X=_place(X, used, (rows, columns)),
+        y=_place(y, used, (rows, *y.shape[1:])),
+        weight=_place(weight, used, (rows,)),
+        offset=None if offset is None else _place(offset, used, (rows, *y.shape[1:])),
+    )
+    (device,) = data.X.devices()
     default = getattr(jax.config, "jax_default_device", None) or jax.devices()[0]
     return padded if device == default else Dataset(*jax.device_put(tuple(padded), device))
 
 
-def _append_zeros(part: Any, extra: int) -> np.ndarray:
-    part = np.asarray(part)
-    return np.concatenate([part, np.zeros((extra, *part.shape[1:]), part.dtype)])
+def _place(part: np.ndarray, used: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """The used rows of an array in a larger array of zeros."""
+    padded = np.zeros(shape, part.dtype)
+    padded[(used, *(slice(size) for size in part.shape[1:]))] = part[used]
+    return padded

@@ -142,6 +142,10 @@ class FitResult:
             of coefficient.
         newton_decrement: :math:`\sqrt{g^\top H^{-1}g}`; half its square estimates how
             far F is above its minimum.
+        remaining_step: :math:`\sqrt{\sum_i w_i\; g^\top H^{-1}g}`, the Newton step that remains in
+            standard errors: no contrast of the coefficients is further than that many of its own
+            from the minimum. H includes the penalty; by Hessian products it is an estimate to
+            some tenths of itself.
         rank: numerical rank of the Hessian, where the shifts common to all classes of softmax
             count as full rank; −1 where no Hessian was formed.
         history: the training curve.
@@ -165,6 +169,7 @@ class FitResult:
     objective: jax.Array
     gradient_norm: jax.Array
     newton_decrement: jax.Array
+    remaining_step: jax.Array
     rank: jax.Array
     history: History = field(repr=False)
     solver: str = field(default="", metadata={"static": True})

@@ -432,6 +432,13 @@ def check_weight(sample_weight: Any, X: Table) -> jax.Array | None:
     return weight
 
 
+def total_weight(weight: jax.Array) -> Any:
+    """Σw, in the dtype of the weights."""
+    with eager_if_concrete(weight):
+        small = as_numpy_if_small(weight) if is_concrete(weight) else weight
+        return small.sum() if isinstance(small, np.ndarray) else _sum(small)
+
+
 def check_classes(y: jax.Array, weight: jax.Array | None, axes: Any = None) -> None:
     """Refuse labels that never show one of the classes: its intercept would diverge.
 

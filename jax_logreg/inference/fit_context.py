@@ -25,6 +25,7 @@ from jax_logreg.derivatives.analytic import curvature, evaluate, hessian, loss_a
 from jax_logreg.derivatives.firth import FirthOracle
 from jax_logreg.derivatives.oracle import Point
 from jax_logreg.fitting import validation
+from jax_logreg.fitting.column_scaling import choose_scaling
 from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.objective.jax_settings import in_float64
@@ -33,6 +34,8 @@ from jax_logreg.objective.objective import Objective, make_objective
 from jax_logreg.objective.penalties import Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures
 
+# Squares of larger numbers, summed over rows, overflow in float64.
+_LARGEST = 1e152
 # A gradient may differ by this many roundings of its terms: the fit may have had another dtype.
 _GRADIENT_ROUNDINGS = 100
 _NO_L1_INFERENCE = (
@@ -280,7 +283,7 @@ def check_fit(
         table = validation.check_features(X)
         if isinstance(table, SparseFeatures):
             raise ValueError("X is sparse: inference needs X.toarray(), or fewer columns.")
-        table = table.astype(float)
+        table = _check_size(table.astype(float))
         K = np.shape(result.intercept)
         if np.shape(result.coef) != (table.shape[1], *K):
             raise ValueError(
@@ -312,6 +315,18 @@ def check_fit(
     context = FitContext(objective, weights, theta, reference_class)
     _check_gradient(context, result)
     return context
+
+
+def _check_size(X: jax.Array) -> jax.Array:
+    """Refuse columns whose squares, which an information is made of, overflow or vanish."""
+    largest = np.max(np.abs(np.asarray(X)), axis=0)
+    bad = np.flatnonzero((largest > _LARGEST) | ((largest > 0) & (largest < 1 / _LARGEST)))
+    if len(bad):
+        raise ValueError(
+            f"column {bad[0]} of X reaches {largest[bad[0]]:.1e}, and squares of such numbers "
+            "leave float64's range: fit and infer with the column in other units."
+        )
+    return X
 
 
 def _check_penalty(penalty: Penalty | None, X: validation.Table, classes: Any) -> Penalty:
@@ -351,10 +366,22 @@ def _check_gradient(fit: FitContext, result: FitResult) -> None:
     Raises:
         ValueError: where rounding in the dtype of the fit does not explain the difference.
     """
-    norm, reported = float(np.max(np.abs(fit.mean_gradient))), float(result.gradient_norm)
-    X = fit.features
+    X, reported = fit.features, float(result.gradient_norm)
+    units = choose_scaling(X, result.coef.dtype, centre=fit.objective.fit_intercept)
+    norm = float(np.max(np.abs(fit.mean_gradient)))
     largest = max(1.0, float(X.max()), -float(X.min()))
-    term = largest * (1 + float(np.max(np.abs(fit.logits))))
+    terms = float(np.max(np.abs(fit.logits)))
+    if not units.is_identity:
+        coef, intercept = (np.asarray(part) for part in fit.objective.split(jnp.asarray(fit.theta)))
+        slope, level = (
+            np.asarray(part) for part in fit.objective.split(jnp.asarray(fit.mean_gradient))
+        )
+        scaled = (slope - np.multiply.outer(units.centre, level)).T / units.scale
+        # The solvers that keep the caller's units report the gradient in those.
+        norm = min(norm, float(np.max(np.abs(scaled))))
+        largest = max(1.0, float(np.max(np.abs(units.transform(X)))))
+        terms = float(np.max(np.abs(X) @ np.abs(coef) + np.abs(intercept)))
+    term = largest * (1 + terms)
     rounding = _GRADIENT_ROUNDINGS * float(jnp.finfo(result.coef.dtype).eps) * term
     if not norm <= 10 * reported + rounding:
         raise ValueError(

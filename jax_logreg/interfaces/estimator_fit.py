@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.fitting.column_scaling import choose_scaling, padded_width
 from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.result import FitResult, History, Status
 from jax_logreg.inference.infer import infer
@@ -20,9 +19,8 @@ from jax_logreg.objective.penalties import Penalty
 
 # Up to this many entries a sparse table is made dense: every sparsity pattern compiles anew.
 _MAX_DENSE = 2**20
-# The default bound on the gradient in float64, as a share of the rarest class: one row in a
-# million moves the gradient by a millionth.
-_TOL, _SMALLEST_TOL = 2e-10, 1e-14
+# Weights beyond this power of two lose digits in float32.
+_LARGE_EXPONENT = 60
 # Rows times classes up to which the linear program that names separating columns is quick.
 _MAX_DIAGNOSED = 2000
 
@@ -109,8 +107,6 @@ def fit_training(
 ) -> FitResult:
     """Fit in the options' dtype; all numbers in NumPy and in the units of X.
 
-    Small tables are padded to a few widths, so that selections of features share a program.
-
     Args:
         training: the data.
         options: validated.
@@ -118,26 +114,14 @@ def fit_training(
     """
     if training.is_certain:
         return _certain(training)
-    X, penalty, power = training.X, training.penalty, options.power
+    X, penalty = training.X, training.penalty
     if hasattr(X, "toarray") and X.shape[0] * X.shape[1] <= _MAX_DENSE:
         X = X.toarray()
-    strength = getattr(penalty, "strength", 0.0) if power else 0.0
-    num_outputs, padding = training.softmax_classes or 1, 0
-    is_small = isinstance(X, np.ndarray) and X.size <= _MAX_DENSE
-    if is_small and isinstance(options.solver, str) and options.penalty is None:
-        padding = padded_width(X.shape[1], num_outputs) - X.shape[1]
-    scaling = choose_scaling(
-        X, centre=options.fit_intercept, power=power, strength=strength, padding=padding
-    )
-    if strength > 0:
-        penalty = replace(penalty, factor=scaling.penalty_factor(power))  # type: ignore[type-var]
-    elif power and padding:
-        penalty = scaling.padding_penalty()
     # Jeffreys' prior counts beside the sum of the weights: only their ratios matter otherwise.
     weight = training.weight if penalty.is_jeffreys else _of_size_one(training.weight)
     with in_float64(), options.on_device():
         result = fit(
-            _as_dtype(scaling.transform(X), options.dtype),
+            _as_dtype(X, options.dtype),
             training.codes,
             sample_weight=weight,
             penalty=penalty,
@@ -145,21 +129,14 @@ def fit_training(
             derivatives=options.derivatives,
             fit_intercept=options.fit_intercept,
             num_classes=training.softmax_classes,
-            init=None if start is None else scaling.to_scaled(*start),
-            tol=_default_tol(training, options) if options.tol is None else options.tol,
+            init=start,
+            tol=options.tol,
             max_steps=options.max_steps,
             progress=_print_progress if options.verbose else None,
         )
         result = jax.tree.map(np.asarray, result)
-    coef, intercept = scaling.to_original(result.coef, result.intercept)
     steps = int(result.num_steps) + 1
-    return replace(
-        result,
-        coef=coef,
-        intercept=intercept,
-        rank=result.rank - padding * num_outputs if result.rank >= 0 else result.rank,
-        history=History(*(curve[:steps] for curve in result.history)),
-    )
+    return replace(result, history=History(*(curve[:steps] for curve in result.history)))
 
 
 def _certain(training: Training) -> FitResult:
@@ -173,7 +150,9 @@ def _certain(training: Training) -> FitResult:
         "num_steps": np.array(0),
         "rank": np.array(-1),
     }
-    numbers = dict.fromkeys(("objective", "gradient_norm", "newton_decrement"), zero)
+    numbers = dict.fromkeys(
+        ("objective", "gradient_norm", "newton_decrement", "remaining_step"), zero
+    )
     history = History(zero[None], zero[None])
     return FitResult(**answer, **numbers, history=history, solver="none: one class has all weight")
 
@@ -186,15 +165,9 @@ def _as_dtype(X: Any, dtype: Any) -> Any:
 
 
 def _of_size_one(weight: np.ndarray) -> np.ndarray:
-    """The weights divided by a power of two, so that sums neither overflow nor vanish."""
-    return np.ldexp(weight, -np.frexp(np.max(weight))[1])
-
-
-def _default_tol(training: Training, options: Options) -> float | None:
-    if options.dtype == np.float32:
-        return None
-    mass = np.bincount(training.codes, _of_size_one(training.weight), len(training.kept))
-    return max(_TOL * float(np.min(mass / np.sum(mass))), _SMALLEST_TOL)
+    """The weights, divided by a power of two where their sums would overflow or vanish."""
+    exponent = np.frexp(np.max(weight))[1]
+    return weight if abs(exponent) < _LARGE_EXPONENT else np.ldexp(weight, -exponent)
 
 
 def _print_progress(steps: int, loss: float, norm: float) -> None:

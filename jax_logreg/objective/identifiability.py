@@ -14,6 +14,9 @@ from jax_logreg.objective.dense_features import precision
 from jax_logreg.objective.objective import Objective
 
 _ROUND_OFF_UNITS = 100
+_OWN_ROUND_OFF_UNITS = 8
+# A Newton direction moves separated rows by about one logit: each step removes a factor e.
+_LEAST_MOVE = 0.5
 _EXACT_BOUND_LIMIT = 2000  # a larger Gram matrix costs more than the fit that it would serve
 
 
@@ -31,12 +34,18 @@ class Problem:
         """The largest change of a logit over a step d, a scalar; zero where there are none."""
         return jnp.zeros((), direction.dtype)
 
+    def is_negligible(self, direction: jax.Array, theta: jax.Array, bound: float) -> jax.Array:
+        """Whether a step d from θ changes no logit by more than the bound, beyond the rounding of
+        that logit itself; NaN does."""
+        return self.max_logit_change(direction) <= bound
+
     def is_in_null_space(self, direction: jax.Array) -> jax.Array:
         """Whether a direction moves no logit at all, to the rounding of Xd."""
         return jnp.asarray(True)
 
-    def is_recession_direction(self, direction: jax.Array) -> jax.Array:
-        """Whether F falls forever along a Newton direction, to the precision of such a one."""
+    def is_recession_direction(self, direction: jax.Array, *, exact: bool = False) -> jax.Array:
+        """Whether F falls forever along a Newton direction, to the precision of such a one; with
+        ``exact``, to the rounding of Xd."""
         return jnp.asarray(False)
 
     def loss_allows_separation(self, value: jax.Array) -> jax.Array:
@@ -86,6 +95,11 @@ class LogisticProblem(Problem):
     def max_logit_change(self, direction: jax.Array) -> jax.Array:
         return max_logit_change(self.objective.linear(direction))
 
+    def is_negligible(self, direction: jax.Array, theta: jax.Array, bound: float) -> jax.Array:
+        change = logit_changes(self.objective.linear(direction))
+        small = change <= bound + self._rounding(theta)
+        return jnp.all(small | (self.objective.row_weight == 0))
+
     def is_in_null_space(self, direction: jax.Array) -> jax.Array:
         """Whether Xd is zero to its own rounding, as for linearly dependent columns; rows of
         weight zero do not count.
@@ -98,13 +112,15 @@ class LogisticProblem(Problem):
         z = F.linear(direction)
         if z.ndim == 2:
             z = z - jnp.mean(z, axis=1, keepdims=True)
-        terms = F.X.absolute_matvec(jnp.abs(coef)) + jnp.abs(intercept)
+        # Columns of zeros may be all that a direction has, beside round-off elsewhere.
+        floor = float(jnp.finfo(z.dtype).eps) ** 0.5 * jnp.max(jnp.abs(coef))
+        terms = F.X.absolute_matvec(jnp.maximum(jnp.abs(coef), floor)) + jnp.abs(intercept)
         noise = _ROUND_OFF_UNITS * F.X.shape[1] * jnp.finfo(z.dtype).eps
         counted = (F.row_weights() > 0).reshape(-1, *[1] * (z.ndim - 1))
         change, largest = (jnp.max(jnp.where(counted, jnp.abs(t), 0)) for t in (z, terms))
         return change <= noise * largest
 
-    def is_recession_direction(self, direction: jax.Array, rtol: float | None = None) -> jax.Array:
+    def is_recession_direction(self, direction: jax.Array, *, exact: bool = False) -> jax.Array:
         r"""Whether F falls forever along ``direction``, so that it has no minimum.
 
         The slope of row i's loss at the far end of z = Xd is :math:`\max(z,0) - yz`, for
@@ -117,16 +133,14 @@ class LogisticProblem(Problem):
 
         Args:
             direction: d, (P,).
-            rtol: what counts as zero: a slope up to rtol · max|z|, a penalised coefficient
-                up to rtol · ‖d‖. With 0 a True is a proof, up to the rounding of Xd. If absent,
-                the precision of a Newton direction, which is exact to a few units of round-off in
-                the rows that have curvature: two thirds of the digits leave room for their number.
+            exact: whether no row may move to the wrong side at all, which then is a proof up to the
+                rounding of Xd. Else d has the precision of a Newton direction, in which a row that
+                has curvature stays to some digits of the logit by which the separated ones move.
 
         Returns:
             A boolean scalar.
         """
         F = self.objective
-        rtol = float(jnp.finfo(F.X.dtype).eps) ** (2 / 3) if rtol is None else rtol
         z = F.linear(direction)
         if not F.class_shape:
             slope, spread = jnp.maximum(z, 0) - F.y * z, jnp.abs(z)
@@ -134,14 +148,23 @@ class LogisticProblem(Problem):
             top = jnp.max(z, axis=1)
             slope = top - jnp.sum(F.y * z, axis=1)
             spread = top - jnp.min(z, axis=1)
-        counted = F.row_weight > 0
-        spread = jnp.max(jnp.where(counted, spread, 0))
-        agrees = jnp.all(jnp.where(counted, slope <= rtol * spread, True))
+        rtol = 0.0 if exact else float(jnp.finfo(z.dtype).eps) ** (2 / 3)
+        spread = jnp.max(jnp.where(F.row_weight > 0, spread, 0))
+        allowed = 0.0 if exact else rtol + self._rounding(direction)
+        agrees = jnp.all(jnp.where(F.row_weight > 0, slope <= allowed, True))
         coef, _ = F.split(direction)
         growth = F.penalty.growth(coef)
         scale = rtol**2 * jnp.max(growth) * jnp.sum(direction**2)
         is_free = jnp.sum(growth * coef**2) <= scale
-        return agrees & is_free & (spread > 0) & jnp.isfinite(spread)
+        moves = spread > (0.0 if exact else _LEAST_MOVE)
+        return agrees & is_free & moves & jnp.isfinite(spread)
+
+    def _rounding(self, theta: jax.Array) -> jax.Array:
+        """The rounding of each row of Xθ, (n,), which is a share of its own terms."""
+        coef, intercept = self.objective.split(jnp.abs(theta))
+        terms = self.objective.X.absolute_matvec(coef) + intercept
+        terms = jnp.max(terms, axis=1) if terms.ndim == 2 else terms
+        return _OWN_ROUND_OFF_UNITS * float(jnp.finfo(terms.dtype).eps) * terms
 
     @property
     def _can_be_separated(self) -> bool:
@@ -166,7 +189,7 @@ class LogisticProblem(Problem):
             return jnp.asarray(False)  # no branch to compile
         return jax.lax.cond(
             self.loss_allows_separation(value),
-            lambda: self.is_recession_direction(theta, rtol=0.0),
+            lambda: self.is_recession_direction(theta, exact=True),
             lambda: jnp.zeros_like(value, dtype=bool),  # like the other, also inside shard_map
         )
 
@@ -218,11 +241,14 @@ def _zero_coef(objective: Objective) -> jax.Array:
     return jnp.zeros((objective.X.shape[1], *objective.class_shape), objective.X.dtype)
 
 
+def logit_changes(z: jax.Array) -> jax.Array:
+    """|z|, or the largest difference of two logits of each row, (n,)."""
+    return jnp.abs(z) if z.ndim == 1 else jnp.max(z, axis=1) - jnp.min(z, axis=1)
+
+
 def max_logit_change(z: jax.Array) -> jax.Array:
-    """The largest entry of |z|, or the largest difference of two logits of a row, a scalar."""
-    if z.ndim == 2:
-        z = jnp.max(z, axis=1) - jnp.min(z, axis=1)
-    return jnp.max(jnp.abs(z))
+    """The largest of them, a scalar."""
+    return jnp.max(logit_changes(z))
 
 
 def class_mass(y: jax.Array, weight: jax.Array) -> jax.Array:

@@ -46,6 +46,8 @@ class Solver:
         requires: the capabilities that the oracle must have; the loop refuses to start without
             them.
         default_max_steps: the limit when the caller names none.
+        scale_invariant: whether its steps are the same in other units of the features: ``fit`` then
+            chooses units that keep digits.
 
     >>> from jax_logreg import Newton
     >>> sorted(Newton().requires)
@@ -54,6 +56,7 @@ class Solver:
 
     requires: ClassVar[frozenset[str]] = frozenset({"gradient"})
     default_max_steps: ClassVar[int] = 1000
+    scale_invariant: ClassVar[bool] = False
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
         """The state at the starting parameters."""
@@ -221,6 +224,10 @@ class PreconditionedSolver(Solver):
         requires |= {"preconditioner"} if self.preconditioner != "none" else set()
         requires |= {"hessian"} if self.preconditioner == "hessian" else set()
         return frozenset(requires | ({"rows"} if self.sample else set()))
+
+    @property
+    def scale_invariant(self) -> bool:  # type: ignore[override]
+        return self.preconditioner != "none"
 
     def prepare(self, oracle: Oracle, theta: jax.Array) -> tuple[jax.Array, Preconditioner]:
         """Where to start, and the preconditioner."""

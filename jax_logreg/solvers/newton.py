@@ -64,6 +64,7 @@ class Newton(Solver):
 
     requires = frozenset({"gradient", "hessian", "line"})
     default_max_steps = 100
+    scale_invariant = True
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
         return State(oracle.evaluate(theta), jnp.asarray(False), jnp.zeros((), jnp.int32))
@@ -199,9 +200,11 @@ def _pseudo_solve(system: _Scaled, round_off: float, product: Product | None) ->
     unexplained = jnp.linalg.norm(jnp.where(keep, 0, parts)) > 0.1 * jnp.linalg.norm(parts)
     null = _null_directions(vectors, keep, scale, round_off)
     # Shortest in the caller's units, not in the scaled ones: drop the null directions.
-    inner = null.T @ null + jnp.diag(keep.astype(right.dtype))
+    # By a singular value decomposition: beside columns of very different scale they are parallel.
+    basis, length, _ = jnp.linalg.svd(null, full_matrices=False)
+    basis = jnp.where(length > round_off * length[0], basis, 0)
     x = solve(parts)
-    x = x - null @ cho_solve((jnp.linalg.cholesky(inner), True), null.T @ x)
+    x = jnp.where(jnp.diag(system.matrix) > 0, x - basis @ (basis.T @ x), 0)
     shortest = jnp.where(unexplained, right / scale, x)  # else steepest descent
     combined = jnp.sum(null, axis=1)
     if product is not None:  # take out its error along the other directions

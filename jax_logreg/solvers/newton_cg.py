@@ -47,6 +47,7 @@ class NewtonCG(PreconditionedSolver):
     """
 
     default_max_steps = 200
+    scale_invariant = True
 
     @property
     def requires(self) -> frozenset[str]:  # type: ignore[override]

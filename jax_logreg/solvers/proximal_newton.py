@@ -57,6 +57,7 @@ class ProximalNewton(Solver):
     columns: int = field(default=0, metadata={"static": True})
 
     default_max_steps = 100
+    scale_invariant = True
 
     def __post_init__(self) -> None:
         """Refuse what no run could use."""

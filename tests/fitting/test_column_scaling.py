@@ -1,11 +1,28 @@
-"""Scaled columns keep their digits, and the way back is exact."""
+"""Scaled columns keep their digits, and verdicts and answers are those of any other units."""
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_array
 
-from jax_logreg import L2, ElasticNet, fit
-from jax_logreg.fitting.column_scaling import choose_scaling, scale_by_largest
+from jax_logreg import L2, ElasticNet, Firth, Status, fit, infer, make_objective
+from jax_logreg.fitting.column_scaling import (
+    ColumnScaling,
+    ScaledPenalty,
+    choose_scaling,
+    scale_by_largest,
+)
+from tests.problems import random_theta
+
+# Shifts in spreads, and scales, of both columns; the first keeps the units.
+UNITS = {
+    "float64": [(0, 1), (1e3, 1e8), (1e6, 1), (1e8, 1e-20), (0, 1e150), (0, 1e-150)],
+    "float32": [(0, 1), (1e2, 1), (1e4, 1e3), (0, 1e15), (0, 1e-15)],
+}
+
+
+def overlapping(n=60):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 2))
+    return X, (X[:, 0] + rng.logistic(size=n) > 0).astype(int)
 
 
 def test_no_square_of_a_scaled_column_overflows():
@@ -17,58 +34,120 @@ def test_no_square_of_a_scaled_column_overflows():
 
 def test_columns_of_ordinary_size_keep_their_units():
     X = np.random.default_rng(0).normal(size=(20, 2))
-    scaling = choose_scaling(X, centre=True, power=2, strength=0.0)
-    assert scaling.transform(X) is X
+    assert choose_scaling(X, "float64", centre=True).is_identity
+    assert choose_scaling(X, "float32", centre=True).is_identity
 
 
-def test_sparse_columns_are_scaled_but_not_centred():
-    X = csr_array([[0.0, 1e9], [2.0, 1e9]])
-    scaling = choose_scaling(X, centre=True, power=2, strength=0.0)
-    np.testing.assert_array_equal(scaling.centre, 0)
-    scaled = scaling.transform(X)
-    assert scaled.format == "csr"
-    np.testing.assert_array_equal((scaled * scaling.scale).toarray(), X.toarray())
+def test_a_far_point_moves_neither_centre_nor_scale():
+    X = np.random.default_rng(0).normal(size=(21, 1)) + 1e6
+    expected = choose_scaling(X, "float64", centre=True)
+    X[3] = 1e12
+    found = choose_scaling(X, "float64", centre=True)
+    np.testing.assert_allclose(found.centre, expected.centre, rtol=1e-6)
+    assert found.scale == expected.scale
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 2)])
 def test_coefficients_return_to_their_units(shape):
-    X = np.random.default_rng(0).normal(size=(40, 3)) * [1.0, 1e150, 1e-40]
-    scaling = choose_scaling(X + 1e12, centre=True, power=2, strength=0.0)
+    X = np.random.default_rng(0).normal(size=(40, 3)) * [1.0, 1e150, 1e-40] + [1e12, 0, 0]
+    scaling = choose_scaling(X, "float64", centre=True)
     coef = np.random.default_rng(1).normal(size=shape)
     back, intercept = scaling.to_original(*scaling.to_scaled(coef, np.ones(shape[1:])))
     np.testing.assert_array_equal(back, coef)
     np.testing.assert_allclose(intercept, 1.0, rtol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("penalty", "power"), [(L2, 2), (lambda strength, f=None: ElasticNet(strength, 1.0, f), 1)]
-)
-def test_the_minimum_is_the_same_in_scaled_units(penalty, power, x64):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(60, 2)) * [1.0, 2.0**12]
-    y = (X[:, 0] + rng.logistic(size=60) > 0).astype(int)
-    scaling = choose_scaling(X, centre=True, power=power, strength=0.01)
-    assert scaling.scale[1] > 1
-    factor = scaling.penalty_factor(power)
-    scaled = fit(scaling.transform(X), y, penalty=penalty(0.01, factor), tol=1e-12)
-    coef, intercept = scaling.to_original(scaled.coef, scaled.intercept)
-    plain = fit(X, y, penalty=penalty(0.01), tol=1e-9)
-    np.testing.assert_allclose(coef, plain.coef, rtol=1e-6)
-    np.testing.assert_allclose(intercept, plain.intercept, rtol=1e-6)
+@pytest.mark.parametrize("inner", [L2(0.3, [1.0, 2.0, 0.0]), ElasticNet(0.3, 0.4, [1.0, 2.0, 0.0])])
+def test_a_scaled_penalty_is_the_same_function(inner, x64, model):
+    scale, padding = np.array([4.0, 0.5, 1.0]), np.zeros(3)
+    scaled = ScaledPenalty(inner, scale, padding)
+    F = make_objective(np.ones((2, 3)), np.eye(2, 3) if model == "softmax" else np.ones(2))
+    coef, _ = F.split(random_theta(F))
+    beta = (coef.T / scale).T
+    np.testing.assert_allclose(scaled.value(coef), inner.value(beta), rtol=1e-14)
+    for ours, theirs, power in (
+        (scaled.gradient, inner.gradient, 1),
+        (scaled.l1_weights, inner.l1_weights, 1),
+        (scaled.curvature, inner.curvature, 2),
+    ):
+        np.testing.assert_allclose(ours(coef), (theirs(beta).T / scale**power).T, rtol=1e-14)
 
 
-@pytest.mark.parametrize("strength", [0.0, 0.01])
-def test_padded_columns_change_nothing(strength, x64):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(60, 2))
-    y = (X[:, 0] + rng.logistic(size=60) > 0).astype(int)
-    scaling = choose_scaling(X, centre=True, power=2, strength=strength, padding=3)
-    factor = scaling.penalty_factor(2)
-    penalty = L2(strength, factor) if strength else scaling.padding_penalty()
-    padded = fit(scaling.transform(X), y, penalty=penalty, tol=1e-12)
-    plain = fit(X, y, penalty=L2(strength), tol=1e-12)
-    np.testing.assert_array_equal(padded.coef[2:], 0)
-    coef, intercept = scaling.to_original(padded.coef, padded.intercept)
-    np.testing.assert_allclose(coef, plain.coef, rtol=1e-10)
-    np.testing.assert_allclose(intercept, plain.intercept, rtol=1e-10)
-    assert padded.rank - 3 == plain.rank
+@pytest.mark.parametrize("penalty", [None, L2(0.01), ElasticNet(0.01), Firth()])
+def test_the_answer_is_the_same_in_any_units(penalty, dtype):
+    """Under a penalty in the caller's units its factors follow the units."""
+    X, y = overlapping()
+    expected = fit(X.astype(dtype), y, penalty=penalty).raise_if_failed()
+    for shift, scale in UNITS[dtype.name]:
+        units = np.array([scale, 1.0])
+        factor = {}
+        if isinstance(penalty, L2 | ElasticNet):
+            power = 2 if isinstance(penalty, L2) else 1
+            if not 1e-16 < scale**power < 1e16:
+                continue
+            factor = {"factor": units**power}
+        same = penalty if not factor else type(penalty)(0.01, **factor)
+        result = fit(((X + shift) * units).astype(dtype), y, penalty=same)
+        assert result.status == Status.CONVERGED, (shift, scale, result.message)
+        # A shift leaves so many digits of X.
+        rtol = max(1e-3 if dtype == "float32" else 1e-6, 10 * shift * np.finfo(dtype).eps)
+        np.testing.assert_allclose(
+            np.asarray(result.coef, float) * units, expected.coef, rtol=rtol, atol=rtol
+        )
+        # The determinant of Firth's information is in the caller's units, too.
+        volume = np.log(scale) / len(y) if isinstance(penalty, Firth) else 0.0
+        np.testing.assert_allclose(result.objective, expected.objective - volume, rtol=rtol)
+
+
+@pytest.mark.parametrize("kind", ["complete", "quasi"])
+def test_separation_is_found_in_any_units(kind, dtype):
+    X, y = overlapping()
+    X[:, 0] = np.where(y == 1, np.abs(X[:, 0]) + 0.1, -np.abs(X[:, 0]) - 0.1)
+    if kind == "quasi":
+        X[:20, 0] = 0.0
+    for shift, scale in UNITS[dtype.name]:
+        result = fit(((X + shift) * [scale, 1.0]).astype(dtype), y)
+        assert result.status == Status.SEPARATED, (shift, scale, result.message)
+
+
+@pytest.mark.parametrize("far", [1e5, 1e9, 1e14])
+def test_one_far_point_separates_nothing(far, dtype):
+    X = np.array([3, 4, 5, 6, 7, 8, far])[:, None]
+    result = fit(X.astype(dtype), np.array([1, 1, 0, 1, 0, 0, 0]))
+    assert result.status == Status.CONVERGED
+    np.testing.assert_allclose(result.coef, [-1.2140275947], rtol=1e-3)
+    np.testing.assert_allclose(result.intercept, 6.6771517222, rtol=1e-3)
+
+
+def test_no_table_with_one_far_row_or_entry_is_called_separated():
+    """Sixty overlapping tables in float32."""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(48, 3)).astype(np.float32)
+        y = (rng.random(48) < 0.5).astype(int)
+        X[(seed, slice(None)) if seed % 2 and seed < 48 else (seed % 48, seed % 3)] *= (
+            10.0 ** rng.integers(2, 8)
+        )
+        assert fit(X, y).status != Status.SEPARATED
+
+
+@pytest.mark.parametrize("scale", [1e8, 1e150, 1e-150])
+def test_inference_follows_the_units(scale, x64):
+    X, y = overlapping()
+    expected = infer(fit(X, y), X, y)
+    units = np.array([scale, 1.0])
+    found = infer(fit(X * units, y), X * units, y)
+    np.testing.assert_allclose(
+        np.asarray(found.standard_error)[:2] * units, expected.standard_error[:2], rtol=1e-6
+    )
+
+
+def test_inference_refuses_numbers_whose_squares_overflow(x64):
+    X, y = overlapping()
+    X = X * [1e160, 1.0]
+    with pytest.raises(ValueError, match="column 0 of X reaches"):
+        infer(fit(X, y), X, y)
+
+
+def test_an_identity_changes_nothing():
+    assert ColumnScaling(np.zeros(2), np.ones(2)).is_identity

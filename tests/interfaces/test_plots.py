@@ -37,7 +37,7 @@ def a_fit(num_steps, start=1.0):
     curve[: num_steps + 1] = start * np.exp(-np.linspace(0, 30, num_steps + 1))
     zero = np.zeros(())
     history = History(0.1 + curve, curve)
-    return FitResult(zero, zero, zero, np.array(num_steps), zero, zero, zero, zero, history)
+    return FitResult(zero, zero, zero, np.array(num_steps), zero, zero, zero, zero, zero, history)
 
 
 FITS = {"gradient descent": a_fit(3400), "Optax Adam": a_fit(290), "Newton": a_fit(8)}
