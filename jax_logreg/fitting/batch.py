@@ -12,10 +12,13 @@ from jax.typing import ArrayLike
 from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.fitting import loop, validation
 from jax_logreg.fitting.certificate import CertificateMethod, make_tolerance
+from jax_logreg.fitting.column_scaling import ColumnScaling, ScaledPenalty
 from jax_logreg.fitting.fit import fit
-from jax_logreg.fitting.jit_options import Compiled
+from jax_logreg.fitting.jit_options import Compiled, are_concrete
+from jax_logreg.fitting.padding import Dataset, scaled_penalty, scaling_of
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.validation import NONNEGATIVE, Rule
+from jax_logreg.objective.dense_features import is_on_one_device
 from jax_logreg.objective.jax_settings import in_auto_axes, own_settings
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import Penalty
@@ -104,6 +107,7 @@ def fit_many(
     args, varies, size = _check(X, y, penalty, sample_weight, offset, num_classes)
     if fit_intercept:
         _check_classes(args, varies)
+    args, varies, scaling = _in_units(args, varies, fit_intercept)
     tol = validation.check_tol(tol, args.X.dtype)
     options: dict[str, Any] = {"fit_intercept": fit_intercept, "max_steps": max_steps}
     for method in _METHODS:
@@ -114,7 +118,38 @@ def fit_many(
     for i in left:
         one = _fit_single(_get_fit(args, varies, int(i)), tol, **options)
         many = _set_fit(many, int(i), one)
+    if not scaling.is_identity:
+        coef, intercept = jax.vmap(scaling.to_original)(many.coef, many.intercept)
+        many = replace(many, coef=coef, intercept=intercept)
     return replace(many, feature_names=validation.column_names(X))
+
+
+def _in_units(
+    args: BatchArgs, varies: BatchArgs, fit_intercept: bool
+) -> tuple[BatchArgs, BatchArgs, ColumnScaling]:
+    """The problems in units that keep the digits of an X that they share.
+
+    A row that has weight zero in every fit becomes one of zeros: its entries may be of any size.
+    """
+    p, weight = args.X.shape[-1], args.sample_weight
+    same = ColumnScaling(np.zeros(p), np.ones(p))
+    if varies.X or not is_on_one_device(args.X) or not are_concrete(args):
+        return args, varies, same
+    if weight is not None:
+        weight = np.asarray(weight).reshape(-1, args.X.shape[0]).max(axis=0)
+        if not weight.all():
+            args = args._replace(X=jnp.where(weight[:, None] > 0, args.X, 0))
+    largest = jax.tree.map(lambda x, many: jnp.max(x) if many else x, args.penalty, varies.penalty)
+    scaling = scaling_of(Dataset(args.X, None, weight, None), largest, fit_intercept)
+    if scaling.is_identity:
+        return args, varies, same
+    penalty = scaled_penalty(args.penalty, scaling)
+    fixed = ScaledPenalty(varies.penalty, False, False)
+    return (
+        args._replace(X=scaling.transform(args.X), penalty=penalty),
+        varies._replace(penalty=fixed),
+        scaling,
+    )
 
 
 def _set_fit(many: FitResult, i: int, one: FitResult) -> FitResult:

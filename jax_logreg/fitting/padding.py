@@ -145,7 +145,7 @@ def make_design(
     plain = Design(data, penalty, ColumnScaling(np.zeros(p), np.ones(p)), p)
     if not isinstance(data.X, jax.Array) or not all(map(is_on_one_device, jax.tree.leaves(data))):
         return plain
-    scaling = _choose_scaling(data, penalty, centre) if may_scale else plain.scaling
+    scaling = scaling_of(data, penalty, centre) if may_scale else plain.scaling
     rows, columns = padded_shape(n, p, math.prod(data.y.shape[1:])) if may_pad else (n, p)
     if penalty.is_jeffreys or not (may_scale and _can_pad(penalty)):
         columns = p
@@ -156,11 +156,11 @@ def make_design(
     else:
         return plain
     if not penalty.is_jeffreys:
-        penalty = _scaled(penalty, scaling, columns - p)
+        penalty = scaled_penalty(penalty, scaling, columns - p)
     return Design(data, penalty, scaling, p)
 
 
-def _choose_scaling(data: Dataset, penalty: Penalty, centre: bool) -> ColumnScaling:
+def scaling_of(data: Dataset, penalty: Penalty, centre: bool) -> ColumnScaling:
     """From a sample of rows of positive weight; no column is enlarged under a traced penalty."""
     n, p = data.X.shape
     stride = max(1, n * p // _SAMPLE)
@@ -187,7 +187,7 @@ def _can_pad(penalty: Penalty) -> bool:
     return sum(jnp.ndim(leaf) > 0 for leaf in jax.tree.leaves(penalty)) == declared
 
 
-def _scaled(penalty: Penalty, scaling: ColumnScaling, extra: int) -> ScaledPenalty:
+def scaled_penalty(penalty: Penalty, scaling: ColumnScaling, extra: int = 0) -> ScaledPenalty:
     """The penalty of scaled columns and of ``extra`` columns of zeros."""
     padded = {
         name: _namespace(x).pad(_namespace(x).asarray(x), (0, extra))
