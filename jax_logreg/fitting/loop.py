@@ -283,8 +283,7 @@ def _plan(oracle: FittedOracle, solver: Solver, *, concrete: bool) -> _Plan:
         # Compiled with the loop of a regular Newton fit, which takes hardly longer than the
         # dispatch of a second program; elsewhere alone, and then shared by all solvers.
         is_regular = isinstance(solver, Newton) and not solver.singular
-        last = method.CG if _by_products(oracle) else method.EIGENVALUES
-        return _Plan(method.CHOLESKY, last, method.CHOLESKY if is_regular else None)
+        return _Plan(method.CHOLESKY, method.EIGENVALUES, method.CHOLESKY if is_regular else None)
     if "hvp" in oracle.capabilities:
         return _Plan(method.CONTINUED_CG, method.CG, with_loop=method.CONTINUED_CG)
     return _Plan(None, method.CG)
@@ -489,5 +488,7 @@ def _certified(oracle: FittedOracle, solver: Solver, ended: _Ended, tol: Toleran
         if int(verdict.result.status) != Status.CONVERGED and not bool(verdict.is_short):
             verdict = None
     if verdict is None:
-        verdict = _finish(oracle, solver, run._replace(hvp=None), tol, plan.last)
+        by_products = plan.first is CertificateMethod.CHOLESKY and _by_products(oracle)
+        method = CertificateMethod.CG if by_products else plan.last
+        verdict = _finish(oracle, solver, run._replace(hvp=None), tol, method)
     return verdict._replace(result=replace(verdict.result, solver=name))

@@ -440,8 +440,8 @@ def to_device(table: np.ndarray, dtype: Any) -> jax.Array:
     >>> to_device(np.arange(3), np.float32).tolist()
     [0.0, 1.0, 2.0]
     """
-    if table.size <= _SMALL:
-        return jnp.asarray(table.astype(dtype, copy=False))
+    if table.size <= _SMALL:  # jnp.asarray would compile a program for every shape
+        return jax.device_put(table.astype(dtype))
     device = getattr(jax.config, "jax_default_device", None) or jax.devices()[0]
     is_ready = table.flags.c_contiguous and table.ctypes.data % _ALIGNMENT == 0
     if getattr(device, "platform", device) != "cpu":

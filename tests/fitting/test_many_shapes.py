@@ -1,0 +1,61 @@
+"""A process that fits many shapes keeps a bounded number of programs, memory maps and bytes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jax_logreg.fitting.jit_options import RecentPrograms
+
+# A fit of each of 1000 shapes, of a few sizes; the maps and the memory after the first hundred
+# shapes, and after all.
+_SCRIPT = """
+import itertools
+import numpy as np
+import jax_logreg as lr
+
+def used():
+    pages = int(open("/proc/self/statm").read().split()[1])
+    return sum(1 for _ in open("/proc/self/maps")), pages * 4096 / 2**20
+
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(300, 32)).astype(np.float32), np.arange(300) % 2
+shapes = list(itertools.product(range(201, 251), range(5, 25)))
+for k, (n, p) in enumerate(shapes):
+    lr.fit(X[:n, :p], y[:n], penalty=lr.L2(0.1)).raise_if_failed()
+    if k == 100:
+        early = used()
+late = used()
+assert late[0] < 10_000, late
+assert late[0] - early[0] < 1_000, (early, late)
+assert late[1] < 2_000 and late[1] - early[1] < 200, (early, late)
+print(len(shapes))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="counts Linux's memory maps")
+def test_a_thousand_shapes_fit_in_one_process():
+    run = subprocess.run([sys.executable, "-c", _SCRIPT], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == "1000"
+
+
+class Program:
+    """What the cache asks of a jitted function."""
+
+    def __init__(self):
+        self.is_cleared = False
+
+    def clear_cache(self):
+        self.is_cleared = True
+
+
+def test_the_program_unused_for_longest_goes():
+    programs = RecentPrograms(2)
+    a, b = programs.recall("a", Program), programs.recall("b", Program)
+    assert programs.recall("a", Program) is a
+    programs.recall("c", Program)
+    assert b.is_cleared
+    assert not a.is_cleared
+    assert {key for key, _ in programs} == {"a", "c"}
