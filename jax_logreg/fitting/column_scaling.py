@@ -119,7 +119,7 @@ def choose_scaling(sample: np.ndarray, dtype: Any, *, centre: bool) -> ColumnSca
     >>> choose_scaling(X, "float64", centre=True).centre
     array([1.e+08, 0.e+00])
     """
-    limit, largest_exponent = (table[np.dtype(dtype).name] for table in (_LIMIT, _LARGEST_EXPONENT))
+    limit = _LIMIT[np.dtype(dtype).name]
     low, high = (f(sample, axis=0).astype(float) for f in (np.min, np.max))
     largest = np.maximum(np.abs(low), np.abs(high))
     shifted = centre & (np.abs(low / 2 + high / 2) > limit * (high / 2 - low / 2))
@@ -127,9 +127,24 @@ def choose_scaling(sample: np.ndarray, dtype: Any, *, centre: bool) -> ColumnSca
     c, s = np.zeros(len(low)), np.ones(len(low))
     for j in np.flatnonzero(odd):
         c[j], s[j] = _centre_and_spread(sample[:, j].astype(float), limit, may_shift=centre)
-    kept = (s <= limit) & (s >= 1 / limit)
-    exponent = np.frexp(s)[1].clip(-largest_exponent, largest_exponent)
-    return ColumnScaling(c, np.where(kept, 1.0, np.ldexp(1.0, exponent)))
+    return ColumnScaling(c, _power_of_two(s, dtype))
+
+
+def choose_sparse_scaling(largest: np.ndarray, dtype: Any) -> ColumnScaling:
+    """The units of sparse columns, which are not shifted: that would fill them.
+
+    Args:
+        largest: absolute entry of each, (p,).
+        dtype: of the fit.
+    """
+    return ColumnScaling(np.zeros(len(largest)), _power_of_two(largest, dtype))
+
+
+def _power_of_two(spread: np.ndarray, dtype: Any) -> np.ndarray:
+    """What to divide columns by; 1 where the spread is zero or of ordinary size."""
+    limit, most = (table[np.dtype(dtype).name] for table in (_LIMIT, _LARGEST_EXPONENT))
+    kept = (spread == 0) | ((spread <= limit) & (spread >= 1 / limit))
+    return np.where(kept, 1.0, np.ldexp(1.0, np.frexp(spread)[1].clip(-most, most)))
 
 
 def _centre_and_spread(column: np.ndarray, limit: float, *, may_shift: bool) -> tuple[float, float]:

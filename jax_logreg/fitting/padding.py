@@ -13,11 +13,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.fitting.column_scaling import ColumnScaling, ScaledPenalty, choose_scaling
+from jax_logreg.fitting.column_scaling import (
+    ColumnScaling,
+    ScaledPenalty,
+    choose_scaling,
+    choose_sparse_scaling,
+)
 from jax_logreg.fitting.jit_options import are_concrete
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.objective.dense_features import is_on_one_cpu, is_on_one_device
 from jax_logreg.objective.penalties import Penalty
+from jax_logreg.objective.sparse_features import SparseFeatures
 
 # Multiply-adds of a Hessian in some ten microseconds: sizes grow by factors of four there. Up to
 # some milliseconds they grow by two, beyond by an eighth.
@@ -132,7 +138,7 @@ def make_design(
     """The data as a solver should see them, as far as their values are known.
 
     Small dense data are padded. For JAX's default device they become NumPy arrays: a compiled
-    program transfers them anyway. Sparse data, and those on several devices, stay as they are.
+    program transfers them anyway. Data on several devices stay as they are.
 
     Args:
         data: validated.
@@ -143,6 +149,8 @@ def make_design(
     """
     n, p = data.X.shape
     plain = Design(data, penalty, ColumnScaling(np.zeros(p), np.ones(p)), p)
+    if isinstance(data.X, SparseFeatures) and may_scale and are_concrete(data):
+        return _sparse_design(plain)
     if not isinstance(data.X, jax.Array) or not all(map(is_on_one_device, jax.tree.leaves(data))):
         return plain
     scaling = scaling_of(data, penalty, centre) if may_scale else plain.scaling
@@ -160,19 +168,33 @@ def make_design(
     return Design(data, penalty, scaling, p)
 
 
+def _sparse_design(plain: Design) -> Design:
+    data, penalty = plain.data, plain.penalty
+    units = choose_sparse_scaling(data.X.by_columns.largest(), data.X.dtype)
+    scaling = _bounded(units, penalty, data.X.dtype)
+    if scaling.is_identity:
+        return plain
+    data = data._replace(X=data.X.scale_columns(1 / scaling.scale))
+    return replace(plain, data=data, penalty=scaled_penalty(penalty, scaling), scaling=scaling)
+
+
 def scaling_of(data: Dataset, penalty: Penalty, centre: bool) -> ColumnScaling:
     """From a sample of rows of positive weight; no column is enlarged under a traced penalty."""
     n, p = data.X.shape
     stride = max(1, n * p // _SAMPLE)
     used = np.arange(n) if data.weight is None else np.flatnonzero(np.asarray(data.weight) > 0)
     sample = _rows(data.X, used[::stride])
-    scaling = choose_scaling(sample, data.X.dtype, centre=centre)
+    return _bounded(choose_scaling(sample, data.X.dtype, centre=centre), penalty, data.X.dtype)
+
+
+def _bounded(scaling: ColumnScaling, penalty: Penalty, dtype: Any) -> ColumnScaling:
+    p = len(scaling.scale)
     if not (scaling.scale < 1).any():
         return scaling
     if not are_concrete(penalty):
         return scaling.bounded_by(np.ones(p))
     with jax.ensure_compile_time_eval():
-        return scaling.bounded_by(np.asarray(penalty.growth(jnp.zeros(p, data.X.dtype))))
+        return scaling.bounded_by(np.asarray(penalty.growth(jnp.zeros(p, dtype))))
 
 
 def _rows(X: jax.Array, which: np.ndarray) -> np.ndarray:

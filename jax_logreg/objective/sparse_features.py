@@ -9,9 +9,9 @@ share a loop. Source: Saad (1989), SIAM J. Sci. Stat. Comput. 10, "Krylov subspa
 methods on supercomputers".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -67,6 +67,34 @@ class Diagonals:
             total = _add_layers(begun, positions, values, vector, entrywise)
         lines = total.at[self.piece_of].get(mode="promise_in_bounds")
         return lines.at[self.extra_of].add(total[self.extra]) if self.extra.size else lines
+
+    def largest(self) -> np.ndarray:
+        """The largest absolute entry of every line, (m,), of concrete arrays."""
+        found = np.zeros(self.piece_of.size + self.extra.size)
+        for values in self.values:
+            head = found[: values.shape[1]]
+            np.maximum(head, np.max(np.abs(values), axis=0, initial=0.0), out=head)
+        lines = found[np.asarray(self.piece_of)]
+        np.maximum.at(lines, np.asarray(self.extra_of), found[np.asarray(self.extra)])
+        return lines
+
+    def scale_lines(self, factor: np.ndarray) -> "Diagonals":
+        """Every line times its factor, (m,)."""
+        pieces = np.ones(self.piece_of.size + self.extra.size)
+        pieces[np.asarray(self.piece_of)] = factor
+        pieces[np.asarray(self.extra)] = factor[np.asarray(self.extra_of)]
+        return self._times(pieces[: values.shape[1]] for values in self.values)
+
+    def scale_positions(self, factor: np.ndarray) -> "Diagonals":
+        """Every entry times the factor of its position in the other direction, (width,)."""
+        return self._times(factor[np.asarray(positions)] for positions in self.positions)
+
+    def _times(self, factors: Iterable[np.ndarray]) -> "Diagonals":
+        products = [
+            np.asarray(values) * factor.astype(values.dtype)
+            for values, factor in zip(self.values, factors, strict=True)
+        ]
+        return replace(self, values=tuple(map(jax.device_put, products)))
 
 
 def _add_layers(
@@ -134,6 +162,11 @@ class SparseFeatures(Features):
 
     def row_squares(self) -> jax.Array:
         return self.by_rows.matvec(jnp.ones(self.shape[1], self.dtype), jnp.square)
+
+    def scale_columns(self, factor: np.ndarray) -> "SparseFeatures":
+        """Every column times its factor, (p,), of concrete arrays."""
+        by_rows = self.by_rows.scale_positions(factor)
+        return replace(self, by_rows=by_rows, by_columns=self.by_columns.scale_lines(factor))
 
     def columns(self, which: jax.Array) -> DenseFeatures:
         basis = (jnp.arange(self.shape[1])[:, None] == which).astype(self.dtype)

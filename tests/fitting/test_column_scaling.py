@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from jax_logreg import L2, ElasticNet, Firth, Status, fit, infer, make_objective
 from jax_logreg.fitting.column_scaling import (
@@ -10,6 +11,7 @@ from jax_logreg.fitting.column_scaling import (
     choose_scaling,
     scale_by_largest,
 )
+from jax_logreg.objective.sparse_features import sparse_features
 from tests.problems import random_theta
 
 # Shifts in spreads, and scales, of both columns; the first keeps the units.
@@ -151,3 +153,26 @@ def test_inference_refuses_numbers_whose_squares_overflow(x64):
 
 def test_an_identity_changes_nothing():
     assert ColumnScaling(np.zeros(2), np.ones(2)).is_identity
+
+
+@pytest.mark.parametrize("penalty", [L2(0.01, [1e16, 1.0, 1.0]), ElasticNet(0.01)])
+def test_sparse_columns_are_scaled(penalty, x64):
+    X, y = overlapping()
+    X = np.column_stack([X, X[:, 0] * X[:, 1]]) * (np.abs(X[:, :1]) > 0.3)
+    expected = fit(X, y, penalty=type(penalty)(0.01)).raise_if_failed()
+    units = np.array([1e8, 1.0, 1.0] if isinstance(penalty, L2) else [1.0, 1.0, 1.0])
+    result = fit(csr_array(X * units), y, penalty=penalty).raise_if_failed()
+    np.testing.assert_allclose(result.coef * units, expected.coef, rtol=1e-4, atol=1e-6)
+    assert result.status == Status.CONVERGED
+
+
+def test_scaling_a_sparse_table_scales_both_of_its_sides(x64):
+    """A column of 600 entries is cut into pieces."""
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random((600, 5)) < [1.0, 0.3, 0.0, 0.01, 0.5], rng.normal(size=(600, 5)), 0)
+    features = sparse_features(csr_array(X))
+    factor = np.array([2.0, 0.5, 4.0, 8.0, 1.0])
+    scaled = features.scale_columns(factor)
+    np.testing.assert_allclose(scaled.matvec(np.ones(5)), (X * factor).sum(axis=1), atol=1e-12)
+    np.testing.assert_allclose(scaled.rmatvec(np.ones(600)), (X * factor).sum(axis=0), atol=1e-12)
+    np.testing.assert_array_equal(features.by_columns.largest(), np.abs(X).max(axis=0))
