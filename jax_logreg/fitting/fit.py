@@ -63,12 +63,18 @@ def fit(
     inside ``jax.jit`` and under ``jax.vmap`` over data, weights, strengths and starts; values
     cannot be checked there, and an illegal one ends as ``Status.NOT_FINITE``.
 
-    **Choosing tol.** It bounds the largest entry of the gradient of a *mean* loss, so it does not
-    depend on n, but on the units of X: a column in units a thousand times smaller has a gradient
-    a thousand times larger. The defaults suit columns of about unit size. At the answer F is
-    about ``newton_decrement**2 / 2`` above its minimum, and a coefficient is off by about tol
-    over the curvature in its direction: lower tol to 1e-10 in float64 to reproduce ten digits;
-    float32 rarely gets below 1e-6. ``Status.LOOSE`` says that tol is too loose for the units.
+    **What CONVERGED promises.** The gradient is within tol, a minimum exists, and the Newton step
+    that remains, :math:`\sqrt{\sum_i w_i\, g^\top H^{-1}g}`, is at most a thousandth: no contrast of
+    the coefficients is further from the minimum than that share of its own standard error, whatever
+    the units, the rarest class and the strength. A fit that has not reached it goes on. The result
+    has the number as ``remaining_step``. It follows tol: a tenth of the default tol promises a
+    tenth of it, down to a millionth, and not less than some round-off: in float32
+    :math:`4\cdot10^{-6}\sqrt{\sum_i w_i}`.
+
+    **Units.** A solver whose path does not depend on the units of the columns (Newton's methods,
+    L-BFGS) works on columns that were centred and scaled by powers of two where they lie far from
+    zero or from unit size; the penalty and the answer stay in the caller's units. Gradient descent
+    and Optax keep the caller's units, and so does a fit inside ``jit`` or ``vmap``.
 
     **What "auto" chooses.** Newton's method where a Hessian is cheap (n·P² up to about 10⁸ for P
     parameters). Else L-BFGS, preconditioned by the Hessian of a sample of rows if there are many
@@ -92,8 +98,8 @@ def fit(
         num_classes: K where y is (n,) and softmax is wanted; needed inside ``jit``.
         init: (coef, intercept) or an earlier result to start from; zeros if absent.
         tol: bound on the largest absolute entry of ∇F, or of its minimum-norm subgradient
-            under an L1 penalty, in nats per unit of coefficient; 1e-8 in float64 and 1e-5 in
-            float32 if absent.
+            under an L1 penalty, in nats per unit of coefficient, in the units of the solve; 1e-8
+            in float64 and 1e-5 in float32 if absent.
         max_steps: the solver's own default if absent.
         progress: called about twice a second with (steps, loss, gradient norm).
 

@@ -16,10 +16,12 @@ class Status(IntEnum):
     """How a fit ended. The first two are answers; the others are not.
 
     Attributes:
-        CONVERGED: the gradient is within tol, and the minimum was verified to exist.
+        CONVERGED: the gradient is within tol, the Newton step that remains is small beside the
+            standard errors, and the minimum was verified to exist.
         NOT_UNIQUE: the same, but the Hessian is singular: other coefficients fit equally well.
         MAX_STEPS: the step limit came first.
-        STALLED: round-off hides further progress, and the gradient is above tol.
+        STALLED: round-off hides further progress, and the gradient is above tol or the step that
+            remains is too large.
         SEPARATED: the classes can be separated, so that F has no minimum.
         NOT_FINITE: F or its gradient is infinite or NaN; under ``jit`` also an illegal value.
         LOOSE: the gradient is within tol, but no minimum could be verified there.
@@ -78,8 +80,9 @@ _MESSAGES = {
         "whether a finite answer exists."
     ),
     Status.STALLED: (
-        "Round-off hides any further progress, and the gradient is still above {tol}. Use "
-        "{float64}, standardise the columns of X, or raise {tol}."
+        "Round-off hides any further progress, and the gradient is still above {tol}, or the "
+        "step that remains is too large beside the standard errors. Use {float64}, standardise "
+        "the columns of X, or raise {tol}."
     ),
     Status.SEPARATED: (
         "The data are separated: the loss keeps falling along one direction, so no finite "
@@ -138,8 +141,8 @@ class FitResult:
         status_code: the number of the status, int8.
         num_steps: steps taken; epochs for ``Minibatch``.
         objective: F at the answer: mean nats a row plus the penalty.
-        gradient_norm: largest absolute entry of ∇F at the answer, in nats per unit
-            of coefficient.
+        gradient_norm: largest absolute entry of ∇F at the answer, which tol bounds: in nats per
+            unit of coefficient, of columns in the units of the solve (see ``fit``).
         newton_decrement: :math:`\sqrt{g^\top H^{-1}g}`; half its square estimates how
             far F is above its minimum.
         remaining_step: :math:`\sqrt{\sum_i w_i\; g^\top H^{-1}g}`, the Newton step that remains in

@@ -97,8 +97,7 @@ class LogisticRegression(
         l1_ratio: share of L1 in the penalty, from 0 to 1.
         dual: accepted where scikit-learn does; the answer is the same.
         tol: bound on the largest absolute entry of the gradient of the above, in nats per unit
-            of coefficient (in units of the column, if its entries are beyond 1e-3 … 1e3). If
-            absent, 2e-10 times the share of the rarest class; in float32 1e-5.
+            of coefficient, in the units of the solve (see ``jax_logreg.fit``). If absent, that of ``fit``: 1e-8, in float32 1e-5.
         fit_intercept: whether to fit b, which is never penalised.
         intercept_scaling: accepted and without effect, since b is not penalised.
         class_weight: a dict from label to weight, or "balanced" for Σw/(K · Σw of the class).

@@ -69,13 +69,6 @@ class Options:
         strength = min(1 / self.C / largest / float(np.sum(weight / largest)), _MAX_STRENGTH)
         return ElasticNet(strength, self.l1_ratio) if self.l1_ratio > 0 else L2(strength)
 
-    @property
-    def power(self) -> int:
-        """Of β in the penalty, 2 or 1; 0 if the units of X must stay."""
-        if self.penalty is not None:
-            return 0
-        return 2 if math.isinf(self.C) else {0.0: 2, 1.0: 1}.get(self.l1_ratio, 0)
-
     def on_device(self) -> AbstractContextManager[Any]:
         """A context in which arrays are created on the device."""
         return nullcontext() if self.device is None else jax.default_device(self.device)
