@@ -76,9 +76,9 @@ class Tolerance(NamedTuple):
     total_weight: Any
 
 
-# The Newton step that may remain, in standard errors, under the default bound on the gradient; under
-# another bound the same share of it, down to the smallest. Half of what is promised: by Hessian
-# products the step is an estimate.
+# The Newton step that may remain, in standard errors, under the default bound on the gradient;
+# under another bound the same share of it, down to the smallest. Half of what is promised: by
+# Hessian products the step is an estimate.
 _REMAINING_STEP, _SMALLEST_STEP = 5e-4, 5e-7
 # A decrement below so many units of round-off cannot be told from none.
 _DECREMENT_ROUND_OFF = 32

@@ -64,11 +64,11 @@ def fit(
     cannot be checked there, and an illegal one ends as ``Status.NOT_FINITE``.
 
     **What CONVERGED promises.** The gradient is within tol, a minimum exists, and the Newton step
-    that remains, :math:`\sqrt{\sum_i w_i\, g^\top H^{-1}g}`, is at most a thousandth: no contrast of
-    the coefficients is further from the minimum than that share of its own standard error, whatever
-    the units, the rarest class and the strength. A fit that has not reached it goes on. The result
-    has the number as ``remaining_step``. It follows tol: a tenth of the default tol promises a
-    tenth of it, down to a millionth, and not less than some round-off: in float32
+    that remains, :math:`\sqrt{\sum_i w_i\, g^\top H^{-1}g}`, is at most a thousandth: no contrast
+    of the coefficients is further from the minimum than that share of its own standard error,
+    whatever the units, the rarest class and the strength. A fit that has not reached it goes on.
+    The result has the number as ``remaining_step``. It follows tol: a tenth of the default tol
+    promises a tenth of it, down to a millionth, and not less than some round-off: in float32
     :math:`4\cdot10^{-6}\sqrt{\sum_i w_i}`.
 
     **Units.** A solver whose path does not depend on the units of the columns (Newton's methods,

@@ -97,7 +97,8 @@ class LogisticRegression(
         l1_ratio: share of L1 in the penalty, from 0 to 1.
         dual: accepted where scikit-learn does; the answer is the same.
         tol: bound on the largest absolute entry of the gradient of the above, in nats per unit
-            of coefficient, in the units of the solve (see ``jax_logreg.fit``). If absent, that of ``fit``: 1e-8, in float32 1e-5.
+            of coefficient, in the units of the solve (see ``jax_logreg.fit``); 1e-8 if absent, in
+            float32 1e-5.
         fit_intercept: whether to fit b, which is never penalised.
         intercept_scaling: accepted and without effect, since b is not penalised.
         class_weight: a dict from label to weight, or "balanced" for Σw/(K · Σw of the class).
