@@ -107,8 +107,9 @@ def _use_documented_name(app, env, node, contnode):
                 env, node["refdoc"], app.builder, "obj", full_name, node, contnode
             )
     # Found by intersphinx, which is asked next.
-    is_array = target.startswith("jax") and name == "Array"
-    node["reftarget"] = "jax.Array" if is_array else re.sub(r"\._\w+", "", target)
+    is_of_jax = target.startswith("jax") and name in {"Array", "Device"}
+    target = target.replace("np.", "numpy.", 1) if target.startswith("np.") else target
+    node["reftarget"] = f"jax.{name}" if is_of_jax else re.sub(r"\._\w+", "", target)
     return None
 
 

@@ -16,8 +16,8 @@ _WRITER: dict[str, bool | int] = {"xla_cpu_use_fusion_emitters": False}
 _POLISH: dict[str, bool | int] = {"xla_backend_optimization_level": 1}
 
 
-# Compiled programs that are kept, those used last. A fit has one to three, of 50 to 120 memory maps
-# and 2 to 5 MB each.
+# Compiled programs that are kept, those used last. A fit has one to three, of up to 300 memory maps
+# and 15 MB each, and a process may have 65,530 maps.
 MAX_PROGRAMS = 64
 
 
@@ -35,8 +35,7 @@ class Compiled:
     """A function that is compiled once for every shape, with options where JAX takes them.
 
     It takes them for an outermost program, not for one within another. Of all outermost programs
-    the ones used last are kept: a compiled program holds about a hundred memory maps, of which a
-    process has 65,530, and some megabytes.
+    those used last are kept.
     """
 
     def __init__(
