@@ -186,9 +186,14 @@ class ScaledPenalty(Penalty):
         return jnp.asarray(vector, coef.dtype).reshape((-1,) + (1,) * (coef.ndim - 1))
 
     def _original(self, coef: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """β, 1/s and the curvature of padded columns, each against the shape of β′."""
+        """β, 1/s and the curvature of padded columns, each against the shape of β′.
+
+        A coefficient that is not penalised counts as zero: its square may overflow.
+        """
         inverse = 1 / self._column(self.scale, coef)
-        return coef * inverse, inverse, self._column(self.padding, coef)
+        is_penalised = self.inner.growth(jnp.zeros_like(coef)) > 0
+        original = jnp.where(is_penalised, coef * inverse, 0)
+        return original, inverse, self._column(self.padding, coef)
 
     def value(self, coef: jax.Array) -> jax.Array:
         """P(β′/s), and the padded columns' own."""

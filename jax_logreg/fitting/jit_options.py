@@ -2,8 +2,8 @@
 
 import functools
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -85,20 +85,26 @@ def _kind(leaf: Any) -> Any:
 
 
 class RecentPrograms:
-    """The programs used last, by what they are programs of."""
+    """The programs used last, by what they are programs of.
+
+    Attributes:
+        size: how many are kept.
+        num_made: how many there were of each function.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.num_made: Counter[Any] = Counter()
         self._programs: OrderedDict[Any, Any] = OrderedDict()
         self._lock = threading.RLock()
-
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        return iter(list(self._programs.items()))
 
     def recall(self, key: Any, make: Callable[[], Any]) -> Any:
         """The program of a key, made if there is none; the one unused for longest goes."""
         with self._lock:
-            program = self._programs.pop(key, None) or make()
+            program = self._programs.pop(key, None)
+            if program is None:
+                program = make()
+                self.num_made[key[0]] += 1
             self._programs[key] = program
             while len(self._programs) > self.size:
                 self._programs.popitem(last=False)[1].clear_cache()

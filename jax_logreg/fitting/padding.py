@@ -30,7 +30,7 @@ from jax_logreg.objective.sparse_features import SparseFeatures
 _FEW, _SOME = 1.1e6, 2e7
 # Entries of X that are copied in no more time than a call takes, and than such a fit takes.
 _SMALL, _MAX_ENTRIES = 2**17, 2**19
-_HEIGHTS, _WIDTHS = (64, 256, 1024, 4096), (4, 16, 32, 64)
+_HEIGHTS, _WIDTHS, _MAX_WIDTH = (64, 256, 1024, 4096), (4, 16, 32, 64), 512
 # Entries of the rows that are looked at to choose units.
 _SAMPLE = 2**16
 
@@ -55,12 +55,17 @@ def padded_shape(n: int, p: int, num_outputs: int = 1) -> tuple[int, int]:
     >>> padded_shape(7, 4), padded_shape(569, 30), padded_shape(10**6, 20)
     ((64, 4), (1024, 32), (1000000, 20))
     """
-    width = next((width for width in _WIDTHS if width >= p), _next_eighth(p))
+    width = next((width for width in _WIDTHS if width >= p), _next_width(p))
     height = next((height for height in _HEIGHTS if height >= n), n)
     for rows, most in ((height, _FEW), (_next_power(n), _SOME)):
         if rows * (width * num_outputs) ** 2 <= most and rows * width <= _MAX_ENTRIES:
             return rows, width
-    return (_next_eighth(n), _next_eighth(p)) if n * p <= _SMALL else (n, p)
+    return (_next_eighth(n), _next_width(p)) if n * p <= _SMALL else (n, p)
+
+
+def _next_width(p: int) -> int:
+    """Wide tables have methods that depend on p: they keep it."""
+    return _next_eighth(p) if p <= _MAX_WIDTH else p
 
 
 def _next_power(n: int) -> int:

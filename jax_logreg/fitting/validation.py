@@ -433,10 +433,13 @@ def check_weight(sample_weight: Any, X: Table) -> jax.Array | None:
 
 
 def total_weight(weight: jax.Array) -> Any:
-    """Σw, in the dtype of the weights."""
+    """Σw, in the dtype of the weights, whose largest number stands for an overflow."""
     with eager_if_concrete(weight):
         small = as_numpy_if_small(weight) if is_concrete(weight) else weight
-        return small.sum() if isinstance(small, np.ndarray) else _sum(small)
+        with np.errstate(over="ignore"):
+            total = small.sum() if isinstance(small, np.ndarray) else _sum(small)
+    xp = np if isinstance(total, np.generic) else jnp
+    return xp.minimum(total, jnp.finfo(weight.dtype).max)
 
 
 def check_classes(y: jax.Array, weight: jax.Array | None, axes: Any = None) -> None:

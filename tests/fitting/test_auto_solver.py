@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from jax_logreg import L2, LBFGS, Newton, fit, make_objective, sparse_features
+from jax_logreg import L2, LBFGS, Newton, NewtonCG, fit, make_objective, sparse_features
 from jax_logreg.fitting import auto_solver as module
 from jax_logreg.fitting.auto_solver import choose_stages, kernel_start
 from jax_logreg.objective.dense_features import DenseFeatures
@@ -55,9 +55,12 @@ def test_the_rule_by_shape(shape, expected):
 
 def test_in_float32_nothing_leads_and_no_copy_is_made():
     square = choose_stages(objective(20_000, 1000, dtype=np.float32), has_init=False, concrete=True)
-    assert square == [(LBFGS("diagonal"), 31, None), (LBFGS("gram"), 200, None), LAST]
+    products = (NewtonCG(), None, None)  # a float32 Hessian has no digits for small eigenvalues
+    assert square == [(LBFGS("diagonal"), 31, None), (LBFGS("gram"), 200, None), products]
     wide = choose_stages(objective(1000, 5000, dtype=np.float32), has_init=False, concrete=True)
-    assert wide == [(LBFGS("diagonal"), 200, None), LAST]
+    assert wide == [(LBFGS("diagonal"), 200, None), products]
+    small = choose_stages(objective(100, 5, dtype=np.float32), has_init=False, concrete=True)
+    assert small[1:] == [LAST, products]
 
 
 def test_wide_and_penalised_is_finished_from_the_kernel_form():

@@ -58,4 +58,4 @@ def test_the_program_unused_for_longest_goes():
     programs.recall("c", Program)
     assert b.is_cleared
     assert not a.is_cleared
-    assert {key for key, _ in programs} == {"a", "c"}
+    assert programs.num_made == {"a": 1, "b": 1, "c": 1}
