@@ -97,8 +97,14 @@ class LogisticProblem(Problem):
 
     def is_negligible(self, direction: jax.Array, theta: jax.Array, bound: float) -> jax.Array:
         change = logit_changes(self.objective.linear(direction))
-        small = change <= bound + self._rounding(theta)
-        return jnp.all(small | (self.objective.row_weight == 0))
+        change = jnp.where(self.objective.row_weight > 0, change, 0)
+        small = jnp.all(change <= bound)
+        if not self.watches_separation:
+            return small
+        # |X| is a table of its own: it is made only where some logit is in question.
+        return jax.lax.cond(
+            small, lambda: small, lambda: jnp.all(change <= bound + self._rounding(theta))
+        )
 
     def is_in_null_space(self, direction: jax.Array) -> jax.Array:
         """Whether Xd is zero to its own rounding, as for linearly dependent columns; rows of
