@@ -178,6 +178,7 @@ EXTERNAL = {
         "https://docs.jax.dev/en/latest/",
         {
             "jax.Array": ("class", "_autosummary/jax.Array.html#"),
+            "jax.Device": ("class", "_autosummary/jax.Device.html#"),
             "jax.typing.ArrayLike": ("class", "_autosummary/jax.typing.ArrayLike.html#"),
             "jax.typing.DTypeLike": ("class", "_autosummary/jax.typing.DTypeLike.html#"),
             "jax.enable_x64": ("function", "_autosummary/jax.enable_x64.html#"),
@@ -192,6 +193,7 @@ EXTERNAL = {
         "https://numpy.org/doc/stable/",
         {
             "numpy.ndarray": ("class", "reference/generated/numpy.ndarray.html#"),
+            "numpy.random.RandomState": ("class", "reference/random/legacy.html#"),
             "numpy.typing.ArrayLike": ("class", "reference/typing.html#"),
         },
     ),
