@@ -154,14 +154,14 @@ class FitContext:
     def probability(self) -> np.ndarray:
         """μ, (n,) or (n, K)."""
         with in_float64():
-            return np.asarray(probability(self.logits))
+            return np.asarray(_probability(self.logits))
 
     @cached_property
     def curvature(self) -> np.ndarray:
         """σ′(η), (n,); for softmax the probabilities μ, (n, K), whose curvature is
         diag(μ) − μμᵀ."""
         with in_float64():
-            return np.asarray(curvature(jnp.asarray(self.logits)))
+            return np.asarray(_curvature(self.logits))
 
     @cached_property
     def row_losses(self) -> np.ndarray:
@@ -176,7 +176,7 @@ class FitContext:
     @cached_property
     def _loss_and_residual(self) -> Any:
         with in_float64():
-            return loss_and_residual(jnp.asarray(self.logits), self.objective.y)
+            return _losses(self.logits, self.objective.y)
 
     @property
     def contrast_residuals(self) -> np.ndarray:
@@ -211,7 +211,7 @@ class FitContext:
         """∂²(Σw · F)/∂γ², (P, P), with the reference class held; under Firth's penalty the exact
         one, which the information is not."""
         with in_float64():
-            H = np.asarray(_hessian(self.objective, jnp.asarray(self.theta), self._firth_total))
+            H = np.asarray(_hessian(self.objective, self.theta, self._firth_total))
         S = self.selection
         H = H.reshape(2 * (self.num_columns, len(S)))
         H = np.einsum("jkml,kc,ld->jcmd", H, S, S)
@@ -220,7 +220,7 @@ class FitContext:
     @cached_property
     def _point(self) -> Point:
         with in_float64():
-            return _evaluate(self.objective, jnp.asarray(self.theta), self._firth_total)
+            return _evaluate(self.objective, self.theta, self._firth_total)
 
     @property
     def _firth_total(self) -> jax.Array | None:
@@ -235,6 +235,12 @@ class FitContext:
         eta = self.features @ coef + intercept.sum(axis=0)
         eta = np.where(self.weight[:, None] > 0, np.column_stack([np.zeros(len(eta)), eta]), 0)
         return float(np.max(np.ptp(eta, axis=1)))
+
+
+# Compiled, and so forgotten in their turn, where single operations would be kept for every shape.
+_curvature = Compiled(curvature)
+_losses = Compiled(loss_and_residual)
+_probability = Compiled(probability)
 
 
 @Compiled
@@ -360,6 +366,14 @@ def _check_has_answer(result: FitResult) -> None:
         result.raise_if_failed()
 
 
+def _split(objective: Objective, theta: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The coefficients and the intercept of NumPy's θ; zero where none is fitted."""
+    table = theta.reshape(-1, *objective.class_shape)
+    if objective.fit_intercept:
+        return table[:-1], table[-1]
+    return table, np.zeros(objective.class_shape)
+
+
 def _check_gradient(fit: FitContext, result: FitResult) -> None:
     """Refuse data whose gradient at the answer is not the one that the fit reported.
 
@@ -372,10 +386,8 @@ def _check_gradient(fit: FitContext, result: FitResult) -> None:
     largest = max(1.0, float(X.max()), -float(X.min()))
     terms = float(np.max(np.abs(fit.logits)))
     if not units.is_identity:
-        coef, intercept = (np.asarray(part) for part in fit.objective.split(jnp.asarray(fit.theta)))
-        slope, level = (
-            np.asarray(part) for part in fit.objective.split(jnp.asarray(fit.mean_gradient))
-        )
+        coef, intercept = _split(fit.objective, fit.theta)
+        slope, level = _split(fit.objective, fit.mean_gradient)
         scaled = (slope - np.multiply.outer(units.centre, level)).T / units.scale
         # The solvers that keep the caller's units report the gradient in those.
         norm = min(norm, float(np.max(np.abs(scaled))))
