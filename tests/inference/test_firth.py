@@ -138,3 +138,17 @@ def test_derivatives_by_autodiff_give_the_same_fit(x64):
     X, y = two_by_two(5, 3, 2, 7)
     a, b = (fit(X, y, penalty=Firth(), derivatives=d, tol=1e-9) for d in ("analytic", "autodiff"))
     np.testing.assert_allclose(a.coef, b.coef, rtol=1e-7)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_far_point_leads_to_no_lower_maximum(label, x64):
+    """It takes some twenty Newton steps towards maximum likelihood to release such a point."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 1))
+    y = (rng.random(400) < 1 / (1 + np.exp(-(1 + X[:, 0])))).astype(int)
+    X[0], y[0] = 1e6, label
+    found = fit(X, y, penalty=Firth()).raise_if_failed()
+    from_likelihood = fit(X, y, penalty=Firth(), init=fit(X, y)).raise_if_failed()
+    assert found.objective <= from_likelihood.objective + 1e-12
+    if label == 1:
+        np.testing.assert_allclose(-400 * found.objective, -207.7389, atol=1e-3)
