@@ -149,8 +149,7 @@ def _in_units(
 
     A row that has weight zero in every fit becomes one of zeros: its entries may be of any size.
     """
-    p, weight = args.X.shape[-1], args.sample_weight
-    same = ColumnScaling(np.zeros(p), np.ones(p))
+    weight, same = args.sample_weight, ColumnScaling.identity(args.X.shape[-1])
     if varies.X or not is_on_one_device(args.X) or not are_concrete(args):
         return args, varies, same
     if weight is not None:

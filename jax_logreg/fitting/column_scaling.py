@@ -73,6 +73,11 @@ class ColumnScaling:
     centre: np.ndarray
     scale: np.ndarray
 
+    @classmethod
+    def identity(cls, p: int) -> "ColumnScaling":
+        """That of p columns which keep their units."""
+        return cls(np.zeros(p), np.ones(p))
+
     @property
     def is_identity(self) -> bool:
         """Whether every column keeps its units."""

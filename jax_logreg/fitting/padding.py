@@ -95,8 +95,12 @@ class Design:
     num_columns: int
 
     @property
+    def _num_padded(self) -> int:
+        return self.data.X.shape[1] - self.num_columns
+
+    @property
     def _is_identity(self) -> bool:
-        return self.scaling.is_identity and self.data.X.shape[1] == self.num_columns
+        return self.scaling.is_identity and self._num_padded == 0
 
     @property
     def log_volume(self) -> float:
@@ -110,8 +114,7 @@ class Design:
             return coef, intercept
         dtype, xp = self.data.X.dtype, _namespace(coef, intercept)
         coef, intercept = self.scaling.to_scaled(xp.asarray(coef), xp.asarray(intercept))
-        extra = self.data.X.shape[1] - self.num_columns
-        padded = xp.pad(coef, ((0, extra), *[(0, 0)] * (coef.ndim - 1)))
+        padded = xp.pad(coef, ((0, self._num_padded), *[(0, 0)] * (coef.ndim - 1)))
         return padded.astype(dtype), xp.asarray(intercept, dtype)
 
     def restore(self, result: FitResult) -> FitResult:
@@ -121,7 +124,7 @@ class Design:
         xp = _namespace(result.coef)
         coef = xp.asarray(result.coef)[: self.num_columns]
         coef, intercept = self.scaling.to_original(coef, xp.asarray(result.intercept))
-        extra = (self.data.X.shape[1] - self.num_columns) * math.prod(coef.shape[1:])
+        extra = self._num_padded * math.prod(coef.shape[1:])
         rank = xp.asarray(result.rank)
         changed = {
             "coef": coef.astype(result.coef.dtype),
@@ -153,7 +156,7 @@ def make_design(
         may_pad: whether rows may be added.
     """
     n, p = data.X.shape
-    plain = Design(data, penalty, ColumnScaling(np.zeros(p), np.ones(p)), p)
+    plain = Design(data, penalty, ColumnScaling.identity(p), p)
     if isinstance(data.X, SparseFeatures) and may_scale and are_concrete(data):
         return _sparse_design(plain)
     if not isinstance(data.X, jax.Array) or not all(map(is_on_one_device, jax.tree.leaves(data))):
@@ -187,8 +190,10 @@ def scaling_of(data: Dataset, penalty: Penalty, centre: bool) -> ColumnScaling:
     """From a sample of rows of positive weight; no column is enlarged under a traced penalty."""
     n, p = data.X.shape
     stride = max(1, n * p // _SAMPLE)
-    used = np.arange(n) if data.weight is None else np.flatnonzero(np.asarray(data.weight) > 0)
-    sample = _rows(data.X, used[::stride])
+    which: Any = slice(None, None, stride)
+    if data.weight is not None:
+        which = np.flatnonzero(np.asarray(data.weight) > 0)[which]
+    sample = _rows(data.X, which)
     return _bounded(choose_scaling(sample, data.X.dtype, centre=centre), penalty, data.X.dtype)
 
 
@@ -202,24 +207,31 @@ def _bounded(scaling: ColumnScaling, penalty: Penalty, dtype: Any) -> ColumnScal
         return scaling.bounded_by(np.asarray(penalty.growth(jnp.zeros(p, dtype))))
 
 
-def _rows(X: jax.Array, which: np.ndarray) -> np.ndarray:
+def _rows(X: jax.Array, which: Any) -> np.ndarray:
     """Some rows as a NumPy array; from another device only those are fetched."""
     return np.asarray(X)[which] if is_on_one_cpu(X) else np.asarray(X[which])
 
 
 def _can_pad(penalty: Penalty) -> bool:
     """Whether all that a penalty has per column is declared, so that it can be padded."""
-    fields = [name for name, domain in penalty.domains.items() if domain.endswith("per feature")]
-    declared = len(jax.tree.leaves([getattr(penalty, name) for name in fields]))
-    return sum(jnp.ndim(leaf) > 0 for leaf in jax.tree.leaves(penalty)) == declared
+    arrays = sum(jnp.ndim(leaf) > 0 for leaf in jax.tree.leaves(penalty))
+    return arrays == len(_per_column(penalty))
+
+
+def _per_column(penalty: Penalty) -> dict[str, Any]:
+    """The fields of a penalty that have one number a column."""
+    return {
+        name: x
+        for name, domain in penalty.domains.items()
+        if domain.endswith("per feature") and (x := getattr(penalty, name)) is not None
+    }
 
 
 def scaled_penalty(penalty: Penalty, scaling: ColumnScaling, extra: int = 0) -> ScaledPenalty:
     """The penalty of scaled columns and of ``extra`` columns of zeros."""
     padded = {
         name: _namespace(x).pad(_namespace(x).asarray(x), (0, extra))
-        for name, domain in penalty.domains.items()
-        if domain.endswith("per feature") and (x := getattr(penalty, name)) is not None
+        for name, x in _per_column(penalty).items()
     }
     inner: Any = replace(penalty, **padded) if padded else penalty  # type: ignore[type-var]
     scale = np.concatenate([scaling.scale, np.ones(extra)])
