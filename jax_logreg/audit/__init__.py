@@ -2,7 +2,7 @@
 
 Read from the top: ``check`` is the entry and the course of an audit.
 
-    the functions     user_calls, traced; target (the function under test)
+    the functions     layout (of θ), user_calls, traced; target (the function under test)
     the loss in it    linear_predictor, logistic
     against what      reference (points; autodiff, finite differences)
     how near          compare_entries (and properties such as symmetry)

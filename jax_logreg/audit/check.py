@@ -19,6 +19,8 @@ from jax_logreg.audit.compare_entries import (
     model_properties,
 )
 from jax_logreg.audit.diagnose import diagnose
+from jax_logreg.audit.findings import ERROR, NOTE, WARNING, Finding
+from jax_logreg.audit.layout import PytreeLayout, make_layout
 from jax_logreg.audit.match import Diagnosis
 from jax_logreg.audit.reference import (
     AuditPoints,
@@ -33,16 +35,7 @@ from jax_logreg.audit.reference import (
 from jax_logreg.audit.report import DerivativeReport, summarise
 from jax_logreg.audit.target import Target
 from jax_logreg.audit.traced import TracedFunction, keeps_traces, without_jit
-from jax_logreg.audit.user_calls import (
-    DERIVATIVES,
-    ERROR,
-    NOTE,
-    WARNING,
-    Finding,
-    PytreeLayout,
-    UserFunction,
-    make_layout,
-)
+from jax_logreg.audit.user_calls import DERIVATIVES, UserFunction
 
 # A sweep that comes this near has confirmed autodiff.
 _CONFIRMED = 1e-5

@@ -15,18 +15,12 @@ from dataclasses import dataclass, field
 import jax.numpy as jnp
 import numpy as np
 
+from jax_logreg.audit.findings import ERROR, NOTE, WARNING, Finding, UnusableOutput
+from jax_logreg.audit.layout import PytreeLayout
 from jax_logreg.audit.logistic import LogisticModel
 from jax_logreg.audit.reference import AuditPoints, Autodiff, ReferenceValue, Vectors
 from jax_logreg.audit.target import Target
-from jax_logreg.audit.user_calls import (
-    ERROR,
-    NOTE,
-    WARNING,
-    Finding,
-    PytreeLayout,
-    UnusableOutput,
-    UserFunction,
-)
+from jax_logreg.audit.user_calls import UserFunction
 
 _EPS = {name: float(jnp.finfo(name).eps) for name in ("float16", "bfloat16", "float32", "float64")}
 # A difference below this, relative to an entry and its sensitivity, is not called wrong:

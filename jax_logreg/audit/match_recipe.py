@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax_logreg.audit.layout import PytreeLayout
 from jax_logreg.audit.linear_predictor import SplitLoss
 from jax_logreg.audit.logistic import LogisticModel, penalty_slope
 from jax_logreg.audit.match import (
@@ -34,7 +35,6 @@ from jax_logreg.audit.mistakes import (
 from jax_logreg.audit.patterns import describe_block
 from jax_logreg.audit.reference import directional_derivative
 from jax_logreg.audit.traced import run_compiled
-from jax_logreg.audit.user_calls import PytreeLayout
 
 # Random vectors that stand for a Hessian at each point.
 _PROBES = 4

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from jax_logreg.audit.layout import PytreeLayout
 from jax_logreg.audit.match import (
     KINDS,
     LOCATED,
@@ -21,7 +22,6 @@ from jax_logreg.audit.match import (
     matches,
     residual,
 )
-from jax_logreg.audit.user_calls import PytreeLayout
 
 _MOVED_BACK = "moved back, all entries agree"
 # A permutation of θ, by kind and sentence: which entry of the right array stands where.

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jax_logreg.audit.compare_entries import DerivativeComparison, PointComparison
+from jax_logreg.audit.findings import ERROR, Finding
+from jax_logreg.audit.layout import PytreeLayout
 from jax_logreg.audit.match import Diagnosis
 from jax_logreg.audit.reference import StepSweep
-from jax_logreg.audit.user_calls import ERROR, Finding, PytreeLayout
 
 _WIDTH = 80
 _MAX_SHOWN, _MAX_NAMES = 5, 100

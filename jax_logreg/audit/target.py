@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax_logreg.audit.findings import NOTE, Finding, UnusableOutput
+from jax_logreg.audit.layout import PytreeLayout
 from jax_logreg.audit.linear_predictor import SplitLoss, split_at_logits
 from jax_logreg.audit.logistic import (
     LogisticModel,
@@ -21,7 +23,7 @@ from jax_logreg.audit.logistic import (
 from jax_logreg.audit.match import KnownConstants
 from jax_logreg.audit.reference import DERIVATIVE, Autodiff, batched, round_off_units
 from jax_logreg.audit.traced import TracedFunction, trace
-from jax_logreg.audit.user_calls import NOTE, Finding, PytreeLayout, UnusableOutput, UserFunction
+from jax_logreg.audit.user_calls import UserFunction
 
 # Above this many parameters the stable form of a derivative is not computed.
 _MAX_STABLE = 500
