@@ -9,7 +9,7 @@ from scipy.stats import norm, t
 
 from benchmarks.audit_cases.case import PENALTY, approximate, right, table, wrong
 
-# ---- counts ----------------------------------------------------------------------------------
+# ---- counts ---------
 
 
 def counts(seed, p=3):
@@ -207,7 +207,7 @@ def zip_cross_block(seed):
     return zero_inflated(seed, with_cross_block=False)
 
 
-# ---- continuous responses ----------------------------------------------------------------------
+# ---- continuous responses ---------
 
 
 def gaussian(seed, score):
@@ -448,7 +448,7 @@ def huber_unclipped(seed):
     return dict(value=huber, gradient=lambda w: -X.T @ (y - X @ w), at=at, numpy=True)
 
 
-# ---- covariances -------------------------------------------------------------------------------
+# ---- covariances ---------
 
 
 @wrong(

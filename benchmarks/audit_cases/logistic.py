@@ -13,7 +13,7 @@ def sigmoid(z):
     return 1.0 / (1.0 + np.exp(-z))
 
 
-# ---- theta of shape (n, 1), m examples, lambda / 2m -------------------------------------
+# ---- theta of shape (n, 1), m examples, lambda / 2m ---------
 
 
 def cost_function(theta, X, y, lam):
@@ -117,7 +117,7 @@ def course_sum_and_penalty_sign(seed):
     return course(seed, gradient)
 
 
-# ---- w of shape (p,), a mean -------------------------------------------------------------
+# ---- w of shape (p,), a mean ---------
 
 
 def log_loss(w, X, y):
@@ -276,7 +276,7 @@ def pure_python(seed):
     return dict(value=loss, gradient=gradient, at=[0.2, -0.4, 0.1], numpy=True)
 
 
-# ---- labels ±1, a penalty, second derivatives ---------------------------------------------
+# ---- labels ±1, a penalty, second derivatives ---------
 
 
 def signed_problem(seed, p=5):
@@ -449,7 +449,7 @@ def class_stale_cache(seed):
     return dict(value=model.loss, gradient=model.grad_stale, at=at, numpy=True)
 
 
-# ---- softmax -------------------------------------------------------------------------------
+# ---- softmax ---------
 
 
 def softmax_loss_naive(W, X, y, reg):
@@ -666,7 +666,7 @@ def mnlogit_block_diagonal(seed):
     return dict(value=nll, gradient=score, hessian=hessian, at=at, numpy=True)
 
 
-# ---- relatives -----------------------------------------------------------------------------
+# ---- relatives ---------
 
 
 @right("the loss of calibration by one temperature; a parameter of size one")

@@ -136,7 +136,7 @@ def network_forward_differences(seed):
     return classifier(seed, numerical, 0.1)
 
 
-# ---- regression with saturating units --------------------------------------------------------
+# ---- regression with saturating units ---------
 
 
 def regression(seed, act, gradient, value=None):
@@ -263,7 +263,7 @@ def tied_autoencoder(seed):
     return dict(value=cost, gradient=grad, at=rng.normal(size=(4, 3)) * 0.5, numpy=True)
 
 
-# ---- sequences -------------------------------------------------------------------------------
+# ---- sequences ---------
 
 
 def rnn(seed, steps_back):
@@ -423,7 +423,7 @@ def masked_sequence_loss(seed):
     return dict(value=value, gradient=grad, at=rng.normal(size=3), args=(X, t, mask), numpy=True)
 
 
-# ---- layers ----------------------------------------------------------------------------------
+# ---- layers ---------
 
 
 @right("layer normalisation; x, gamma and beta")
