@@ -1,9 +1,9 @@
 """Collinear columns: which columns of a design are linearly dependent."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jax_logreg.fitting.column_scaling import scale_by_largest
-from jax_logreg.objective.objective import Objective
 
 # A column belongs to a dependence if its coefficient is at least this share of the largest.
 _MEMBER = 1e-5
@@ -27,13 +27,13 @@ def collinear_sets(Z: np.ndarray) -> list[list[int]]:
     return _sets_of_null_space(right[int(np.sum(sizes > floor)) :])
 
 
-def collinear_columns(objective: Objective) -> list[list[int]]:
+def collinear_columns(X: ArrayLike, weight: ArrayLike, fit_intercept: bool) -> list[list[int]]:
     """The same for the features and then the intercept, in rows of positive weight.
 
     The intercept comes first in its set, so that a constant column is the one to leave out.
     """
-    X = np.asarray(objective.X.to_array(), float)[np.asarray(objective.row_weights()) > 0]
-    if not objective.fit_intercept:
+    X = np.asarray(X, float)[np.asarray(weight) > 0]
+    if not fit_intercept:
         return collinear_sets(X)
     p = X.shape[1]
     sets = collinear_sets(np.column_stack([np.ones(len(X)), X]))

@@ -108,6 +108,14 @@ class ColumnScaling:
         original = (coef.T / self.scale).T
         return original, intercept - self.centre @ original
 
+    def gradient_to_scaled(self, coef: Any, intercept: Any) -> Any:
+        """The derivative by β′ from those by β and b; that by b′ is that by b."""
+        return ((coef - np.multiply.outer(self.centre, intercept)).T / self.scale).T
+
+    def gradient_to_original(self, coef: Any, intercept: Any) -> Any:
+        """The derivative by β from those by β′ and b′."""
+        return (coef.T * self.scale).T + np.multiply.outer(self.centre, intercept)
+
 
 _transform = Compiled(lambda X, centre, factor: (X - centre) * factor)
 

@@ -89,7 +89,9 @@ def _check_design(objective: Objective) -> None:
         raise ValueError("penalty=Firth() needs a dense X: give X.toarray(), or fewer columns.")
     if not are_concrete(objective):
         return
-    if sets := collinearity.collinear_columns(objective):
+    if sets := collinearity.collinear_columns(
+        objective.X.to_array(), objective.row_weights(), objective.fit_intercept
+    ):
         p = objective.X.shape[1]
         raise ValueError(
             f"penalty=Firth() needs linearly independent columns of X, but "

@@ -20,6 +20,7 @@ from scipy.special import ndtr, ndtri
 
 from jax_logreg.fitting.validation import as_floats
 from jax_logreg.inference.inference import Inference, check_inference, check_level
+from jax_logreg.inference.information import row_norms
 from jax_logreg.objective.jax_settings import in_auto_axes, in_float64, own_settings
 from jax_logreg.objective.model import sigmoid
 
@@ -79,16 +80,23 @@ def delta(inference: Inference, g: Callable[..., Any]) -> Derived:
     if not callable(g):
         raise ValueError(f"g must be a function of (coef, intercept), but it is {g!r}.")
 
+    to_original = inference.fit.scaling.to_original
+    return scaled_delta(inference, lambda coef, intercept: g(*to_original(coef, intercept)))
+
+
+def scaled_delta(inference: Inference, g: Callable[..., Any]) -> Derived:
+    """The same of a function of the coefficients of ``inference.fit``, whose columns are scaled."""
+    fit = inference.fit
+
     def of_parameters(gamma: jax.Array) -> jax.Array:
         return jnp.asarray(g(*_split(inference, gamma)))
 
     with in_float64():
-        gamma = jnp.asarray(inference.estimate)
+        gamma = jnp.asarray(fit.contrasts(fit.theta))
         estimate = np.asarray(of_parameters(gamma))
         J = np.asarray(jax.jacfwd(of_parameters)(gamma)).reshape(estimate.size, -1)
-    root = J @ inference.covariance_root
-    estimable = inference.information.estimable(J)
-    error = np.where(estimable, np.linalg.norm(root, axis=1), np.nan)
+    root = J @ inference.scaled_root
+    error = np.where(inference.information.estimable(J), row_norms(root), np.nan)
     return Derived(estimate, error.reshape(estimate.shape), root)
 
 
@@ -134,15 +142,17 @@ def predict_interval(
             f"offset must have shape {(len(rows), *classes)}, but its shape is {known.shape}."
         )
 
+    scaled = inference.fit.scaling.transform(np.asarray(rows))
+
     def log_odds(coef: jax.Array, intercept: jax.Array) -> jax.Array:
-        eta = logits_of(inference, rows, coef, intercept, known)
+        eta = logits_of(inference, scaled, coef, intercept, known)
         if eta.ndim == 1:
             return eta
         # log μ_k − log(1 − μ_k): the second term is the log-sum-exp of the other classes' logits.
         other_classes = jnp.where(jnp.eye(eta.shape[1], dtype=bool), -jnp.inf, eta[:, None, :])
         return eta - jax.nn.logsumexp(other_classes, axis=2)
 
-    odds = delta(inference, log_odds)
+    odds = scaled_delta(inference, log_odds)
     ends = odds.confidence_interval(level)
     with in_float64():
         return np.asarray(sigmoid(odds.estimate)), np.asarray(sigmoid(ends))

@@ -1,5 +1,8 @@
 r"""A fit together with its data, in float64 and NumPy: the input of every inference.
 
+Columns are in the units that a fit takes (``fitting/column_scaling.py``): in others the products
+of an information may overflow, vanish or lose their digits.
+
 Softmax coefficients are not unique: adding one vector to every class changes no probability.
 Inference is therefore about their contrasts with a reference class r,
 
@@ -25,9 +28,11 @@ from jax_logreg.derivatives.analytic import curvature, evaluate, hessian, loss_a
 from jax_logreg.derivatives.firth import FirthOracle
 from jax_logreg.derivatives.oracle import Point
 from jax_logreg.fitting import validation
-from jax_logreg.fitting.column_scaling import choose_scaling
+from jax_logreg.fitting.column_scaling import ColumnScaling, choose_scaling, choose_sparse_scaling
 from jax_logreg.fitting.jit_options import Compiled
+from jax_logreg.fitting.padding import Dataset, make_design
 from jax_logreg.fitting.result import FitResult, Status
+from jax_logreg.objective.identifiability import LogisticProblem
 from jax_logreg.objective.jax_settings import in_float64
 from jax_logreg.objective.model import probability
 from jax_logreg.objective.objective import Objective, make_objective
@@ -52,16 +57,20 @@ class FitContext:
     """Validated data and a parameter vector, with the derivatives there.
 
     Attributes:
-        objective: the problem, float64.
+        objective: the problem, float64, of scaled columns.
         weight: the sample weights, (n,), not divided by their sum.
         theta: the parameters in the layout of the objective.
         reference: the class that contrasts are taken with; None for the sigmoid model.
+        table: X as the caller has it, (n, p), not copied.
+        scaling: from the caller's columns to those of the objective.
     """
 
     objective: Objective
     weight: np.ndarray
     theta: np.ndarray
     reference: int | None
+    table: np.ndarray
+    scaling: ColumnScaling
 
     @property
     def penalty(self) -> Penalty:
@@ -117,6 +126,20 @@ class FitContext:
         """P, the length of γ."""
         return self.num_columns * self.num_contrasts
 
+    def to_original(self, table: np.ndarray) -> np.ndarray:
+        """Changes of the caller's contrasts, (P, …), from those of γ."""
+        coef, intercept = np.split(table.reshape(self.num_columns, -1), [len(self.scaling.scale)])
+        coef, intercept = self.scaling.to_original(coef, intercept)
+        return np.concatenate([coef, intercept]).reshape(table.shape)
+
+    def to_scaled(self, combinations: np.ndarray) -> np.ndarray:
+        """R of γ, (m, P), from that of the caller's contrasts: Rγ is the same number."""
+        table = combinations.T.reshape(self.num_columns, -1)
+        coef, intercept = np.split(table, [len(self.scaling.scale)])
+        none = np.zeros(table.shape[1])
+        coef = self.scaling.gradient_to_scaled(coef, intercept[0] if len(intercept) else none)
+        return np.concatenate([coef, intercept]).reshape(combinations.shape[::-1]).T
+
     def contrasts(self, theta: np.ndarray) -> np.ndarray:
         """γ, (P,), of a θ."""
         table = theta.reshape(-1, len(self.selection))
@@ -126,8 +149,11 @@ class FitContext:
 
     def shifted(self, step: np.ndarray) -> "FitContext":
         """The context at the contrasts γ + step; the mean over the classes does not move."""
-        change = step.reshape(-1, self.num_contrasts) @ self.lift.T
-        return replace(self, theta=self.theta + change.reshape(-1))
+        return replace(self, theta=self.theta + self._change(step))
+
+    def _change(self, step: np.ndarray) -> np.ndarray:
+        """A step of γ as one of θ."""
+        return (step.reshape(-1, self.num_contrasts) @ self.lift.T).reshape(-1)
 
     @property
     def num_columns(self) -> int:
@@ -141,7 +167,7 @@ class FitContext:
 
     @property
     def features(self) -> np.ndarray:
-        """X, (n, p), not copied."""
+        """The scaled columns, (n, p), not copied."""
         return np.asarray(self.objective.X.to_array())
 
     @cached_property
@@ -227,14 +253,11 @@ class FitContext:
         """Σw, which Firth's penalty depends on; None under any other."""
         return jnp.asarray(self.num_observations) if self.penalty.is_jeffreys else None
 
-    def max_logit_change(self, step: np.ndarray) -> float:
-        """The largest change of a logit, or of the difference of two logits of a row, under a
-        step of γ."""
-        table = step.reshape(-1, self.num_contrasts)
-        coef, intercept = np.split(table, [self.objective.X.shape[1]])  # the latter perhaps empty
-        eta = self.features @ coef + intercept.sum(axis=0)
-        eta = np.where(self.weight[:, None] > 0, np.column_stack([np.zeros(len(eta)), eta]), 0)
-        return float(np.max(np.ptp(eta, axis=1)))
+    def is_negligible(self, step: np.ndarray, bound: float) -> bool:
+        """Whether a step of γ changes no logit of a row, and no difference of two of them, by more
+        than the bound, beyond its rounding."""
+        with in_float64():
+            return bool(_is_negligible(self.objective, self._change(step), self.theta, bound))
 
 
 # Compiled, and so forgotten in their turn, where single operations would be kept for every shape.
@@ -257,6 +280,11 @@ def _hessian(objective: Objective, theta: jax.Array, total: jax.Array | None) ->
         return hessian(objective, theta)
     oracle = FirthOracle(objective, total)
     return jax.jacfwd(lambda at: oracle.evaluate(at).gradient)(theta)
+
+
+@Compiled
+def _is_negligible(F: Objective, step: jax.Array, theta: jax.Array, bound: float) -> jax.Array:
+    return LogisticProblem(F).is_negligible(step, theta, bound)
 
 
 @Compiled
@@ -289,7 +317,7 @@ def check_fit(
         table = validation.check_features(X)
         if isinstance(table, SparseFeatures):
             raise ValueError("X is sparse: inference needs X.toarray(), or fewer columns.")
-        table = _check_size(table.astype(float))
+        table = table.astype(float)
         K = np.shape(result.intercept)
         if np.shape(result.coef) != (table.shape[1], *K):
             raise ValueError(
@@ -305,34 +333,45 @@ def check_fit(
                 "what was given to fit."
             )
         weight = validation.check_weight(sample_weight, table)
-        objective = make_objective(
-            table,
-            labels,
-            _check_penalty(penalty, table, K),
-            sample_weight=weight,
-            offset=validation.check_offset(offset, table, labels),
-            fit_intercept=fit_intercept,
-        )
+        data = Dataset(table, labels, weight, validation.check_offset(offset, table, labels))
         start = validation.check_init(result, table, labels, fit_intercept)
         assert start is not None
-        theta = np.asarray(objective.join(*start))
-    weights = np.ones(table.shape[0]) if weight is None else np.asarray(weight)
-    reference_class = _check_reference(reference, K) if K else None
-    context = FitContext(objective, weights, theta, reference_class)
+        reference_class = _check_reference(reference, K) if K else None
+        penalty = _check_penalty(penalty, table, K)
+        context = make_context(data, penalty, *start, fit_intercept, reference_class)
     _check_gradient(context, result)
     return context
 
 
-def _check_size(X: jax.Array) -> jax.Array:
-    """Refuse columns whose squares, which an information is made of, overflow or vanish."""
-    largest = np.max(np.abs(np.asarray(X)), axis=0)
-    bad = np.flatnonzero((largest > _LARGEST) | ((largest > 0) & (largest < 1 / _LARGEST)))
+def make_context(
+    data: Dataset,
+    penalty: Penalty,
+    coef: ArrayLike,
+    intercept: ArrayLike,
+    fit_intercept: bool,
+    reference: int | None,
+) -> FitContext:
+    """The context of validated float64 data and of a coefficient vector of theirs."""
+    design = make_design(data, penalty, centre=fit_intercept, may_scale=True, may_pad=False)
+    X, y, weight, offset = design.data
+    _check_size(np.asarray(X))
+    objective = make_objective(
+        X, y, design.penalty, sample_weight=weight, offset=offset, fit_intercept=fit_intercept
+    )
+    theta = np.asarray(objective.join(*map(jnp.asarray, design.start(coef, intercept))))
+    weights = np.ones(len(X)) if weight is None else np.asarray(weight)
+    return FitContext(objective, weights, theta, reference, np.asarray(data.X), design.scaling)
+
+
+def _check_size(X: np.ndarray) -> None:
+    """Refuse scaled columns whose squares, which an information is made of, overflow."""
+    largest = np.maximum(X.max(axis=0), -X.min(axis=0))
+    bad = np.flatnonzero(largest > _LARGEST)
     if len(bad):
         raise ValueError(
-            f"column {bad[0]} of X reaches {largest[bad[0]]:.1e}, and squares of such numbers "
-            "leave float64's range: fit and infer with the column in other units."
+            f"column {bad[0]} of X has an entry {largest[bad[0]]:.1e} times as large as most, and "
+            "its square leaves float64's range: leave its row out."
         )
-    return X
 
 
 def _check_penalty(penalty: Penalty | None, X: validation.Table, classes: Any) -> Penalty:
@@ -380,19 +419,21 @@ def _check_gradient(fit: FitContext, result: FitResult) -> None:
     Raises:
         ValueError: where rounding in the dtype of the fit does not explain the difference.
     """
-    X, reported = fit.features, float(result.gradient_norm)
-    units = choose_scaling(X, result.coef.dtype, centre=fit.objective.fit_intercept)
-    norm = float(np.max(np.abs(fit.mean_gradient)))
-    largest = max(1.0, float(X.max()), -float(X.min()))
-    terms = float(np.max(np.abs(fit.logits)))
+    X, reported, dtype = fit.table, float(result.gradient_norm), result.coef.dtype
+    entry = np.maximum(X.max(axis=0), -X.min(axis=0))
+    units = choose_scaling(X, dtype, centre=fit.objective.fit_intercept)
+    slope, level = _split(fit.objective, fit.mean_gradient)
+    slope = fit.scaling.gradient_to_original(slope, level)
+    # Solvers that keep the caller's units report the gradient in those, a sparse fit in its own.
+    known = (ColumnScaling.identity(len(entry)), units, choose_sparse_scaling(entry, dtype))
+    norm = min(float(np.max(np.abs(of.gradient_to_scaled(slope, level)))) for of in known)
+    norm = max(norm, float(np.max(np.abs(level))))
+    largest, terms = np.max(entry), float(np.max(np.abs(fit.logits)))
     if not units.is_identity:
-        coef, intercept = _split(fit.objective, fit.theta)
-        slope, level = _split(fit.objective, fit.mean_gradient)
-        scaled = (slope - np.multiply.outer(units.centre, level)).T / units.scale
-        # The solvers that keep the caller's units report the gradient in those.
-        norm = min(norm, float(np.max(np.abs(scaled))))
-        largest = max(1.0, float(np.max(np.abs(units.transform(X)))))
+        coef, intercept = np.asarray(result.coef, float), np.asarray(result.intercept, float)
+        largest = np.max(np.abs(units.transform(X)))
         terms = float(np.max(np.abs(X) @ np.abs(coef) + np.abs(intercept)))
+    largest = max(1.0, float(largest))
     term = largest * (1 + terms)
     rounding = _GRADIENT_ROUNDINGS * float(jnp.finfo(result.coef.dtype).eps) * term
     if not norm <= 10 * reported + rounding:

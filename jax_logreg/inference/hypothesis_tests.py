@@ -30,7 +30,6 @@ Venzon & Moolgavkar (1988), Applied Statistics 37.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -40,9 +39,10 @@ from scipy.linalg import null_space
 from scipy.special import ndtri
 
 from jax_logreg.fitting import validation
+from jax_logreg.fitting.padding import Dataset
 from jax_logreg.inference.covariance import check_groups, check_kind, covariance_root
 from jax_logreg.inference.delta import Derived
-from jax_logreg.inference.fit_context import FitContext
+from jax_logreg.inference.fit_context import FitContext, make_context
 from jax_logreg.inference.inference import (
     ChiSquaredTest,
     Inference,
@@ -54,6 +54,7 @@ from jax_logreg.inference.information import (
     Information,
     information,
     restricted_information,
+    row_norms,
     triangle,
 )
 from jax_logreg.inference.restricted_fit import restricted_fit
@@ -145,7 +146,7 @@ def hypothesis_test(
         return _test_added_columns(inference, added_columns, covariance)
     R, excess = _check_restrictions(inference, restrictions, value)
     if method == "wald":
-        return _wald_test(R @ inference.covariance_root, excess)
+        return _wald_test(R @ inference.scaled_root, excess)
     fit, _ = _fit_under_restrictions(inference, R, excess)
     if score:
         return _score_test(fit, information(fit), R, covariance)
@@ -197,12 +198,11 @@ def restricted_estimate(
     R, excess = _check_restrictions(inference, restrictions, value)
     fit, directions = _fit_under_restrictions(inference, R, excess)
     within = restricted_information(information(fit), directions)
-    root = covariance_root(covariance, fit, within, groups)
-    length = np.linalg.norm(root, axis=1)
-    fixed = length <= _RANK_TOLERANCE * np.linalg.norm(inference.covariance_root, axis=1)
-    error = np.where(fixed, 0, length)
-    error = np.where(inference.information.is_estimable, error, np.nan)
-    return Derived(fit.contrasts(fit.theta), error, root)
+    root = fit.to_original(covariance_root(covariance, fit, within, groups))
+    length = row_norms(root)
+    fixed = length <= _RANK_TOLERANCE * row_norms(inference.covariance_root)
+    error = np.where(inference.is_estimable, np.where(fixed, 0, length), np.nan)
+    return Derived(fit.to_original(fit.contrasts(fit.theta)), error, root)
 
 
 @own_settings()
@@ -241,7 +241,8 @@ def profile_interval(
 def _check_restrictions(
     inference: Inference, restrictions: ArrayLike | str | Sequence[str] | None, value: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
-    """R, (m, P), and the excess of the estimates over its values, Rγ − r, (m,).
+    """R of the scaled parameters, (m, P), and the excess of the estimates over its values,
+    Rγ − r, (m,), in units of one standard error.
 
     Raises:
         ValueError: for another shape, a row of zeros, or one that is not estimable.
@@ -261,13 +262,16 @@ def _check_restrictions(
             f"value must be a number or one for each of the {len(R)} restrictions, but its shape "
             f"is {value.shape}."
         )
-    estimable = inference.information.estimable(R)
+    scaled, fit, full = inference.fit.to_scaled(R), inference.fit, inference.information
+    estimable = full.estimable(scaled)
     if not np.all(estimable):
         raise ValueError(
             f"restriction {int(np.argmin(estimable))} cannot be estimated: columns of X depend "
             "on one another."
         )
-    return R, R @ inference.estimate - value
+    error = row_norms(scaled @ full.root)
+    excess = scaled @ fit.contrasts(fit.theta) - value
+    return scaled / error[:, None], excess / error
 
 
 def _restriction_matrix(
@@ -314,12 +318,16 @@ def _fit_under_restrictions(
     full = inference.information
     # The shortest change in the metric of the information, so that no unit matters.
     change = full.root @ np.linalg.lstsq(R @ full.root, -excess, rcond=None)[0]
-    unit = R / full.scale
-    unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
-    directions = null_space(unit) / full.scale[:, None]
+    directions = _free_directions(full, R)
     if directions.shape[1] != R.shape[1] - len(R):
         raise ValueError("restrictions holds rows that follow from others: leave them out.")
     return restricted_fit(inference.fit, change, directions), directions
+
+
+def _free_directions(full: Information, R: np.ndarray) -> np.ndarray:
+    """A basis of the changes that leave Rγ as it is."""
+    unit = R / full.scale
+    return null_space(unit / row_norms(unit)[:, None]) / full.scale[:, None]
 
 
 def _score_test(
@@ -344,12 +352,14 @@ def _test_added_columns(
                 f"added_columns must have {F.X.shape[0]} rows, as the fit had, but it has "
                 f"{columns.shape[0]}."
             )
-        coef, intercept = F.split(jnp.asarray(fit.theta))
-        extra = as_features(columns).to_array().astype(float)
-        larger = replace(F, X=as_features(jnp.column_stack([F.X.to_array(), extra])))
-        zeros = jnp.zeros((columns.shape[1], *coef.shape[1:]))
-        theta = np.asarray(larger.join(jnp.concatenate([coef, zeros]), intercept))
-    context = replace(fit, objective=larger, theta=theta)
+        coef, intercept = fit.scaling.to_original(*map(np.asarray, F.split(jnp.asarray(fit.theta))))
+        extra, none = (
+            as_features(columns).to_array().astype(float),
+            validation.check_penalty(None, columns),
+        )
+        data = Dataset(jnp.column_stack([fit.table, extra]), F.y, jnp.asarray(fit.weight), F.offset)
+        coef = np.concatenate([coef, np.zeros((extra.shape[1], *coef.shape[1:]))])
+        context = make_context(data, none, coef, intercept, F.fit_intercept, fit.reference)
     full = information(context)
     gained = full.rank - inference.rank
     if gained == 0:
@@ -369,17 +379,19 @@ def _test_added_columns(
 
 def _profile_end(inference: Inference, j: int, sign: int, quantile: float) -> float:
     """The end of the interval on one side: where r, the root of the deviance, is the quantile."""
-    if not inference.information.is_estimable[j]:
+    if not inference.is_estimable[j]:
         return float("nan")
-    error = np.linalg.norm(inference.information.root[j])
-    axes = np.eye(len(inference.names))
-    directions = np.delete(axes, j, axis=1)
+    full = inference.information
+    R = inference.fit.to_scaled(np.eye(len(inference.names))[[j]])
+    error = float(row_norms(R @ full.root)[0])
+    along = full.root @ (R[0] @ full.root / error)  # moves the parameter by a standard error
+    directions = _free_directions(full, R)
     best, fit, at = inference.fit.value(), inference.fit, 0.0
     low, low_root = 0.0, 0.0  # distances from the estimate, in standard errors
     high, high_root = np.inf, np.inf
     distance = quantile
     for _ in range(_MAX_SECANT_STEPS):
-        fit = restricted_fit(fit, sign * (distance - at) * error * axes[j], directions)
+        fit = restricted_fit(fit, sign * (distance - at) * along, directions)
         at = distance
         root = np.sqrt(max(2 * (fit.value() - best), 0.0))
         if abs(root - quantile) <= _CLOSE * quantile:

@@ -109,7 +109,7 @@ def infer(
     data = information(fit, penalised=False) if fit.has_curved_penalty else full
     inference = Inference(
         names=names,
-        covariance_root=root,
+        scaled_root=root,
         covariance_kind=covariance,
         dependent=_dependent(fit, full, columns),
         degrees_of_freedom=float(np.sum((data.factor @ full.root) ** 2)),
@@ -135,11 +135,10 @@ def _polish(start: FitContext) -> tuple[FitContext, Information]:
         # the one before it is round-off.
         bound = point.decrement / 2 if point.decrement < SHORT_STEP else np.inf
     fit, full, step, decrement = point
-    if not (decrement <= SHORT_STEP and fit.max_logit_change(step) < PROVING_LOGIT_CHANGE):
+    if not (decrement <= SHORT_STEP and fit.is_negligible(step, PROVING_LOGIT_CHANGE)):
         raise FitError(
             f"Newton's steps from the fit do not converge: the last was {decrement:.1g} standard "
-            "errors long. The data are separated or nearly so, or columns are too far from "
-            "zero: try diagnose_separation(X, y), and standardise the columns of X."
+            "errors long. The data are separated or nearly so: try diagnose_separation(X, y)."
         )
     return fit, full
 
@@ -148,7 +147,8 @@ def _dependent(fit: FitContext, full: Information, columns: list[str]) -> list[l
     """The sets of columns, by name, that make parameters inestimable."""
     if full.rank == fit.num_parameters:
         return []
-    return [[columns[j] for j in subset] for subset in collinear_columns(fit.objective)]
+    sets = collinear_columns(fit.table, fit.weight, fit.objective.fit_intercept)
+    return [[columns[j] for j in subset] for subset in sets]
 
 
 def _known_names(result: FitResult, X: Any) -> tuple[str, ...] | None:

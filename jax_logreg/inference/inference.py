@@ -22,7 +22,7 @@ from scipy.special import gammaincc, ndtr, ndtri, xlogy
 from jax_logreg.fitting.fit import fit as run_fit
 from jax_logreg.fitting.validation import check_flag
 from jax_logreg.inference.fit_context import FitContext
-from jax_logreg.inference.information import Information
+from jax_logreg.inference.information import Information, row_norms
 from jax_logreg.objective.jax_settings import in_float64
 from jax_logreg.objective.losses import cross_entropy
 
@@ -100,14 +100,14 @@ class Inference:
 
     Attributes:
         names: of the parameters.
-        covariance_root: C with CCᵀ the covariance, of minimum norm where not all parameters
-            are estimable.
+        scaled_root: C with CCᵀ the covariance of the parameters of ``fit``, whose columns are
+            scaled; of minimum norm where not all are estimable.
         covariance_kind: "observed" and so on, as in ``inference/covariance.py``.
         dependent: for each combination of parameters that is not estimable the columns, by
             name, that depend on one another; a column of zeros is a set of its own.
         degrees_of_freedom: of the fit; less than P under a penalty.
         fit: the data and the parameters.
-        information: the observed information.
+        information: the observed information, of the same parameters.
 
     >>> import jax_logreg as lr
     >>> X, y = np.arange(6.0).reshape(-1, 1), np.array([0.0, 1, 0, 0, 1, 1])
@@ -121,7 +121,7 @@ class Inference:
     """
 
     names: list[str]
-    covariance_root: np.ndarray = field(repr=False)
+    scaled_root: np.ndarray = field(repr=False)
     covariance_kind: str
     dependent: list[list[str]]
     degrees_of_freedom: float
@@ -131,7 +131,17 @@ class Inference:
     @cached_property
     def estimate(self) -> np.ndarray:
         """γ, (P,)."""
-        return self.fit.contrasts(self.fit.theta)
+        return self.fit.to_original(self.fit.contrasts(self.fit.theta))
+
+    @cached_property
+    def covariance_root(self) -> np.ndarray:
+        """C with CCᵀ the covariance of the estimates, (P, m)."""
+        return self.fit.to_original(self.scaled_root)
+
+    @cached_property
+    def is_estimable(self) -> np.ndarray:
+        """Which parameters are estimable, (P,)."""
+        return self.information.estimable(self.fit.to_scaled(np.eye(len(self.names))))
 
     @property
     def rank(self) -> int:
@@ -140,16 +150,25 @@ class Inference:
 
     @property
     def covariance(self) -> np.ndarray:
-        """Of the estimates, (P, P); NaN for parameters that are not estimable."""
-        estimable = self.information.is_estimable
-        covariance = self.covariance_root @ self.covariance_root.T
-        return np.where(estimable[:, None] & estimable, covariance, np.nan)
+        """Of the estimates, (P, P); NaN for parameters that are not estimable.
+
+        Raises:
+            ValueError: where a variance leaves float64's range; its root does not.
+        """
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            covariance = self.covariance_root @ self.covariance_root.T
+        kept = np.isfinite(covariance).all(axis=1) & (np.diag(covariance) >= np.finfo(float).tiny)
+        if len(lost := np.flatnonzero((self.standard_error > 0) & ~kept)):
+            raise ValueError(
+                f"the variance of {self.names[lost[0]]} leaves float64's range: use "
+                "standard_error, or give its column in other units."
+            )
+        return np.where(self.is_estimable[:, None] & self.is_estimable, covariance, np.nan)
 
     @property
     def standard_error(self) -> np.ndarray:
         """The root of the covariance's diagonal; NaN for parameters that are not estimable."""
-        length = np.linalg.norm(self.covariance_root, axis=1)
-        return np.where(self.information.is_estimable, length, np.nan)
+        return np.where(self.is_estimable, row_norms(self.covariance_root), np.nan)
 
     @property
     def z(self) -> np.ndarray:
@@ -258,7 +277,7 @@ class Inference:
     @property
     def notes(self) -> list[str]:
         """What else a reader of the estimates must know, in sentences."""
-        notes = [] if np.all(self.information.is_estimable) else _collinearity_notes(self.dependent)
+        notes = [] if np.all(self.is_estimable) else _collinearity_notes(self.dependent)
         return notes + [_INCIDENTAL.format(count=self.num_incidental)] * bool(self.num_incidental)
 
     def likelihood_ratio_test(self, smaller: "Inference | None" = None) -> ChiSquaredTest:

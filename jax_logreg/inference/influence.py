@@ -97,7 +97,7 @@ def influence(inference: Inference) -> Influence:
     deleted = deleted_residuals(hat, -fit.contrast_residuals)
     # In the coordinates of L, where the covariance is the identity.
     change = -fit.weight[:, None] * np.einsum("ncm,nc->nm", JL, deleted)
-    one_step = change @ full.root.T
+    one_step = change @ fit.to_original(full.root).T
     leverage = np.trace(hat, axis1=1, axis2=2)
     labels, log_mu = label_probabilities(fit), _log_probabilities(fit.logits)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):

@@ -34,7 +34,7 @@ class Information:
     """The observed information of γ as RᵀR, and which parameters are estimable.
 
     Attributes:
-        factor: R, (P, P), upper triangular, in the caller's units.
+        factor: R, (P, P), upper triangular.
         scale: the norms of the columns of A, (P,); 1 where a column is zero.
         num_rows: of A.
     """
@@ -67,8 +67,8 @@ class Information:
         """Which rows c of an array (m, P) have an estimable cᵀγ, (m,)."""
         _, vectors = self._scaled_svd
         scaled = combinations / self.scale
-        norm = np.linalg.norm(scaled, axis=1)
-        in_null_space = np.linalg.norm(scaled @ vectors[:, self.rank :], axis=1)
+        norm = row_norms(scaled)
+        in_null_space = row_norms(scaled @ vectors[:, self.rank :])
         return in_null_space <= _NULL_SPACE_TOLERANCE * np.where(norm, norm, 1)
 
     @cached_property
@@ -111,6 +111,17 @@ def restricted_information(full: Information, directions: np.ndarray) -> Restric
     rank = int(np.sum(values > tolerance * np.max(values, initial=0.0)))
     root = directions / length @ vectors[:rank].T / values[:rank]
     return RestrictedInformation(root, rank)
+
+
+def row_norms(table: np.ndarray) -> np.ndarray:
+    """The length of each row, also where its square leaves float64's range.
+
+    >>> row_norms(np.array([[3e-200, 4e-200], [0.0, 0.0]]))
+    array([5.e-200, 0.e+000])
+    """
+    largest = np.max(np.abs(table), axis=1, initial=0.0)
+    unit = table / np.where(largest > 0, largest, 1.0)[:, None]
+    return largest * np.linalg.norm(unit, axis=1)
 
 
 def triangle(A: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.inference.delta import Derived, delta, logits_of, with_reference
+from jax_logreg.inference.delta import Derived, logits_of, scaled_delta, with_reference
 from jax_logreg.inference.inference import Inference, check_inference
 from jax_logreg.objective.jax_settings import own_settings
 
@@ -79,7 +79,7 @@ def marginal_effects(
     check_inference(inference)
     _check_word("at", at, At)
     _check_word("method", method, Method)
-    table = np.asarray(inference.fit.objective.X.to_array())
+    fit, table = inference.fit, inference.fit.table
     dummy = _columns(inference, "dummies", dummies, np.all((table == 0) | (table == 1), axis=0))
     whole = np.all((table >= 0) & (table % 1 == 0), axis=0)
     count = np.setdiff1d(_columns(inference, "counts", counts, whole), dummy)
@@ -90,9 +90,11 @@ def marginal_effects(
         )
     rows = _rows(inference, "mean" if at_mean else at, values or {})
 
+    scaled = fit.scaling.transform(rows.X)
+
     def effects(coef: jax.Array, intercept: jax.Array) -> jax.Array:
-        eta = logits_of(inference, rows.X, coef, intercept, rows.offset)
-        beta = with_reference(inference, coef)
+        eta = logits_of(inference, scaled, coef, intercept, rows.offset)
+        beta = with_reference(inference, fit.scaling.to_original(coef, intercept)[0])
         found = _continuous(rows, eta, beta, method)
         for j, ends in [(j, (0.0, 1.0)) for j in dummy] + [(j, (-1.0, 1.0)) for j in count]:
             low, high = (
@@ -104,7 +106,7 @@ def marginal_effects(
             found = found.at[j].set(rows.weight @ (high - low) / (ends[1] - ends[0]))
         return found
 
-    return delta(inference, effects)
+    return scaled_delta(inference, effects)
 
 
 class _Rows(NamedTuple):
@@ -117,7 +119,7 @@ class _Rows(NamedTuple):
 
 def _rows(inference: Inference, at: str, values: Mapping[str | int, float]) -> _Rows:
     F, weight = inference.fit.objective, inference.fit.weight
-    X = np.array(F.X.to_array())
+    X = np.array(inference.fit.table)
     offset = None if F.offset is None else np.asarray(F.offset)
     if at != "overall":
         summary = {"mean": _mean, "median": _median, "zero": lambda x, _: np.zeros(x.shape[1:])}[at]

@@ -34,6 +34,7 @@ from scipy.linalg import qr
 from scipy.optimize import linprog
 
 from jax_logreg.fitting import validation
+from jax_logreg.fitting.column_scaling import ColumnScaling
 from jax_logreg.fitting.result import FIT_TERMS
 from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.information import scaled_cholesky, triangle
@@ -491,7 +492,8 @@ def _start(problem: _Problem) -> FitContext:
             jnp.asarray(problem.Z), jnp.asarray(problem.Y), sample_weight=weight, offset=offset,
             fit_intercept=False,
         )  # fmt: skip
-    return FitContext(F, weight, np.zeros(F.num_parameters), 0 if problem.Y.ndim == 2 else None)
+    reference, same = 0 if problem.Y.ndim == 2 else None, ColumnScaling.identity(F.X.shape[1])
+    return FitContext(F, weight, np.zeros(F.num_parameters), reference, problem.Z, same)
 
 
 def _moves_little(problem: _Problem, step: np.ndarray) -> bool:

@@ -160,7 +160,9 @@ def plot_inference(inference: Inference) -> Any:
     labels = np.asarray(inference.fit.objective.y)
     binary = inference.fit.reference is None and bool(np.all((labels == 0) | (labels == 1)))
     fit = inference.fit
-    unit = np.repeat(fit.features.std(axis=0), fit.num_contrasts)  # of the coefficients alone
+    unit = np.repeat(
+        fit.features.std(axis=0) * fit.scaling.scale, fit.num_contrasts
+    )  # of the coefficients alone
     size = np.abs(inference.estimate[: len(unit)] * unit)
     shown = sorted(range(len(unit)), key=lambda i: -size[i])[:_MAX_INTERVALS][::-1]
     heights = [max(3.2, 0.8 + 0.17 * len(shown)), 3.9][: 1 + binary]

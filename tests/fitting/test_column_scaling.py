@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from jax_logreg import L2, ElasticNet, Firth, Status, fit, infer, make_objective
+from jax_logreg import L2, ElasticNet, Firth, Status, fit, make_objective
 from jax_logreg.fitting.column_scaling import (
     ColumnScaling,
     ScaledPenalty,
@@ -131,24 +131,6 @@ def test_no_table_with_one_far_row_or_entry_is_called_separated():
             10.0 ** rng.integers(2, 8)
         )
         assert fit(X, y).status != Status.SEPARATED
-
-
-@pytest.mark.parametrize("scale", [1e8, 1e150, 1e-150])
-def test_inference_follows_the_units(scale, x64):
-    X, y = overlapping()
-    expected = infer(fit(X, y), X, y)
-    units = np.array([scale, 1.0])
-    found = infer(fit(X * units, y), X * units, y)
-    np.testing.assert_allclose(
-        np.asarray(found.standard_error)[:2] * units, expected.standard_error[:2], rtol=1e-6
-    )
-
-
-def test_inference_refuses_numbers_whose_squares_overflow(x64):
-    X, y = overlapping()
-    X = X * [1e160, 1.0]
-    with pytest.raises(ValueError, match="column 0 of X reaches"):
-        infer(fit(X, y), X, y)
 
 
 def test_an_identity_changes_nothing():
