@@ -1,6 +1,5 @@
 """The function under test: the user's value, traced and analysed as far as possible."""
 
-import inspect
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,12 +20,15 @@ from jax_logreg.audit.logistic import (
     weighted_column_norms,
 )
 from jax_logreg.audit.match import KnownConstants
+from jax_logreg.audit.numpy_trace import named_arrays, translated
 from jax_logreg.audit.reference import DERIVATIVE, Autodiff, batched, round_off_units
 from jax_logreg.audit.traced import TracedFunction, trace
 from jax_logreg.audit.user_calls import UserFunction
 
 # Above this many parameters the stable form of a derivative is not computed.
 _MAX_STABLE = 500
+# Numbers are the same that differ by so many units of round-off.
+_SAME = 2.0**22
 _LENGTH = " (a length of the data)"
 
 
@@ -59,6 +61,7 @@ class Target:
         self.split: SplitLoss | None = None
         self.model: LogisticModel | None = None
         self._value, self._args = value, args
+        self._translated: Callable[[Any], Any] | None = None
         self.user_function = UserFunction("value", value, layout, args, numpy=False)
         try:
             self.out_shape = self.value_at(at).shape
@@ -68,16 +71,62 @@ class Target:
         self._trace()
 
     def _trace(self) -> None:
-        theta = jnp.asarray(self.at)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                function = trace(self.flat_value, theta)
+                function = trace(self.flat_value, jnp.asarray(self.at))
                 Autodiff(function)(self.first_derivative, self.at)
         except Exception as error:  # NumPy code, or a step without a derivative
             text = f"JAX cannot differentiate the value ({type(error).__name__}): differences are the reference."  # noqa: E501
             self.findings.append(Finding("not-traceable", NOTE, "value", text))
             return
+        self._analyse(function)
+
+    def translate(self, points: list[np.ndarray]) -> bool:
+        """Trace NumPy code with JAX in NumPy's place, if that gives the same numbers.
+
+        A branch is taken as at the user's point; where that matters, the numbers differ.
+
+        Args:
+            points: at which the numbers are compared.
+
+        Returns:
+            Whether it did: ``function`` is then the traced value.
+        """
+        point = self.layout.unravel(self.at)
+        copied = translated(self._value, point, self._args)
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                function = trace(lambda t: copied(self.layout.unravel(t)), jnp.asarray(self.at))
+                if not self._is_the_value(function, np.stack(points)):
+                    return False
+        except Exception:  # code that cannot be run on anything but NumPy arrays
+            return False
+        self._translated = copied
+        self.__dict__.pop("values", None)
+        text = "the value is NumPy code; it was run with jax.numpy in its place, and gives the same numbers: autodiff is the reference."  # noqa: E501
+        self.findings = [f for f in self.findings if f.kind != "not-traceable"]
+        self.findings.append(Finding("translated", NOTE, "value", text))
+        self._analyse(function)
+        return True
+
+    def _is_the_value(self, function: TracedFunction, points: np.ndarray) -> bool:
+        """Whether a traced function has the user's numbers, and derivatives where they have."""
+        users_own = np.stack([self._value_or_nan(p) for p in points])
+        found = np.asarray(batched(function)(points)).reshape(users_own.shape)
+        eps = np.finfo("float32" if function.has_float32_inside else "float64").eps
+        usual = np.median(np.abs(users_own)[np.isfinite(users_own)])
+        close = _SAME * eps * (np.abs(users_own) + usual)
+        same = (found == users_own) | (np.isnan(found) & np.isnan(users_own))
+        if not (same | (np.abs(found - users_own) <= close)).all():
+            return False
+        slopes = Autodiff(function).at_rows(self.first_derivative, points)
+        finite = np.isfinite(users_own).reshape(len(points), -1).all(axis=1)
+        return bool(finite.any() and np.isfinite(slopes[finite]).all())
+
+    def _analyse(self, function: TracedFunction) -> None:
+        theta = jnp.asarray(self.at)
         self.function = function
         if not self.is_scalar:
             return
@@ -88,7 +137,9 @@ class Target:
             self.split = split
 
     def flat_value(self, theta: Any) -> Any:
-        """The value of a flat vector, as the user wrote it."""
+        """The value of a flat vector of JAX's."""
+        if self._translated is not None:
+            return self._translated(self.layout.unravel(theta))
         return self._value(self.layout.unravel(theta), *self._args)
 
     def value_at(self, theta: np.ndarray) -> np.ndarray:
@@ -188,7 +239,7 @@ class Target:
         """The name of each array that the value uses, in the user's code."""
         if self.function is None:
             return []
-        known = _named_arrays(self._value, self._args)
+        known = named_arrays(self._value, self._args)
         return [_name_of(constant, known) for constant in self.function.constants]
 
     def known_constants(self) -> KnownConstants:
@@ -208,19 +259,6 @@ class Target:
         # A length that has a better name is not listed twice.
         named |= {name: v for name, v in lengths.items() if v not in named.values()}
         return KnownConstants({name: v for name, v in named.items() if v not in (0.0, 1.0)})
-
-
-def _named_arrays(value: Callable[..., Any], args: tuple[Any, ...]) -> list[tuple[str, Any]]:
-    """Arrays among the arguments of a function, and among what it captured."""
-    found: list[tuple[str, Any]] = []
-    with suppress(TypeError, ValueError):  # a builtin has no signature and captures nothing
-        parameters = list(inspect.signature(value).parameters)[1:]
-        found += zip(parameters, args, strict=False)
-    with suppress(TypeError, ValueError):
-        captured = inspect.getclosurevars(value)
-        found += [*captured.nonlocals.items(), *captured.globals.items()]
-    arrays = [(name, x) for name, x in found if isinstance(x, np.ndarray | jax.Array)]
-    return [(name, x) for name, x in arrays if jnp.issubdtype(x.dtype, np.number)]
 
 
 def _name_of(constant: Any, known: list[tuple[str, Any]]) -> str:

@@ -1,0 +1,159 @@
+"""Values written in NumPy, traced with JAX in NumPy's place."""
+
+import copy
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+import scipy.special
+
+from jax_logreg.audit.numpy_trace import translated
+from jax_logreg.audit.reference import Autodiff
+from jax_logreg.audit.target import Target
+from jax_logreg.audit.traced import trace
+from jax_logreg.audit.user_calls import make_layout
+from tests.audit import numpy_values as values
+
+AT = np.random.default_rng(1).normal(size=6) * 0.7
+NEAR = [AT + 0.3 * v for v in np.random.default_rng(2).normal(size=(3, 6))]
+
+
+@pytest.fixture(autouse=True)
+def _in_float64():
+    with jax.enable_x64(True), np.errstate(all="ignore"):
+        yield
+
+
+def target(value, at=AT, args=()):
+    flat = np.concatenate([np.ravel(x) for x in jax.tree.leaves(at)])
+    return Target(value, flat, make_layout(at), "float64", args)
+
+
+def central_differences(value, theta, h=1e-5):
+    columns = [(value(theta + h * e) - value(theta - h * e)) / (2 * h) for e in np.eye(theta.size)]
+    return np.array([np.asarray(c).item() for c in columns])
+
+
+@pytest.mark.parametrize("value", values.VALUES, ids=lambda f: getattr(f, "__qualname__", "object"))
+def test_numpy_code_becomes_traceable(value):
+    found = target(value)
+    assert found.function is None
+    assert found.translate([*NEAR, AT])
+    assert [f.kind for f in found.findings] == ["translated"]
+    for theta in (AT, NEAR[0]):
+        slope = Autodiff(found.function)("gradient", theta)
+        np.testing.assert_allclose(
+            slope, central_differences(value, theta), rtol=1e-6, atol=1e-6 * np.abs(slope).max()
+        )
+
+
+def test_nothing_of_the_users_is_changed():
+    kept = copy.deepcopy((values.BUFFER, values.CALLS, values.X6, vars(values.MODEL)))
+    names, theta = set(vars(values)), AT.copy()
+    for value in (values.written_to_a_global, values.MODEL.loss):
+        trace(translated(value, theta, ()), jnp.asarray(AT))
+    now = values.BUFFER, values.CALLS, values.X6, vars(values.MODEL)
+    jax.tree.map(np.testing.assert_array_equal, now, kept)
+    np.testing.assert_array_equal(AT, theta)
+    assert set(vars(values)) == names
+
+
+def switches(theta):
+    return np.sum(theta**2) if theta[0] > 0 else np.sum(theta**4)
+
+
+def hinge_by_rows(theta):
+    return sum(1 - z if z < 1 else 0.0 for z in values.X6 @ theta)
+
+
+def optimum_inside(theta):
+    return scipy.optimize.minimize(lambda x: np.sum((x - theta) ** 2), np.zeros(6)).fun
+
+
+def without_counterpart(theta):
+    return scipy.special.jv(1, theta).sum()
+
+
+def draws(theta):
+    return np.sum(theta * np.random.default_rng().normal(size=6))
+
+
+def counts_its_calls(theta):
+    values.CALLS["n"] += 1
+    return np.sum(theta**2) * (1 + values.CALLS["n"])
+
+
+def endless(theta):
+    return sum(np.exp(theta[0] * k / 1e5) for k in range(30_000))
+
+
+def writes_through_a_reshaped_view(theta):
+    copied = theta.copy()
+    copied.reshape(2, 3)[0] = 0
+    return np.sum(copied**2)
+
+
+def divides_zero_by_zero(theta):
+    z = theta * np.array([0, 1, 1, 1, 1, 1])
+    return np.sum(np.where(z == 0, 0, np.sqrt(np.abs(z))))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        switches,
+        hinge_by_rows,
+        optimum_inside,
+        without_counterpart,
+        draws,
+        counts_its_calls,
+        endless,
+        writes_through_a_reshaped_view,
+        divides_zero_by_zero,
+    ],
+)
+def test_what_would_give_other_numbers_is_left_to_differences(value):
+    found = target(value)
+    before = dict(vars(found))
+    assert not found.translate([-AT, AT, *NEAR])
+    assert {name: x for name, x in vars(found).items() if name != "values"} == before
+
+
+def test_pytrees_arguments_and_names_of_the_data():
+    def value(params, x, y, weights=None):
+        z = np.dot(x, params["w"]) + params["b"]
+        return np.sum(weights * (np.log1p(np.exp(z)) - y * z))
+
+    at = {"b": np.array(0.5), "w": np.ones((6,))}
+    weights = np.linspace(1, 2, values.N)
+    found = target(functools.partial(value, weights=weights), at, (values.X6, values.Y))
+    assert found.translate([found.at, -found.at])
+    assert {"x", "y", "weights"} <= {*found.data_names()}
+
+
+def test_the_catalogue_sees_the_logistic_model():
+    found = target(values.cross_entropy_with_xlogy)
+    assert found.translate([AT, *NEAR])
+    assert found.model is not None
+    assert "X6" in found.data_names()
+
+
+def test_the_names_of_an_objects_arrays():
+    for value in (values.MODEL.loss, values.MODEL):
+        found = target(value)
+        assert found.translate([AT, *NEAR])
+        assert {"self.X", "self.y"} <= {*found.data_names()}
+
+
+def test_jacobians_of_residuals():
+    def residuals(theta):
+        return values.Y - 1 / (1 + np.exp(-values.X6.dot(theta)))
+
+    found = target(residuals)
+    assert found.translate([AT, *NEAR])
+    jacobian = Autodiff(found.function)("jacobian", AT)
+    p = values.Y - residuals(AT)
+    np.testing.assert_allclose(jacobian, -(p * (1 - p))[:, None] * values.X6, rtol=1e-12)
