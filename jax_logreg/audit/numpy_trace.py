@@ -84,10 +84,11 @@ def named_arrays(function: Callable[..., Any], args: tuple[Any, ...]) -> list[tu
         args, function = (*function.args, *args), function.func
     with suppress(TypeError, ValueError):  # a builtin has no signature and captures nothing
         found += zip(list(inspect.signature(function).parameters)[1:], args, strict=False)
-    owner = getattr(function, "__self__", None if inspect.isfunction(function) else function)
+    called: Any = function if inspect.isroutine(function) else getattr(function, "__call__")  # noqa: B004, B009
+    owner = getattr(called, "__self__", None)
     found += [(f"self.{name}", x) for name, x in getattr(owner, "__dict__", {}).items()]
     with suppress(TypeError, ValueError):
-        captured = inspect.getclosurevars(function if owner is not function else function.__call__)
+        captured = inspect.getclosurevars(called)
         found += [*captured.nonlocals.items(), *captured.globals.items()]
     arrays = [(name, x) for name, x in found if isinstance(x, np.ndarray | jax.Array)]
     return [(name, x) for name, x in arrays if jnp.issubdtype(x.dtype, np.number)]

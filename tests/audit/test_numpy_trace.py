@@ -10,11 +10,11 @@ import pytest
 import scipy.optimize
 import scipy.special
 
+from jax_logreg.audit.layout import make_layout
 from jax_logreg.audit.numpy_trace import translated
 from jax_logreg.audit.reference import Autodiff
 from jax_logreg.audit.target import Target
 from jax_logreg.audit.traced import trace
-from jax_logreg.audit.user_calls import make_layout
 from tests.audit import numpy_values as values
 
 AT = np.random.default_rng(1).normal(size=6) * 0.7
