@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 MEAN = ("1/n", "1/m", "mean", "average", "number of", "n times", "sum of", "sum over")
+SIGN = ("sign", "-1", "−1", "negat", "opposite")
+CHAIN = ("chain", "logarithm", "log(", "log σ", "exp(", "eᶿ", "e^", "exponential")
 PENALTY = ("penal", "regulari", "ridge", "l2")
 
 Build = Callable[[int], dict[str, Any]]
@@ -20,7 +22,8 @@ class AuditCase:
         name: short and unique.
         is_right: whether nothing is to be found; True of approximate derivatives, too.
         truth: in a sentence, what is wrong, or what is awkward.
-        words: a report that names the mistake holds at least one of them, in lower case.
+        words: a diagnosis that names the mistake has at least one of them, in lower case. They
+            are for what the report says is wrong, not for all the text around it.
         build: of a seed, which draws the data.
         where: the part of the parameters that is affected; empty if all.
         more_words: the same of the second mistake, where there are two.

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import expit
 
-from benchmarks.audit_cases.case import approximate, right, table, wrong
+from benchmarks.audit_cases.case import SIGN, approximate, right, table, wrong
 
 # ---- residuals and systems ---------
 
@@ -49,9 +49,8 @@ def decay_chain(seed):
 
 @wrong(
     "the rate's column has the wrong sign, and the constant's column is 0, not 1",
-    "sign",
-    "-1",
-    also=("zero", "missing", "constant", "column"),
+    *SIGN,
+    also=("zero", "constant", "column 2"),
     where="column 1; column 2",
 )
 def decay_two(seed):
@@ -286,7 +285,6 @@ def cofi_swapped(seed):
 @wrong(
     "the mask is missing for Theta, and X's penalty adds Theta in place of X",
     "mask",
-    "missing",
     "unobserved",
     also=("penal", "regulari", "theta"),
     where="Theta; X",
@@ -326,8 +324,6 @@ def factorisation(seed):
     "duplicate",
     "add.at",
     "scatter",
-    "index",
-    "last",
 )
 def factorisation_repeated_index(seed):
     def accumulate(g, index, values):
@@ -387,7 +383,7 @@ def word_vectors(seed):
     return skip_gram(seed, 1)
 
 
-@wrong("the rows of the negative samples have the wrong sign", "sign", "-1", where="U, rows 1 on")
+@wrong("the rows of the negative samples have the wrong sign", *SIGN, where="U, rows 1 on")
 def word_vectors_negative_sign(seed):
     return skip_gram(seed, -1)
 
@@ -397,7 +393,6 @@ def word_vectors_negative_sign(seed):
     "path",
     "negative",
     "anchor",
-    "term",
     where="the anchor",
 )
 def triplet(seed):
@@ -512,8 +507,7 @@ def boosting_raw_scores(seed):
 
 @wrong(
     "the gradient has the wrong sign, and the Hessian lacks the weights",
-    "sign",
-    "-1",
+    *SIGN,
     also=("weight",),
 )
 def boosting_two(seed):

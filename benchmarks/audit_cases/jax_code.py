@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln, logsumexp
 
-from benchmarks.audit_cases.case import MEAN, PENALTY, approximate, right, table, wrong
+from benchmarks.audit_cases.case import MEAN, PENALTY, SIGN, approximate, right, table, wrong
 
 # ---- regressions ---------
 
@@ -194,7 +194,7 @@ def jax_kl_half(seed):
     "KL: the means are not divided by the batch's size, the log variances have the wrong sign",
     *MEAN,
     "factor",
-    also=("sign", "-1"),
+    also=SIGN,
     where="mu; logvar",
 )
 def jax_kl_two(seed):
@@ -294,7 +294,8 @@ def jax_cosine(seed):
 @wrong(
     "a scanned linear recurrence: the state's own dependence on `a` is forgotten",
     "recurren",
-    "time",
+    "time step",
+    "through time",
     "path",
     "earlier",
     "state",

@@ -7,7 +7,7 @@ from scipy import linalg
 from scipy.special import digamma, expit, gammaln, xlogy
 from scipy.stats import norm, t
 
-from benchmarks.audit_cases.case import PENALTY, approximate, right, table, wrong
+from benchmarks.audit_cases.case import CHAIN, PENALTY, SIGN, approximate, right, table, wrong
 
 # ---- counts ---------
 
@@ -133,9 +133,7 @@ def negbin(seed):
 
 @wrong(
     "the derivative by alpha is returned for that by log alpha",
-    "chain",
-    "log",
-    "exp",
+    *CHAIN,
     "alpha",
     where="the last entry",
 )
@@ -236,9 +234,7 @@ def gaussian_column(seed):
 
 @wrong(
     "the derivative by sigma is returned for that by log sigma",
-    "chain",
-    "log",
-    "exp",
+    *CHAIN,
     "sigma",
     where="the last entry",
 )
@@ -253,7 +249,7 @@ def gaussian_log_sigma(seed):
     "sigma",
     "factor",
     "variance",
-    also=("chain", "log", "exp"),
+    also=CHAIN,
     where="all but the last entry; the last entry",
 )
 def gaussian_two(seed):
@@ -266,7 +262,6 @@ def gaussian_two(seed):
     "normalis",
     "normaliz",
     "gamma",
-    "term",
     where="the last entry",
 )
 def beta_regression(seed):
@@ -518,16 +513,15 @@ def gp_marginal(seed):
     return gaussian_process(seed)
 
 
-@wrong("the trace, of the log-determinant, is missing", "trace", "determinant", "logdet", "term")
+@wrong("the trace, of the log-determinant, is missing", "trace of", "determinant", "logdet")
 def gp_trace(seed):
     return gaussian_process(seed, trace=False)
 
 
 @wrong(
     "the length scale's entry has the wrong sign, and log noise lacks its chain factor",
-    "sign",
-    "-1",
-    also=("chain", "log", "exp"),
+    *SIGN,
+    also=CHAIN,
     where="entry 0; entry 2",
 )
 def gp_two(seed):
@@ -537,7 +531,7 @@ def gp_two(seed):
 @wrong(
     "the halves of the traces, of half the log-determinant, are missing",
     "half",
-    "trace",
+    "trace of",
     "determinant",
     "0.5",
     where="log variances",

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import expit, log_softmax, logsumexp, softmax
 from scipy.stats import norm
 
-from benchmarks.audit_cases.case import MEAN, PENALTY, right, table, wrong
+from benchmarks.audit_cases.case import CHAIN, MEAN, PENALTY, SIGN, right, table, wrong
 
 
 def sigmoid(z):
@@ -159,7 +159,7 @@ def blog_sum(seed):
     return blog(seed, log_loss_eps, lambda w, X, y: X.T @ (expit(X @ w) - y))
 
 
-@wrong("the gradient of the log likelihood, for a loss: the sign", "sign")
+@wrong("the gradient of the log likelihood, for a loss: the sign", *SIGN)
 def blog_ascent(seed):
     def gradient(w, X, y):
         return np.dot(X.T, y - sigmoid(np.dot(X, w))) / y.size
@@ -687,9 +687,7 @@ def temperature(seed):
 
 @wrong(
     "the parameters are log temperature and a bias; exp(log T) is forgotten in the chain rule",
-    "chain",
-    "log",
-    "exp",
+    *CHAIN,
     where="entry 0",
 )
 def temperature_log(seed):

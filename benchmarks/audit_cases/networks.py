@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.audit_cases.case import MEAN, PENALTY, approximate, right, wrong
+from benchmarks.audit_cases.case import MEAN, PENALTY, SIGN, approximate, right, wrong
 
 
 def relu(x):
@@ -100,11 +100,8 @@ def relu_network_penalty_and_bias(seed):
 
 @wrong(
     "W2 has been stepped before the error is carried back through it",
-    "new",
     "updated",
-    "step",
-    "old",
-    "w2",
+    "stepped",
     where="W1, b1",
 )
 def relu_network_updated_weight(seed):
@@ -197,7 +194,7 @@ def tanh_network(seed):
     "tanh",
     "activation",
     "chain",
-    also=("sign", "-1", "−1"),
+    also=SIGN,
     where="W1, b1; b2",
 )
 def tanh_network_two(seed):
@@ -301,7 +298,8 @@ def rnn_full(seed):
 
 @wrong(
     "only the last step of the recurrence is differentiated",
-    "time",
+    "time step",
+    "through time",
     "last step",
     "recurren",
     "truncat",
@@ -380,7 +378,8 @@ def attention_right(seed):
     "1/sqrt(d) is missing from the backward pass of the scores",
     "sqrt",
     "√",
-    "scale",
+    "scaled",
+    "scaling",
     "factor",
     "1.73",
     where="Q, K",
@@ -393,7 +392,8 @@ def attention_scale(seed):
     "1/sqrt(d) is missing for Q and K, and A is not transposed for V",
     "sqrt",
     "√",
-    "scale",
+    "scaled",
+    "scaling",
     "factor",
     "1.73",
     also=("transpos", ".t"),
