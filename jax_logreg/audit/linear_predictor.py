@@ -3,7 +3,7 @@
 Found, it splits the loss in two: logits, affine in θ, and the loss of the logits.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -41,11 +41,6 @@ class SplitLoss:
 
     function: TracedFunction
     equations: tuple[int, ...]
-
-    @property
-    def identity(self) -> Hashable:
-        """See :class:`TracedFunction`."""
-        return self.function.identity, self.equations
 
     @property
     def constants(self) -> list[Any]:
@@ -95,7 +90,7 @@ class SplitLoss:
 
 def _vjp_rows(split: SplitLoss, stack: jax.Array) -> jax.Array:
     vjp = jax.vjp(split.logits, jnp.zeros(split.size))[1]
-    return jax.lax.map(lambda r: vjp(r)[0], stack)
+    return jax.vmap(lambda r: vjp(r)[0])(stack)
 
 
 def column_norms(

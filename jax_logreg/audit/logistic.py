@@ -6,7 +6,7 @@ the two follow weight and label of every row, however the loss was written; its 
 second set of logits proves or refutes them.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,12 +42,6 @@ class LogisticModel:
     offset: Any
     has_offset: bool
     has_weights: bool
-
-    @property
-    def identity(self) -> Hashable:
-        """See :class:`TracedFunction`."""
-        flags = (self.softmax, self.class_axis, self.has_offset, self.has_weights)
-        return self.split.identity, flags
 
     @property
     def constants(self) -> list[Any]:
@@ -96,7 +90,8 @@ def recognise(split: SplitLoss, theta: jax.Array) -> LogisticModel | None:
     attempts = [(True, axis) for axis in reversed(axes) if len(split.shape) > 1]
     for softmax, axis in [*attempts, (False, -1)]:
         static = (("softmax", softmax), ("axis", axis))
-        weight, y, offset, gap = run_compiled(split, _read_off, theta, static=static)
+        probes = np.random.default_rng(0).normal(size=(3, *split.shape))
+        weight, y, offset, gap = run_compiled(split, _read_off, theta, probes, static=static)
         if gap <= 1e-9:
             weight, y, offset = (np.asarray(x) for x in (weight, y, offset))
             varies = np.ptp(weight) > 1e-9 * np.max(np.abs(weight))
@@ -107,7 +102,7 @@ def recognise(split: SplitLoss, theta: jax.Array) -> LogisticModel | None:
 
 
 def _read_off(
-    split: SplitLoss, theta: jax.Array, softmax: bool, axis: int
+    split: SplitLoss, theta: jax.Array, probes: jax.Array, softmax: bool, axis: int
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Weights, labels, offset, and the relative error of the slope that they predict elsewhere."""
 
@@ -118,7 +113,7 @@ def _read_off(
         return split.loss_of_logits(theta, eta.reshape(split.shape))
 
     offset = _rows_first(split.logits(jnp.zeros_like(theta)), axis, softmax)
-    here, there, probe = jax.random.normal(jax.random.key(0), (3, *offset.shape), theta.dtype)
+    here, there, probe = (_rows_first(r, axis, softmax) for r in probes)
     slope = jax.grad(loss)(here)
     curved = directional_derivative(jax.grad(loss), here, probe)
     mu, mu_curved = jax.jvp(lambda eta: _mean(eta, softmax), (here,), (probe,))

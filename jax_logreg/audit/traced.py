@@ -5,17 +5,19 @@ its jaxpr. So the data of a function of which we know nothing else can still be 
 to see how far round-off would carry.
 """
 
+import functools
 import inspect
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
+
+from jax_logreg.audit.stepwise import cost_per_step, evaluate
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class TracedFunction:
         identity: equal for functions that do the same to other data of the same shapes.
     """
 
-    closed: Any
+    closed: Any = field(compare=False)
     identity: Hashable
 
     @property
@@ -139,8 +141,23 @@ def _is_jitted(function: Any) -> bool:
     return callable(function) and hasattr(function, "lower") and hasattr(function, "__wrapped__")
 
 
-_COMPILED: OrderedDict[Hashable, Callable[..., Any]] = OrderedDict()
-_CACHE_SIZE = 128
+# Programs that are kept, those used last: a compiled one takes memory maps, of which a process may
+# have 65,530.
+_MAX_PROGRAMS = 64
+# Up to this cost of a step NumPy takes the steps of a program; a costlier program is compiled.
+_MAX_COST = 1e5
+
+
+class _Program(NamedTuple):
+    """A function of constants and arrays: traced, and compiled if it computes much."""
+
+    closed: Any
+    structure: Any
+    compiled: Callable[..., Any] | None
+
+    def __call__(self, arrays: list[Any]) -> Any:
+        found = evaluate(self.closed, arrays) if self.compiled is None else self.compiled(*arrays)
+        return jax.tree.unflatten(self.structure, found)
 
 
 def run_compiled(
@@ -149,26 +166,37 @@ def run_compiled(
     *arrays: Any,
     static: tuple[tuple[str, Hashable], ...] = (),
 ) -> Any:
-    """function(owner, *arrays), compiled once for all owners of one identity.
+    """function(owner, *arrays), traced once for all owners that differ in their data only.
 
     Args:
-        owner: has ``identity``, ``constants`` and ``with_constants``.
+        owner: has ``constants`` and ``with_constants``; equal to its like without constants.
         function: a module-level function of an owner and arrays.
         *arrays: NumPy or JAX.
         static: keyword arguments of the function, as pairs.
     """
-    key = (owner.identity, function, static)
-    if key not in _COMPILED:
-        bare = owner.with_constants([None] * len(owner.constants))
+    constants = owner.constants
+    given = [*constants, *arrays]
+    kinds = tuple(jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x)) for x in given)
+    bare = owner.with_constants([None] * len(constants))
+    return _make_program(bare, function, static, kinds)(given)
 
-        def compiled(constants: list[Any], *arrays: Any) -> Any:
-            return function(bare.with_constants(constants), *arrays, **dict(static))
 
-        _COMPILED[key] = jax.jit(compiled)
-        while len(_COMPILED) > _CACHE_SIZE:
-            _COMPILED.popitem(last=False)
-    _COMPILED.move_to_end(key)
-    return _COMPILED[key](owner.constants, *arrays)
+@functools.lru_cache(_MAX_PROGRAMS)
+def _make_program(
+    bare: Any,
+    function: Callable[..., Any],
+    static: tuple[tuple[str, Hashable], ...],
+    kinds: tuple[jax.ShapeDtypeStruct, ...],
+) -> _Program:
+    count = len(bare.constants)
+
+    def whole(*given: Any) -> Any:
+        return function(bare.with_constants(given[:count]), *given[count:], **dict(static))
+
+    closed, shapes = jax.make_jaxpr(whole, return_shape=True)(*kinds)
+    is_large = cost_per_step(closed.jaxpr) > _MAX_COST
+    compiled = jax.jit(core.jaxpr_as_fun(closed)) if is_large else None
+    return _Program(closed, jax.tree.structure(shapes), compiled)
 
 
 def run_in_batches(
