@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.audit import match_recipe, patterns
+from jax_logreg.audit import blocks, entry_factors, match_recipe, patterns
 from jax_logreg.audit.compare_entries import DerivativeComparison, PointComparison
+from jax_logreg.audit.fix import with_fix
 from jax_logreg.audit.linear_predictor import SplitLoss, split_at_logits, weighted_sum
 from jax_logreg.audit.logistic import intercept_mask, recognise
 from jax_logreg.audit.match import (
@@ -43,6 +44,8 @@ def diagnose(target: Target, comparison: DerivativeComparison) -> list[Diagnosis
         where = "far out, where the arguments are large"
         return [_large_logits(comparison.name, wrong, where)] if wrong else []
     mismatch = _stack(comparison.name, usable)
+    if target.is_scalar:
+        mismatch = mismatch._replace(values=np.ravel(target.values(mismatch.theta)))
     found = rank(_explanations(target, mismatch))
     if _is_complex(found) and target.split is not None and mismatch.name != "jacobian":
         parts = match_recipe.split_parts(mismatch, target.split)
@@ -50,7 +53,8 @@ def diagnose(target: Target, comparison: DerivativeComparison) -> list[Diagnosis
         found = rank([*found, *changed])
     if _is_complex(found) and any(not point.wrong.any() for point in usable):
         found = rank([*found, *_only_at_large_logits(target, comparison.name, usable)])
-    return found or [_unknown(mismatch)]
+    names = target.user_names(mismatch.name)
+    return [with_fix(d, mismatch, names) for d in found] or [_unknown(mismatch)]
 
 
 def _is_complex(found: list[Diagnosis]) -> bool:
@@ -84,8 +88,8 @@ def _stack(name: str, points: list[PointComparison]) -> Mismatch:
 
 
 def _explanations(target: Target, mismatch: Mismatch) -> Iterator[Diagnosis]:
-    constants, layout = target.known_constants(), target.layout
-    yield from patterns.proportional(mismatch, constants)
+    names, layout = target.user_names(mismatch.name), target.layout
+    yield from patterns.proportional(mismatch, names)
     if mismatch.name != "jacobian" and target.split is not None:
         yield from _through_logits(target, target.split, mismatch)
     yield from patterns.rearranged(mismatch, layout)
@@ -99,10 +103,14 @@ def _explanations(target: Target, mismatch: Mismatch) -> Iterator[Diagnosis]:
         if mismatch.name == "hvp":
             yield from _other_vector(mismatch, autodiff)
     if target.split is None:
-        yield from patterns.linear_in_parameters(mismatch, layout)
+        yield from patterns.linear_in_parameters(mismatch, layout, names)
     yield from patterns.scaled_rows(mismatch)
     yield from patterns.constant(mismatch, *_constant_part(target, mismatch.name))
-    yield from patterns.confined(mismatch, layout, constants)
+    yield from entry_factors.varying_factor(
+        mismatch, names, blocks.other_factors(mismatch, layout, names)
+    )
+    yield from blocks.confined(mismatch, layout, names)
+    yield from patterns.confined(mismatch, layout, names)
 
 
 def _constant_part(target: Target, name: str) -> tuple[str, str]:
@@ -115,19 +123,19 @@ def _constant_part(target: Target, name: str) -> tuple[str, str]:
 
 
 def _through_logits(target: Target, split: SplitLoss, mismatch: Mismatch) -> Iterator[Diagnosis]:
-    model, layout, constants = target.model, target.layout, target.known_constants()
+    model, layout, names = target.model, target.layout, target.user_names(mismatch.name)
     parts = match_recipe.split_parts(mismatch, split)
     intercepts = np.zeros(layout.size, bool) if model is None else intercept_mask(model)
-    of_penalty = list(match_recipe.by_penalty(parts, intercepts, constants))
+    of_penalty = list(match_recipe.by_penalty(parts, intercepts, layout, names))
     yield from of_penalty
     if model is not None:
-        yield from match_recipe.by_catalogue(parts, model, constants)
+        yield from match_recipe.by_catalogue(parts, model, names)
     elif mismatch.name != "gradient":
         yield from match_recipe.outer_products(parts, split)
     if not of_penalty:
         x = parts.mismatch.call_arguments[-1]
         strength = np.sum(parts.penalty * x, axis=0) / np.maximum(np.sum(x**2, axis=0), 1e-300)
-        yield from patterns.linear_in_parameters(mismatch, layout, strength)
+        yield from patterns.linear_in_parameters(mismatch, layout, names, strength)
     if parts.penalty.any():
         known = parts.penalty
         if mismatch.name == "hessian":
@@ -157,7 +165,7 @@ def _as_gradient(target: Target, autodiff: Autodiff, mismatch: Mismatch) -> Iter
         "jacobian", mismatch.theta, None, hand, expected, allowed, np.any(mismatch.wrong, axis=1)
     )
     parts = match_recipe.split_parts(summed, split)
-    yield from match_recipe.by_catalogue(parts, model, target.known_constants())
+    yield from match_recipe.by_catalogue(parts, model, target.user_names("jacobian"))
 
 
 def _misread(target: Target, autodiff: Autodiff, mismatch: Mismatch) -> Iterator[Diagnosis]:

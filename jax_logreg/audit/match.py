@@ -14,8 +14,10 @@ import numpy as np
 SLACK = 20.0
 # Vagueness of an explanation that says where the numbers are wrong and how they are off;
 # and of one that says where at most.
-LOCATED, VAGUE = 0.5, 1.0
+LOCATED, VAGUE = 0.5, 2.5
 _MAX_DIAGNOSES = 3
+# A fit counts only if so many numbers are left to refute it.
+_SPARE = 2
 
 # Kind ↦ what it means; the order is that of the documentation.
 KINDS = {
@@ -64,6 +66,9 @@ class Diagnosis(NamedTuple):
         message: what is wrong, in a sentence.
         evidence: the fitted ratio, the residual that vanishes, and the like.
         complexity: see :func:`complexity`; equally complex diagnoses are equally likely.
+        fix: a line of code that makes what the function returns right, in the names of the
+            user's functions (g, H, J or Hv is what it returns); "" if none is known. It has
+            been run at every point before it is reported.
 
     >>> Diagnosis("sign", "gradient", "The sign is flipped.", "ratio -1").complexity
     1.0
@@ -74,6 +79,7 @@ class Diagnosis(NamedTuple):
     message: str
     evidence: str
     complexity: float = 1.0
+    fix: str = ""
 
 
 def complexity(pieces: int = 0, factors: int = 0, vagueness: float = 0.0) -> float:
@@ -94,7 +100,7 @@ def complexity(pieces: int = 0, factors: int = 0, vagueness: float = 0.0) -> flo
 
 
 # From here on an explanation is too complex to be taken without trying further ones.
-COMPLEX = complexity(pieces=1, vagueness=VAGUE)
+COMPLEX = complexity(pieces=1, factors=1)
 
 
 def rank(diagnoses: Iterable[Diagnosis]) -> list[Diagnosis]:
@@ -116,6 +122,7 @@ class Mismatch(NamedTuple):
         theta: (m, P).
         vector: (m, P), or None unless it is an HVP.
         hand, expected, allowed, wrong: as in a PointComparison, stacked.
+        values: the value at each point, (m,), if it is one number and known.
     """
 
     name: str
@@ -125,6 +132,7 @@ class Mismatch(NamedTuple):
     expected: np.ndarray
     allowed: np.ndarray
     wrong: np.ndarray
+    values: np.ndarray | None = None
 
     @property
     def error(self) -> np.ndarray:
@@ -135,6 +143,11 @@ class Mismatch(NamedTuple):
     def call_arguments(self) -> tuple[np.ndarray, ...]:
         """What the derivative was called with, stacked: θ, and v if there is one."""
         return (self.theta,) if self.vector is None else (self.theta, self.vector)
+
+    def at_points(self, keep: np.ndarray) -> "Mismatch":
+        """Only the points of a mask."""
+        arrays = {name: array[keep] for name, array in self._asdict().items() if np.ndim(array) > 0}
+        return self._replace(**arrays)
 
     def restrict(self, keep: np.ndarray) -> "Mismatch":
         """Only the entries of a mask of the shape of one point, flattened."""
@@ -167,6 +180,8 @@ def fit_parts(mismatch: Mismatch, parts: Sequence[np.ndarray]) -> Fit:
     A = np.stack([(part * weight).ravel() for part in parts], axis=1)
     b = (mismatch.hand * weight).ravel()
     good = np.isfinite(b) & np.isfinite(A).all(axis=1)
+    # Entries that no part reaches say nothing about the factors.
+    informative = good & np.any(np.abs(A) > 1, axis=1)
     A, b = A[good], b[good]
     # The entries' units differ by decades: scale before solving.
     size = np.linalg.norm(A, axis=0)
@@ -174,7 +189,8 @@ def fit_parts(mismatch: Mismatch, parts: Sequence[np.ndarray]) -> Fit:
     solution = np.linalg.lstsq(A / size, b, rcond=None)[0] / size
     factors = tuple(map(_snapped, solution))
     model = np.sum([f * part for f, part in zip(factors, parts, strict=True)], axis=0)
-    return Fit(factors, matches(mismatch, model), residual(mismatch, model))
+    enough = np.count_nonzero(informative) >= len(parts) + _SPARE
+    return Fit(factors, bool(enough) and matches(mismatch, model), residual(mismatch, model))
 
 
 def matches(mismatch: Mismatch, model: np.ndarray) -> bool:
@@ -214,21 +230,3 @@ def _snapped(factor: float) -> float:
         if abs(factor - candidate) <= 1e-9:
             return candidate
     return float(factor)
-
-
-class KnownConstants(NamedTuple):
-    """Numbers that a forgotten or added factor may be, such as n, by name."""
-
-    named: dict[str, float]
-
-    def describe(self, factor: float) -> str:
-        """'2', or 'n = 50', or all that fit; the bare number if none does."""
-        fitting = []
-        for name, number in self.named.items():
-            for shown, value in ((name, number), (f"1/{name}", 1 / number)):
-                for sign, text in ((1, shown), (-1, f"−{shown}")):
-                    if abs(factor - sign * value) <= 1e-6 * abs(value):
-                        fitting.append(f"{text} = {sign * value:.6g}")
-        plain = {2.0: "2", 0.5: "½", -1.0: "−1", -2.0: "−2", -0.5: "−½", 4.0: "4", 0.25: "¼"}
-        simple = [text for value, text in plain.items() if abs(factor - value) <= 1e-9]
-        return " or ".join(simple + fitting) or f"{factor:.7g}"

@@ -19,7 +19,6 @@ from jax_logreg.audit.match import (
     SLACK,
     Diagnosis,
     Fit,
-    KnownConstants,
     Mismatch,
     complexity,
     fit_parts,
@@ -32,9 +31,10 @@ from jax_logreg.audit.mistakes import (
     changed_data,
     right_recipe,
 )
-from jax_logreg.audit.patterns import describe_block
+from jax_logreg.audit.patterns import add_linear, describe_block
 from jax_logreg.audit.reference import directional_derivative
 from jax_logreg.audit.traced import run_compiled
+from jax_logreg.audit.user_names import UserNames
 
 # Random vectors that stand for a Hessian at each point.
 _PROBES = 4
@@ -113,13 +113,11 @@ def penalty_hessians(mismatch: Mismatch, split: SplitLoss) -> np.ndarray:
     return diagonals[:, :, None] * np.eye(split.size)
 
 
-def by_catalogue(
-    parts: Parts, model: LogisticModel, constants: KnownConstants
-) -> Iterator[Diagnosis]:
+def by_catalogue(parts: Parts, model: LogisticModel, names: UserNames) -> Iterator[Diagnosis]:
     """Every mistake of the catalogue, with the penalty as it should be, or with a factor."""
     data_terms = np.asarray(run_compiled(model, _wrong_data_terms, *parts.mismatch.call_arguments))
     for mistake, data in zip(catalogue(model, parts.order), data_terms, strict=True):
-        yield from _explain(parts, mistake, data, parts.penalty, constants)
+        yield from _explain(parts, mistake, data, parts.penalty, names)
 
 
 def _wrong_data_terms(model: LogisticModel, *stacks: jax.Array) -> jax.Array:
@@ -141,7 +139,7 @@ def _explain(
     mistake: Mistake,
     data: np.ndarray,
     penalty: np.ndarray,
-    constants: KnownConstants,
+    names: UserNames,
 ) -> Iterator[Diagnosis]:
     """A mistake's data term and penalty, alone or with factors."""
     mismatch, pieces = parts.mismatch, mistake.num_pieces(parts.order)
@@ -157,7 +155,7 @@ def _explain(
         return
     also, factors = "", 0
     if a != 1 and not mistake.any_factor:
-        also, factors = f", and a factor {constants.describe(a)}", 1
+        also, factors = f", and a factor {names.describe(a)}", 1
     if kappa not in (1, a):
         how = "is left out" if kappa == 0 else f"× {kappa:.6g}"
         also, factors = f"{also}, and the penalty {how}", factors + 1
@@ -167,46 +165,69 @@ def _explain(
 
 
 def by_penalty(
-    parts: Parts, intercepts: np.ndarray, constants: KnownConstants
+    parts: Parts, intercepts: np.ndarray, layout: PytreeLayout, names: UserNames
 ) -> Iterator[Diagnosis]:
     """The penalty left out, scaled, misshapen, or on the intercepts (a mask, (P,))."""
     if parts.penalty.any():
-        yield from _scaled_parts(parts, constants)
+        yield from _scaled_parts(parts, layout, names)
         theta, x = parts.mismatch.theta, parts.mismatch.call_arguments[-1]
         with np.errstate(all="ignore"):
             strength = np.where(x != 0, parts.penalty / x, 0.0)
         for mistake in PENALTY_MISTAKES:
             penalty = mistake.pieces["penalty"](strength, theta, x)
-            yield from _explain(parts, mistake, parts.data, penalty, constants)
-    yield from _penalised_intercept(parts, intercepts)
+            yield from _explain(parts, mistake, parts.data, penalty, names)
+    yield from _penalised_intercept(parts, intercepts, layout, names)
 
 
-def _scaled_parts(parts: Parts, constants: KnownConstants) -> Iterator[Diagnosis]:
+def _scaled_parts(parts: Parts, layout: PytreeLayout, names: UserNames) -> Iterator[Diagnosis]:
     name, fit = parts.mismatch.name, parts.fit(parts.data, parts.penalty)
     a, kappa = fit.factors
     if not fit.exact or a == kappa or not parts.data.any():
         return
     evidence = f"data term × {a:.8g}, penalty × {kappa:.8g}, residual {fit.residual:.0e}"
-    factor, of_data = constants.describe(a), "sign" if a == -1 else "factor"
+    factor, of_data = names.describe(a), "sign" if a == -1 else "factor"
     effort = complexity(factors=(a != 1) + (kappa != 1))
+
+    def added(times: float) -> str:
+        return add_linear(times * _strength(parts), layout, names) if times else ""
+
+    if a == 1:
+        lines = [added(1 - kappa)]
+    elif kappa == 0:
+        lines = [names.unscale(a), added(1.0)]
+    else:
+        lines = [added(-kappa), names.unscale(a), added(1.0)]
+    fix = "; ".join(lines) if all(lines) else ""
     if a == 1 and kappa == 0:
-        yield Diagnosis("penalty-missing", name, "The penalty is left out.", evidence, effort)
+        text = "The penalty is left out."
+        yield Diagnosis("penalty-missing", name, text, evidence, effort, fix)
     elif a == 1:
-        text = f"The penalty has the factor {constants.describe(kappa)}."
-        yield Diagnosis("penalty-factor", name, text, evidence, effort)
+        text = f"The penalty has the factor {names.describe(kappa)}."
+        yield Diagnosis("penalty-factor", name, text, evidence, effort, fix)
     elif kappa == 1:
         text = f"The data term, but not the penalty, has the factor {factor}."
-        yield Diagnosis(of_data, name, text, evidence, effort)
+        yield Diagnosis(of_data, name, text, evidence, effort, fix)
     elif kappa == 0:
         text = f"The penalty is left out, and the factor is {factor}."
-        yield Diagnosis("penalty-missing", name, text, evidence, effort)
-        yield Diagnosis(of_data, name, text, evidence, effort)
+        yield Diagnosis("penalty-missing", name, text, evidence, effort, fix)
+        yield Diagnosis(of_data, name, text, evidence, effort, fix)
     else:
-        text = f"Factors {factor} on the data term and {constants.describe(kappa)} on the penalty."
-        yield Diagnosis("factor", name, text, evidence, effort)
+        text = f"Factors {factor} on the data term and {names.describe(kappa)} on the penalty."
+        yield Diagnosis("factor", name, text, evidence, effort, fix)
 
 
-def _penalised_intercept(parts: Parts, intercepts: np.ndarray) -> Iterator[Diagnosis]:
+def _strength(parts: Parts) -> np.ndarray:
+    """The penalty over the parameter, or over the vector, of every coordinate, (P,)."""
+    x = parts.mismatch.call_arguments[-1]
+    with np.errstate(all="ignore"):
+        found = np.nan_to_num(np.nanmedian(np.where(x != 0, parts.penalty / x, np.nan), axis=0))
+    # The same up to round-off is the same.
+    return np.asarray([float(f"{c:.11g}") for c in found])
+
+
+def _penalised_intercept(
+    parts: Parts, intercepts: np.ndarray, layout: PytreeLayout, names: UserNames
+) -> Iterator[Diagnosis]:
     if not intercepts.any() or intercepts.all():
         return
     name, x = parts.mismatch.name, parts.mismatch.call_arguments[-1]
@@ -215,16 +236,17 @@ def _penalised_intercept(parts: Parts, intercepts: np.ndarray) -> Iterator[Diagn
     if not fit.exact or a != 1 or c == 0:
         return
     evidence = f"hand − reference = {c:.6g} · θ on the intercept, nothing elsewhere"
+    fix = add_linear(np.where(intercepts, -c, 0.0), layout, names)
     if parts.penalty[:, intercepts].any():
         text = "The penalty on the intercept is left out or has a wrong factor."
-        yield Diagnosis("penalty-factor", name, text, evidence)
+        yield Diagnosis("penalty-factor", name, text, evidence, fix=fix)
         return
     with np.errstate(all="ignore"):
         ratios = (parts.penalty / x)[:, ~intercepts]
     same = bool(np.any(np.abs(ratios - c) <= 1e-6 * abs(c)))
     text = "The penalty is applied to the intercept too"
     text += ", with the strength that the coefficients have." if same else "."
-    yield Diagnosis("penalty-on-intercept", name, text, evidence)
+    yield Diagnosis("penalty-on-intercept", name, text, evidence, fix=fix)
 
 
 def _data_term(

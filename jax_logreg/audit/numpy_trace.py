@@ -8,12 +8,10 @@ SciPy and math become steps that JAX follows. Nothing of the user's is changed.
 import builtins
 import copy
 import functools
-import inspect
 import sys
 import types
 from abc import ABCMeta
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import jax
@@ -74,24 +72,6 @@ def translated(
         return jnp.asarray(lifted(answer))
 
     return traced
-
-
-def named_arrays(function: Callable[..., Any], args: tuple[Any, ...]) -> list[tuple[str, Any]]:
-    """Arrays of numbers among the arguments of a function, and among what it captured."""
-    found: list[tuple[str, Any]] = []
-    if isinstance(function, functools.partial):
-        found += function.keywords.items()
-        args, function = (*function.args, *args), function.func
-    with suppress(TypeError, ValueError):  # a builtin has no signature and captures nothing
-        found += zip(list(inspect.signature(function).parameters)[1:], args, strict=False)
-    called: Any = function if inspect.isroutine(function) else getattr(function, "__call__")  # noqa: B004, B009
-    owner = getattr(called, "__self__", None)
-    found += [(f"self.{name}", x) for name, x in getattr(owner, "__dict__", {}).items()]
-    with suppress(TypeError, ValueError):
-        captured = inspect.getclosurevars(called)
-        found += [*captured.nonlocals.items(), *captured.globals.items()]
-    arrays = [(name, x) for name, x in found if isinstance(x, np.ndarray | jax.Array)]
-    return [(name, x) for name, x in arrays if jnp.issubdtype(x.dtype, np.number)]
 
 
 class _Globals(dict[str, Any]):

@@ -6,6 +6,7 @@ the places that are wrong, which say where.
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,20 +16,20 @@ from jax_logreg.audit.match import (
     LOCATED,
     VAGUE,
     Diagnosis,
-    KnownConstants,
     Mismatch,
     complexity,
     fit_parts,
     matches,
     residual,
 )
+from jax_logreg.audit.user_names import UserNames
 
 _MOVED_BACK = "moved back, all entries agree"
 # A permutation of θ, by kind and sentence: which entry of the right array stands where.
 Permutation = tuple[str, str, np.ndarray]
 
 
-def proportional(mismatch: Mismatch, constants: KnownConstants) -> Iterator[Diagnosis]:
+def proportional(mismatch: Mismatch, names: UserNames) -> Iterator[Diagnosis]:
     """hand = r · expected with one r for all points."""
     name = mismatch.name
     if not mismatch.hand.any():
@@ -40,10 +41,12 @@ def proportional(mismatch: Mismatch, constants: KnownConstants) -> Iterator[Diag
         return
     evidence = f"ratio {ratio:.10g} at {len(mismatch.hand)} points, residual {fit.residual:.0e}"
     if ratio == -1:
-        yield Diagnosis("sign", name, "The sign is flipped.", evidence)
+        fix = names.unscale(ratio)
+        yield Diagnosis("sign", name, "The sign is flipped.", evidence, fix=fix)
     else:
-        text = f"It is off by the factor {constants.describe(ratio)}."
-        yield Diagnosis("factor", name, text, evidence, complexity(factors=1))
+        text = f"It is off by the factor {names.describe(ratio)}."
+        fix = names.unscale(ratio)
+        yield Diagnosis("factor", name, text, evidence, complexity(factors=1), fix)
 
 
 def rearranged(mismatch: Mismatch, layout: PytreeLayout) -> Iterator[Diagnosis]:
@@ -173,50 +176,162 @@ def matrix_shapes(mismatch: Mismatch) -> Iterator[Diagnosis]:
         yield Diagnosis("inverse", name, "It is the inverse.", "hand · reference = 1")
 
 
+class _Linear(NamedTuple):
+    """hand = a · expected + slope ∘ θ: fitted, with the uncertainty of the slope."""
+
+    a: float
+    slope: np.ndarray
+    noise: np.ndarray
+
+
 def linear_in_parameters(
-    mismatch: Mismatch, layout: PytreeLayout, strength: np.ndarray | None = None
+    mismatch: Mismatch,
+    layout: PytreeLayout,
+    names: UserNames,
+    strength: np.ndarray | None = None,
 ) -> Iterator[Diagnosis]:
-    """hand − expected = c ∘ θ (c ∘ v, or diag c): the error of a wrong penalty.
+    """hand = a · expected + c ∘ θ (c ∘ v, or diag c): the error of a wrong penalty.
 
     The strength is the curvature of the right penalty, (P,), if it is known.
     """
-    slope = _error_per_parameter(mismatch)
-    if slope is None:
+    fit = _fit_linear(mismatch)
+    if fit is None:
         return
-    active = np.abs(slope) > 1e-9 * np.max(np.abs(slope))
-    values = slope[active]
-    uniform = np.ptp(values) <= 1e-6 * np.max(np.abs(values))
+    active = np.abs(fit.slope) > 1e-9 * np.max(np.abs(fit.slope))
+    values = fit.slope[active]
+    if fit.a != 1:
+        yield from _scaled_and_linear(mismatch, fit, layout, names)
+        return
     evidence = f"hand − reference = c·θ, c from {values.min():.6g} to {values.max():.6g}"
-    text = f"A term linear in the parameters is wrong by {np.median(values):.6g} times θ"
-    if not active.all():
-        where = describe_block(layout, active) or f"{active.sum()} of {active.size} coordinates"
-        text += f", in {where} only"
-    effort = complexity(factors=1, vagueness=VAGUE)
-    if not active.all() and np.all(values > 0) and uniform:
+    size = float(np.median(values))
+    text = f"A term linear in the parameters is wrong by {names.describe(size)} times θ"
+    text += _where_active(layout, active)
+    uniform = np.ptp(values) <= 1e-6 * np.max(np.abs(values)) + np.max(fit.noise[active])
+    fix = add_linear(np.where(active, -size, 0.0), layout, names) if uniform else ""
+    effort = complexity(factors=1, vagueness=LOCATED if fix and strength is None else VAGUE)
+    if not active.all() and np.all(values > 0) and uniform and _may_be_intercepts(layout, active):
         kinds, effort = ["penalty-on-intercept"], complexity(factors=1)
+        kinds += ["penalty-factor"] if strength is None else []
     elif strength is not None:
         missing = np.allclose(values, -strength[active], rtol=1e-6)
         kinds = ["penalty-missing" if missing else "penalty-factor"]
     else:
         kinds = ["penalty-missing", "penalty-factor"] if np.all(values < 0) else ["penalty-factor"]
     for kind in kinds:
-        yield Diagnosis(kind, mismatch.name, f"{text}: {KINDS[kind]}.", evidence, effort)
+        yield Diagnosis(kind, mismatch.name, f"{text}: {KINDS[kind]}.", evidence, effort, fix)
 
 
-def _error_per_parameter(mismatch: Mismatch) -> np.ndarray | None:
-    """c of every coordinate, or None if the error is not of this form."""
+def _where_active(layout: PytreeLayout, active: np.ndarray) -> str:
+    if active.all():
+        return ""
+    touched = [i for i, part in enumerate(layout.slices) if active[part].any()]
+    whole = all(active[layout.slices[i]].all() for i in touched)
+    named = " and ".join(layout.labels[i] for i in touched) if whole and len(touched) > 1 else ""
+    where = named or describe_block(layout, active)
+    return f", in {where or f'{active.sum()} of {active.size} coordinates'} only"
+
+
+def _may_be_intercepts(layout: PytreeLayout, active: np.ndarray) -> bool:
+    """One coordinate; or arrays that have fewer axes than the others."""
+    if active.sum() == 1:
+        return True
+    parts = list(zip(layout.slices, layout.shapes, strict=True))
+    most = max(len(shape) for _, shape in parts)
+    return len(parts) > 1 and not any(active[p].any() for p, shape in parts if len(shape) == most)
+
+
+def _scaled_and_linear(
+    mismatch: Mismatch, fit: _Linear, layout: PytreeLayout, names: UserNames
+) -> Iterator[Diagnosis]:
+    """A factor on the data term, or on everything, and a penalty that does not go with it."""
+    active = np.abs(fit.slope) > 1e-9 * np.max(np.abs(fit.slope))
+    values, a = fit.slope[active], fit.a
+    if np.ptp(values) > 1e-6 * np.max(np.abs(values)) + np.max(fit.noise[active]):
+        return
+    slope, where = float(np.median(values)), _where_active(layout, active)
+    factor, undo = names.describe(a), names.unscale(a)
+    evidence = f"hand = {a:.8g} · reference + {slope:.8g} · θ"
+    left_out, kept = -slope / a, slope / (1 - a)
+
+    def added(size: float) -> str:
+        return add_linear(np.where(active, size, 0.0), layout, names) if size else ""
+
+    text, fix, also = "", "", "sign" if a == -1 else "factor"
+    kinds, effort = ["penalty-factor", also], complexity(factors=2, vagueness=LOCATED)
+    if names.is_users(left_out) and added(left_out):
+        text = f"The penalty ({names.describe(left_out)} times θ{where}) is left out, and the factor is {factor}"  # noqa: E501
+        kinds, effort = ["penalty-missing", also], complexity(1, factors=1)
+        fix = f"{undo}; {added(left_out)}"
+    elif names.is_users(kept) and added(kept):
+        text = (
+            f"All but the penalty ({names.describe(kept)} times θ{where}) has the factor {factor}"
+        )
+        kinds, effort = [also], complexity(1, factors=1)
+        fix = f"{added(-kept)}; {undo}; {added(kept)}"
+    elif names.has_name(a):
+        text = f"It is {factor} times the right one, and {names.describe(slope)} times θ{where} too much"  # noqa: E501
+        fix = f"{added(-slope)}; {undo}" if added(-slope) else f"{undo}; {added(-slope / a)}"
+    else:
+        text, effort = f"It is a multiple of the right one, and of θ{where}", complexity(2, 2)
+    for kind in kinds:
+        shown = fix if undo and not fix.endswith("; ") else ""
+        yield Diagnosis(kind, mismatch.name, f"{text}.", evidence, effort, shown)
+
+
+def as_slice(start: int, stop: int, size: int) -> str:
+    """A slice as code: ``1:`` or ``:3``."""
+    return f"{start or ''}:{'' if stop == size else stop}"
+
+
+def add_linear(slope: np.ndarray, layout: PytreeLayout, names: UserNames) -> str:
+    """The fix that adds slope ∘ θ; "" if it is not the same along whole runs of entries."""
+    lines = []
+    for part, shape, path in zip(layout.slices, layout.shapes, names.paths_of(layout), strict=True):
+        values = slope[part]
+        edges = np.flatnonzero(np.diff(values)) + 1
+        runs = [slice(int(r[0]), int(r[-1]) + 1) for r in np.split(np.arange(len(values)), edges)]
+        if len(runs) > 3 or (len(runs) > 1 and len(shape) != 1):
+            return ""
+        for run in runs:
+            if values[run.start]:
+                span = as_slice(run.start, run.stop, len(values))
+                place = path + (f"[{span}]" if len(runs) > 1 else "")
+                what = {"H": f"np.eye({run.stop - run.start})", "Hv": f"v{place}"}.get(names.result)
+                if names.result == "H" and place:
+                    place = f"[{span}, {span}]"
+                what = what or names.theta + place
+                lines.append(names.within(place).add(float(values[run.start]), what))
+    return "; ".join(lines) if all(lines) else ""
+
+
+def _fit_linear(mismatch: Mismatch) -> _Linear | None:
+    """The fit, if it is exact and something is linear in θ."""
     if mismatch.name == "jacobian" or len(mismatch.hand) < 2:
         return None
     if mismatch.name == "hessian":
         mean = np.diag(np.nanmean(mismatch.error, axis=0))
-        return mean if matches(mismatch, mismatch.expected + np.diag(mean)) else None
+        noise = np.einsum("mii->mi", mismatch.allowed).max(axis=0)
+        fits = mean.any() and matches(mismatch, mismatch.expected + np.diag(mean))
+        return _Linear(1.0, mean, noise) if fits else None
     x = mismatch.call_arguments[-1]
     total = np.sum(x**2, axis=0)
     total = np.where(total > 0, total, 1)
-    slope = np.sum(mismatch.error * x, axis=0) / total
     noise = np.max(mismatch.allowed, axis=0) / np.sqrt(total)
-    slope = np.where(np.abs(slope) > noise, slope, 0.0)
-    return slope if slope.any() and matches(mismatch, mismatch.expected + slope * x) else None
+
+    def along(stack: np.ndarray) -> np.ndarray:
+        return np.sum(stack * x, axis=0) / total
+
+    def fitted(a: float) -> _Linear | None:
+        slope = along(mismatch.hand - a * mismatch.expected)
+        slope = np.where(np.abs(slope) > noise * max(1.0, abs(a)), slope, 0.0)
+        fits = slope.any() and matches(mismatch, a * mismatch.expected + slope * x)
+        return _Linear(a, slope, noise * max(1.0, abs(a))) if fits else None
+
+    # What is left of hand and reference when all that is linear in θ is taken away has the factor.
+    hand, expected = (s - along(s) * x for s in (mismatch.hand, mismatch.expected))
+    a = fit_parts(mismatch._replace(hand=hand), [expected]).factors[0]
+    enough = len(mismatch.hand) > 3 and a != 0
+    return fitted(1.0) or (fitted(a) if enough else None)
 
 
 def constant(mismatch: Mismatch, kind: str, words: str) -> Iterator[Diagnosis]:
@@ -266,9 +381,7 @@ def scaled_rows(mismatch: Mismatch) -> Iterator[Diagnosis]:
         yield Diagnosis("chain-factor", "jacobian", text, evidence, effort)
 
 
-def confined(
-    mismatch: Mismatch, layout: PytreeLayout, constants: KnownConstants
-) -> Iterator[Diagnosis]:
+def confined(mismatch: Mismatch, layout: PytreeLayout, names: UserNames) -> Iterator[Diagnosis]:
     """Wrong in some coordinates, right in the others."""
     wrong: np.ndarray = np.any(mismatch.wrong, axis=0)
     right, inside = mismatch.restrict(~wrong), mismatch.restrict(wrong)
@@ -279,7 +392,7 @@ def confined(
     if not inside.hand.any():
         how = "there it is zero"
     elif fit.exact:
-        how = f"there the factor is {constants.describe(fit.factors[0])}"
+        how = f"there the factor is {names.describe(fit.factors[0])}"
     describe = _describe_coordinates if wrong.ndim == 1 else _describe_entries
     kind, place = describe(mismatch, layout, wrong)
     # A block of a vector is located only if it is known how it is off.

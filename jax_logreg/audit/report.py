@@ -211,13 +211,10 @@ def _lines(report: DerivativeReport) -> list[str]:
     lines = [f"derivatives against {report.reference}, {report.dtype}: {verdict}"]
     for check in report.checks:
         lines += ["", *_check_lines(check)]
-        for d in (d for d in report.diagnoses if d.where == check.name):
-            lines += _wrap(f"diagnosis ({d.kind}): {d.message}", "  ")
-            lines += _wrap(d.evidence, "    ")
+        lines += _diagnosis_lines([d for d in report.diagnoses if d.where == check.name])
     compared = {check.name for check in report.checks}
-    for d in (d for d in report.diagnoses if d.where not in compared):
-        lines += ["", *_wrap(f"{d.where}: diagnosis ({d.kind}): {d.message}", "")]
-        lines += _wrap(d.evidence, "    ")
+    others = [d for d in report.diagnoses if d.where not in compared]
+    lines += ["", *_diagnosis_lines(others, named=True)] if others else []
     remarks = [finding for finding in report.findings if finding.kind != "wrong"]
     lines += [""] if remarks else []
     for finding in remarks:
@@ -226,6 +223,20 @@ def _lines(report: DerivativeReport) -> list[str]:
         lines += ["", *_wrap(_sweep_text(report.sweep), "")]
     for sentence in report.properties:
         lines += _wrap(sentence, "")
+    return lines
+
+
+def _diagnosis_lines(diagnoses: list[Diagnosis], named: bool = False) -> list[str]:
+    """What may be wrong; one sentence may be of several kinds."""
+    lines: list[str] = []
+    kinds: dict[Diagnosis, list[str]] = {}
+    for d in diagnoses:
+        kinds.setdefault(d._replace(kind=""), []).append(d.kind)
+    for d, names in kinds.items():
+        where = f"{d.where}: " if named else ""
+        text = f"{where}diagnosis ({', '.join(names)}): {d.message}"
+        lines += _wrap(text, "" if named else "  ") + _wrap(d.evidence, "    ")
+        lines += [f"    fix, verified: {d.fix}"] if d.fix else []
     return lines
 
 

@@ -19,17 +19,16 @@ from jax_logreg.audit.logistic import (
     stable_derivative,
     weighted_column_norms,
 )
-from jax_logreg.audit.match import KnownConstants
-from jax_logreg.audit.numpy_trace import named_arrays, translated
+from jax_logreg.audit.numpy_trace import translated
 from jax_logreg.audit.reference import DERIVATIVE, Autodiff, batched, round_off_units
 from jax_logreg.audit.traced import TracedFunction, trace
 from jax_logreg.audit.user_calls import UserFunction
+from jax_logreg.audit.user_names import UserNames, find_names, named_data
 
 # Above this many parameters the stable form of a derivative is not computed.
 _MAX_STABLE = 500
 # Numbers are the same that differ by so many units of round-off.
 _SAME = 2.0**22
-_LENGTH = " (a length of the data)"
 
 
 class Target:
@@ -239,26 +238,23 @@ class Target:
         """The name of each array that the value uses, in the user's code."""
         if self.function is None:
             return []
-        known = named_arrays(self._value, self._args)
+        known = [(name, x) for name, x in self.data.items() if np.ndim(x)]
         return [_name_of(constant, known) for constant in self.function.constants]
 
-    def known_constants(self) -> KnownConstants:
-        """Numbers that a factor may be: sizes of the data, sums of what may be weights."""
-        named = {"P (parameters)": float(self.layout.size)}
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """Arrays and numbers that the value is given or captured, by their names."""
+        return dict(named_data(self._value, self._args))
+
+    def user_names(self, kind: str) -> UserNames:
+        """What the user's code calls things, and numbers that a factor may be."""
+        known = {"P (parameters)": float(self.layout.size)}
         if self.model is not None:
-            named["n (rows)"] = float(len(self.model.weight))
+            known["n (rows)"] = float(len(self.model.weight))
             if self.model.softmax:
-                named["K (classes)"] = float(self.model.y.shape[1])
-        lengths: dict[str, float] = {}
-        for array in [] if self.function is None else self.function.constants:
-            lengths |= {f"{size}{_LENGTH}": float(size) for size in np.shape(array)}
-            if np.ndim(array) == 1 and jnp.issubdtype(jnp.result_type(array), jnp.floating):
-                total = float(np.sum(np.asarray(array, np.float64)))
-                if total > 0 and np.all(np.asarray(array) >= 0):
-                    named["Σw (a sum of the data)"] = total
-        # A length that has a better name is not listed twice.
-        named |= {name: v for name, v in lengths.items() if v not in named.values()}
-        return KnownConstants({name: v for name, v in named.items() if v not in (0.0, 1.0)})
+                known["K (classes)"] = float(self.model.y.shape[1])
+        unnamed = [] if self.function is None else self.function.constants
+        return find_names(self._value, self._args, kind, self.layout, known, unnamed)
 
 
 def _name_of(constant: Any, known: list[tuple[str, Any]]) -> str:
