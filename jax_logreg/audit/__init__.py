@@ -4,8 +4,8 @@ Read from the top: ``check`` is the entry and the course of an audit.
 
     the functions     layout (of θ), user_calls, traced; target (the function under test)
     the loss in it    linear_predictor, logistic
-    against what      reference (points; autodiff, finite differences)
-    how near          compare_entries (and properties such as symmetry)
+    against what      reference (points; autodiff), differences, step_sweep
+    how near          quick_check (plain NumPy), compare_entries, judgement
     what is wrong     diagnose; match (does an explanation fit, and how complex is it),
                       patterns (in any numbers), mistakes (the catalogue), match_recipe
     what comes out    report

@@ -88,6 +88,7 @@ class DerivativeComparison:
         extreme: far out; without those where the reference is not finite.
         findings: remarks that came up.
         misshapen: the arguments of a call that returned arrays of the wrong shape, and these.
+        num_more_points: at how many further points products with random directions agree.
     """
 
     name: str
@@ -95,6 +96,7 @@ class DerivativeComparison:
     extreme: list[PointComparison] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     misshapen: tuple[Vectors, list[np.ndarray]] | None = None
+    num_more_points: int = 0
 
     @property
     def wrong(self) -> bool:
@@ -269,13 +271,14 @@ def _compare_at(
         return
     if point is not None:
         (result.extreme if far else result.moderate).append(point)
-        result.findings += _remarks(result.name, point, far)
+        result.findings += remarks(result.name, point, far)
     elif not far:
         text = "the reference is not finite at one of the points; it was passed over."
         result.findings.append(Finding("not-finite", NOTE, result.name, text))
 
 
-def _remarks(name: str, point: PointComparison, far: bool) -> Iterator[Finding]:
+def remarks(name: str, point: PointComparison, far: bool) -> Iterator[Finding]:
+    """What a comparison at one point shows beside wrong entries."""
     if point.narrow_dtype:
         text = f"{name} returns {point.narrow_dtype}, with fewer digits than it was given."
         yield Finding("dtype", ERROR, name, text)
@@ -317,7 +320,7 @@ def check_purity(
         again = [answers[name] for answers in (rounds[1], rounds[3]) if name in answers]
         if target.dtype == "float64" and name in recorded:
             again.append(recorded[name])
-        if not all(_is_same(answer, later) for later in again):
+        if not all(is_same(answer, later) for later in again):
             text = f"{name} gives another answer when it is asked the same again: it keeps state, or draws random numbers."  # noqa: E501
             yield Finding("hidden-state", ERROR, name, text)
     right = {c.name for c in comparisons if not (c.wrong or c.wrong_far_out)}
@@ -360,7 +363,7 @@ def _check_for_cache(
             yield Finding("hidden-state", ERROR, name, text)
 
 
-def _is_same(one: np.ndarray, other: np.ndarray) -> bool:
+def is_same(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether two answers are the same up to round-off."""
     if one.shape != other.shape or not np.array_equal(np.isfinite(one), np.isfinite(other)):
         return False

@@ -101,6 +101,8 @@ def complexity(pieces: int = 0, factors: int = 0, vagueness: float = 0.0) -> flo
 
 # From here on an explanation is too complex to be taken without trying further ones.
 COMPLEX = complexity(pieces=1, factors=1)
+# Up to here one changed piece or factor explains every number.
+EXPLAINED = complexity(pieces=1)
 
 
 def rank(diagnoses: Iterable[Diagnosis]) -> list[Diagnosis]:

@@ -22,15 +22,6 @@ import numpy as np
 from jax_logreg.audit.linear_predictor import SplitLoss, column_norms
 from jax_logreg.audit.traced import TracedFunction, run_in_batches
 
-# Relative steps of the sweep, large to small; its random directions; and the number of
-# coordinates up to which each is tried by itself.
-STEPS = 10.0 ** -np.arange(0.5, 11.1, 0.75)
-_DIRECTIONS = 6
-_MAX_COORDINATES = 256
-# Extrapolated differences are trusted to this part of the largest entry, and to this
-# multiple of their own estimate of their error.
-_BEST_ACCURACY = 1e-9
-_ERROR_MARGIN = 30.0
 # Entries of a batch that is computed in one call, and the number of points in one.
 _MAX_BATCH_ENTRIES = 4_000_000
 _BATCH_POINTS = 8
@@ -50,11 +41,13 @@ class AuditPoints(NamedTuple):
         moderate: the last one is the user's own point.
         extreme: far out along the direction of the first.
         scale: of every coordinate, (P,).
+        ray: that direction, (P,), of length one in units of the scale's distances.
     """
 
     moderate: list[np.ndarray]
     extreme: list[np.ndarray]
     scale: np.ndarray
+    ray: np.ndarray
 
 
 def draw_points(
@@ -63,6 +56,7 @@ def draw_points(
     is_usable: Callable[[np.ndarray], bool],
     seed: int,
     dtype: str,
+    shrink: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> AuditPoints:
     """Draw points around ``at`` at which the function is finite.
 
@@ -72,9 +66,11 @@ def draw_points(
         is_usable: whether the function is finite at a point.
         seed: of the draw.
         dtype: points are rounded to it, so that both precisions see the same ones.
+        shrink: (centre, scale) ↦ a smaller scale, on which the function changes.
     """
     rng = np.random.default_rng(seed)
     centre, scale = _centre_and_scale(at, split, rng)
+    scale = scale if shrink is None else shrink(centre, scale)
 
     def rounded(point: np.ndarray) -> np.ndarray:
         return point.astype(dtype).astype(np.float64)
@@ -85,7 +81,7 @@ def draw_points(
         moderate.append(rounded(_usable_point(centre, at, step, is_usable)))
     direction = (moderate[0] - centre) / _DISTANCES[0]
     extreme = [rounded(centre + distance * direction) for distance in _EXTREMES]
-    return AuditPoints([*moderate, rounded(at)], extreme, scale)
+    return AuditPoints([*moderate, rounded(at)], extreme, scale, direction)
 
 
 def _usable_point(
@@ -242,184 +238,6 @@ def _at_rows(
         return DERIVATIVE[kind](function, *row)
 
     return jax.vmap(one)(stacks) if vectorised else jax.lax.map(one, stacks)
-
-
-@dataclass(frozen=True)
-class FiniteDifferences:
-    """Derivatives by extrapolated differences, for a value that JAX cannot differentiate.
-
-    Attributes:
-        values: the function at the rows of an array.
-        scale: of every coordinate of θ.
-        gradients: at the rows of an array, for second derivatives; or None.
-    """
-
-    values: BatchedFunction
-    scale: np.ndarray
-    gradients: BatchedFunction | None
-    name = "differences"
-
-    def reference_values(self, kind: str, places: list[Vectors]) -> list[ReferenceValue]:
-        """A derivative at several points, with the error that the differences may have."""
-        found = [self.at(kind, *vectors) for vectors in places]
-        # At a stationary point everything is zero: take the size from the other points.
-        usual = np.median([np.nanmax(np.abs(f.expected), initial=0.0) for f in found])
-        return [f._replace(error=f.error + _BEST_ACCURACY * usual) for f in found]
-
-    def at(self, kind: str, *vectors: np.ndarray) -> ReferenceValue:
-        """The same at one point."""
-        theta, directions = vectors[0], np.diag(self.scale)
-        if kind in ("gradient", "jacobian"):
-            found, error = extrapolate(self.values, theta, directions)
-            if kind == "jacobian":  # values of any shape, flattened
-                found, error = (x.reshape(len(theta), -1) for x in (found, error))
-            found, error = (x.T / self.scale for x in (found, error))
-        elif kind == "hvp":
-            found, error = (x[0] for x in extrapolate(self._gradient_rows, theta, vectors[1][None]))
-        else:
-            found, error = extrapolate(self._gradient_rows, theta, directions)
-            found, error = (x / self.scale[:, None] for x in (found, error))
-        floor = _BEST_ACCURACY * float(np.nanmax(np.abs(found), initial=0.0))
-        return ReferenceValue(vectors, found, np.zeros(found.shape), _ERROR_MARGIN * error + floor)
-
-    def _gradient_rows(self, points: np.ndarray) -> np.ndarray:
-        if self.gradients is not None:
-            return self.gradients(points)
-        rows = [extrapolate(self.values, p, np.diag(self.scale))[0] / self.scale for p in points]
-        return np.stack(rows)
-
-
-def extrapolate(
-    values: BatchedFunction, theta: np.ndarray, directions: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Derivatives along directions by Richardson's extrapolation, with error estimates.
-
-    Args:
-        values: a function at the rows of an array: numbers or arrays.
-        theta: the point, (P,).
-        directions: (d, P), each as long as a step over which the function changes.
-
-    Returns:
-        Derivatives and estimated errors, (d, …) each.
-    """
-    best, error = np.asarray(np.nan), np.asarray(np.inf)
-    previous: list[np.ndarray] = []
-    for k in range(8):
-        h = 0.2 * 0.4**k
-        row = [_central_differences(values, theta, directions * h) / h]
-        for j, coarser in enumerate(previous):
-            row.append(row[j] + (row[j] - coarser) / (0.4 ** (-2 * (j + 1)) - 1))
-        if k:
-            change = np.maximum(np.abs(row[k] - row[k - 1]), np.abs(row[k] - previous[k - 1]))
-            change = np.where(np.isfinite(change), change, np.inf)
-            best, error = np.where(change <= error, row[k], best), np.minimum(change, error)
-        previous = row
-    return best, error
-
-
-def _central_differences(
-    values: BatchedFunction, theta: np.ndarray, steps: np.ndarray
-) -> np.ndarray:
-    found = values(np.concatenate([theta + steps, theta - steps]))
-    return (found[: len(steps)] - found[len(steps) :]) / 2
-
-
-class StepSweep(NamedTuple):
-    """Error of central differences of the value against a slope, over a range of steps.
-
-    Attributes:
-        steps: relative to the scale of the point.
-        errors: largest over the directions, relative.
-        best_step: the step of the least error.
-        best_error: that error.
-        slope: of log error against log step where truncation dominates; 2 is right for a
-            smooth function, about 0 means that the reference is wrong. NaN if too few.
-        coordinates: how many coordinates were tried one by one at the best step.
-        worst_coordinate: largest relative difference among these, and its index.
-        complex_error: the same by the complex step; NaN where the value does not allow it.
-
-    >>> from jax_logreg.audit.check import check_derivatives
-    >>> report = check_derivatives(lambda t: t**3, gradient=lambda t: 3 * t**2, at=1.0)
-    >>> round(report.sweep.slope, 1), report.sweep.best_error < 1e-6
-    (2.0, True)
-    """
-
-    steps: np.ndarray
-    errors: np.ndarray
-    best_step: float
-    best_error: float
-    slope: float
-    coordinates: int
-    worst_coordinate: tuple[float, int]
-    complex_error: float
-
-
-def sweep_steps(
-    values: BatchedFunction,
-    value: Callable[[Any], Any],
-    theta: np.ndarray,
-    scale: np.ndarray,
-    slope: np.ndarray,
-    seed: int,
-) -> StepSweep:
-    """Compare a gradient with central differences of the value, and with the complex step.
-
-    Args:
-        values: the function at the rows of an array.
-        value: the function at one point, for the complex step.
-        theta: the point.
-        scale: of every coordinate; a step is relative to it.
-        slope: the gradient, (P,).
-        seed: of the directions.
-    """
-    rng = np.random.default_rng(seed)
-    directions = scale * rng.normal(size=(_DIRECTIONS, theta.size)) / np.sqrt(theta.size)
-    expected = directions @ slope
-    size = float(np.max(np.abs(expected), initial=0.0)) or 1.0
-    found = np.stack([_central_differences(values, theta, directions * h) / h for h in STEPS])
-    errors = np.max(np.abs(found - expected), axis=1) / size
-    errors = np.where(np.isfinite(errors), errors, np.inf)
-    best = int(np.argmin(errors))
-    step = float(STEPS[best])
-    coordinates, worst = 0, (float("nan"), -1)
-    if theta.size <= _MAX_COORDINATES:
-        along = _central_differences(values, theta, np.diag(scale * step)) / step
-        off = np.abs(along - slope * scale)
-        off /= float(np.max(np.abs(slope * scale), initial=0.0)) or 1.0
-        coordinates, worst = theta.size, (float(np.max(off)), int(np.argmax(off)))
-    return StepSweep(
-        STEPS, errors, step, float(errors[best]), _truncation_slope(errors, best),
-        coordinates, worst, _complex_step_error(value, theta, directions, expected, size),
-    )  # fmt: skip
-
-
-def _truncation_slope(errors: np.ndarray, best: int) -> float:
-    """Fitted to the steps above the best one, where round-off does not count yet."""
-    steps, errors = np.log10(STEPS[:best]), errors[:best]
-    kept = np.isfinite(errors) & (errors > 0)
-    kept &= errors < 0.1
-    if kept.sum() < 3:
-        return float("nan")
-    return float(np.polyfit(steps[kept], np.log10(errors[kept]), 1)[0])
-
-
-def _complex_step_error(
-    value: Callable[[Any], Any],
-    theta: np.ndarray,
-    directions: np.ndarray,
-    expected: np.ndarray,
-    size: float,
-) -> float:
-    """Im F(θ + i h d) / h: exact to round-off where F is analytic and takes complex θ."""
-    h = 1e-40
-    try:
-        real = complex(value(jnp.asarray(theta, complex)))
-        found = [complex(value(jnp.asarray(theta + 1j * h * d))).imag / h for d in directions]
-    except Exception:  # a function of real numbers only
-        return float("nan")
-    error = float(np.max(np.abs(np.asarray(found) - expected))) / size
-    # abs, max and comparisons take complex numbers but are not analytic.
-    return error if error < 1e-6 and np.isfinite(real) else float("nan")
 
 
 def batched(function: TracedFunction) -> BatchedFunction:

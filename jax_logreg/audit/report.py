@@ -11,7 +11,7 @@ from jax_logreg.audit.compare_entries import DerivativeComparison, PointComparis
 from jax_logreg.audit.findings import ERROR, Finding
 from jax_logreg.audit.layout import PytreeLayout
 from jax_logreg.audit.match import Diagnosis
-from jax_logreg.audit.reference import StepSweep
+from jax_logreg.audit.step_sweep import StepSweep
 
 _WIDTH = 80
 _MAX_SHOWN, _MAX_NAMES = 5, 100
@@ -170,7 +170,8 @@ def summarise(comparison: DerivativeComparison, layout: PytreeLayout, units: flo
     return Check(
         name=comparison.name,
         agrees=not wrong.any(),
-        num_points=sum(bool(p.wrong.any()) for p in points) or len(points),
+        num_points=sum(bool(p.wrong.any()) for p in points)
+        or len(points) + comparison.num_more_points,
         num_entries=point.expected.size,
         num_wrong=int(wrong.sum()),
         worst=tuple(

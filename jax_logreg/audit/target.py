@@ -1,5 +1,6 @@
 """The function under test: the user's value, traced and analysed as far as possible."""
 
+import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,6 +30,10 @@ from jax_logreg.audit.user_names import UserNames, find_names, named_data
 _MAX_STABLE = 500
 # Numbers are the same that differ by so many units of round-off.
 _SAME = 2.0**22
+# A value this much larger than at the user's point that does not change over such a step,
+# relative to θ, is outside its domain.
+_SENTINEL, _NEARBY = 1e3, 1e-6
+_TIMED_CALLS = 3
 
 
 class Target:
@@ -162,14 +167,31 @@ class Target:
         return np.full(self.out_shape, np.nan) if value is None else value
 
     def has_value(self, theta: np.ndarray) -> bool:
-        """Whether the value is finite."""
-        return bool(np.isfinite(self._value_or_nan(theta)).all())
+        """Whether the value is finite, and no number that stands for infinity."""
+        value = self._value_or_nan(theta)
+        return bool(np.isfinite(value).all()) and not self._is_sentinel(theta, value)
+
+    def _is_sentinel(self, theta: np.ndarray, value: np.ndarray) -> bool:
+        """A huge value that stays the same nearby, as of ``if (w <= 0).any(): return 1e10``."""
+        usual = 1 + np.max(np.abs(self._value_or_nan(self.at)))
+        if not usual < np.inf or np.max(np.abs(value)) < _SENTINEL * usual:
+            return False
+        near = theta + _NEARBY * (np.abs(theta) + np.max(np.abs(theta)))
+        return np.array_equal(value, self._value_or_nan(near))
 
     def has_first_derivative(self, theta: np.ndarray) -> bool:
         """Whether value and first derivatives are finite."""
         if self.function is None:
             return self.has_value(theta)
         return bool(np.isfinite(Autodiff(self.function)(self.first_derivative, theta)).all())
+
+    @cached_property
+    def seconds_per_call(self) -> float:
+        """How long a call of the value takes."""
+        began = time.perf_counter()
+        for _ in range(_TIMED_CALLS):
+            self._value_or_nan(self.at)
+        return (time.perf_counter() - began) / _TIMED_CALLS
 
     @property
     def is_scalar(self) -> bool:

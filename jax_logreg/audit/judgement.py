@@ -1,0 +1,177 @@
+"""Judgement: disagreements with the reference that are no mistake of the formula.
+
+A value may be flattened far out by its own guard; and a derivative may be a numerical one.
+"""
+
+import sys
+from collections.abc import Callable
+from types import CodeType, FrameType
+from typing import Any
+
+import numpy as np
+
+from jax_logreg.audit.compare_entries import DerivativeComparison, PointComparison
+from jax_logreg.audit.differences import central_differences
+from jax_logreg.audit.findings import WARNING, Finding
+from jax_logreg.audit.match import EXPLAINED, Diagnosis
+from jax_logreg.audit.reference import AuditPoints, BatchedFunction
+from jax_logreg.audit.user_calls import UserFunction
+
+# A slope along the ray that is below this part of the one by hand is no slope.
+_NO_SLOPE = 1e-3
+# So many moderate points must be right for the others to be forgiven.
+_LEAST_RIGHT = 2
+# Steps of differences: in the middle of things, and in units of the ray at the last extreme point.
+_STEP, _LONG_STEP = 1e-4, 100.0
+# A numerical derivative: errors up to this part of the largest entry where there is evidence, or
+# without it. Numbers are rough if a change of θ of this size moves them by this part of the error.
+_NUMERICAL, _WITHOUT_EVIDENCE = 1e-3, 1e-5
+_TINY_STEP, _ROUGH = 1e-10, 0.05
+# Diagnoses that say where, not what.
+_PLACES = {"unknown", "block", "coordinate", "large-logits"}
+
+
+def is_guarded(values: BatchedFunction, points: AuditPoints) -> bool:
+    """Whether far out a value has no slope but that of an L2 penalty.
+
+    So it is with ``log(h + 1e-15)`` and with clipped logits or probabilities. A value that is
+    made to grow slower, as Huber's loss is, keeps its slope.
+    """
+    ray, first = points.ray, points.moderate[0]
+    there = points.extreme[-1]
+    further = there + (there - first)
+    near = float(np.abs(_slope(values, first, ray, _STEP)))
+    one, two = (float(_slope(values, theta, ray, _LONG_STEP)) for theta in (there, further))
+    return bool(abs(two - 2 * one) <= _NO_SLOPE * (near + abs(one)))
+
+
+def _slope(values: BatchedFunction, theta: np.ndarray, ray: np.ndarray, step: float) -> Any:
+    return np.ravel(central_differences(values, theta, step * ray[None]))[0] / step
+
+
+def forgive_flat_value(
+    found: DerivativeComparison, points: AuditPoints, values: BatchedFunction
+) -> None:
+    """Warn instead where entries differ only because the value has gone flat by its own guard."""
+    wrong = [point for point in found.moderate + found.extreme if point.wrong.any()]
+    num_right = sum(not point.wrong.any() for point in found.moderate)
+    if not wrong or num_right < _LEAST_RIGHT or not points.extreme:
+        return
+    if is_guarded(values, points) and _are_flatter(wrong, found.extreme):
+        for point in wrong:
+            point.wrong[...] = False
+        found.findings.append(flat_value(found.name))
+
+
+def flat_value(name: str) -> Finding:
+    """The warning."""
+    text = f"far out the value is flatter than its {name} says, as a logarithm with + 1e-15 or a clipped logit is: there its own guard is off, not the {name}."  # noqa: E501
+    return Finding("flat-value", WARNING, name, text)
+
+
+def _are_flatter(wrong: list[PointComparison], extreme: list[PointComparison]) -> bool:
+    """Whether outward the value grows less than by hand at every one of the points."""
+    if not extreme:
+        return False
+    growth = np.sign(_along(extreme[-1].hand, extreme[-1].theta))
+    return all(
+        bool(np.all(is_flatter(_along(p.expected, p.theta), _along(p.hand, p.theta), growth)))
+        for p in wrong
+    )
+
+
+def is_flatter(expected: np.ndarray, hand: np.ndarray, growth: np.ndarray) -> np.ndarray:
+    """Whether slopes outward are smaller than by hand, in the direction in which it grows."""
+    return growth * (hand - expected) >= -_NO_SLOPE * np.abs(hand)
+
+
+def _along(derivative: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """The product with θ, along which logits grow; of a Hessian from both sides."""
+    found = np.asarray(derivative @ theta)
+    return found @ theta if found.shape == theta.shape else found
+
+
+def forgive_numerical(
+    found: DerivativeComparison,
+    function: UserFunction,
+    others: list[Callable[..., Any]],
+    diagnoses: list[Diagnosis],
+) -> bool:
+    """Warn instead where a derivative that nothing explains is a numerical one.
+
+    Args:
+        found: the comparison; its wrong entries are forgiven.
+        function: the derivative.
+        others: the user's other functions: numerical differentiation calls one of them.
+        diagnoses: what explains the numbers, least complex first.
+    """
+    points = [point for point in found.moderate + found.extreme if point.wrong.any()]
+    if not points or (diagnoses and diagnoses[0].complexity <= EXPLAINED):
+        return False
+    error = max(_error(point) for point in points)
+    error /= max(float(np.max(np.abs(point.expected), initial=0.0)) for point in points) or 1.0
+    if not error <= _NUMERICAL:
+        return False
+    is_evident = _calls_again(function, others, points[0]) or all(
+        _is_rough(function, point) for point in points
+    )
+    is_named = any(diagnosis.kind not in _PLACES for diagnosis in diagnoses)
+    if not is_evident and (is_named or error > _WITHOUT_EVIDENCE):
+        return False
+    for point in points:
+        point.wrong[...] = False
+    size = 10.0 ** np.ceil(np.log10(error))
+    text = f"{found.name} is approximate, to about {size:.0e}: it looks like finite differences."
+    found.findings.append(Finding("approximate", WARNING, found.name, text))
+    return True
+
+
+def _error(point: PointComparison) -> float:
+    with np.errstate(all="ignore"):
+        return float(np.max(np.abs(point.hand - point.expected)[point.wrong]))
+
+
+def _calls_again(
+    function: UserFunction, others: list[Callable[..., Any]], point: PointComparison
+) -> bool:
+    """Whether one evaluation calls another of the user's functions for every coordinate."""
+    codes = {code for code in map(_code_of, others) if code is not None}
+    count = 0
+
+    def profile(frame: FrameType, event: str, _: Any) -> None:
+        nonlocal count
+        count += event == "call" and frame.f_code in codes
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        function.attempt(*_vectors(point), dtype="float64")
+    finally:
+        sys.setprofile(before)
+    return count > max(1, point.theta.size if point.vector is None else 1)
+
+
+def _code_of(function: Callable[..., Any]) -> CodeType | None:
+    for inner in (function, getattr(function, "__func__", None), type(function).__call__):
+        code = getattr(inner, "__code__", None)
+        if isinstance(code, CodeType):
+            return code
+    return None
+
+
+def _vectors(point: PointComparison) -> tuple[np.ndarray, ...]:
+    return (point.theta,) if point.vector is None else (point.theta, point.vector)
+
+
+def _is_rough(function: UserFunction, point: PointComparison) -> bool:
+    """Whether the answer jumps between points that are nearly one."""
+    rng, theta = np.random.default_rng(0), point.theta
+    size = np.abs(theta) + (np.max(np.abs(theta)) or 1.0)
+    changes = []
+    for _ in range(3):
+        near = theta + _TINY_STEP * size * rng.normal(size=theta.size)
+        answer = function.attempt(near, *_vectors(point)[1:], dtype="float64")
+        if answer is None:
+            return False
+        changes.append(np.abs(answer - point.hand)[point.wrong].max())
+    return float(np.median(changes)) > _ROUGH * _error(point)

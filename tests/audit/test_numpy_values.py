@@ -1,0 +1,191 @@
+"""Derivatives of a value in plain NumPy, judged by differences."""
+
+import numpy as np
+import pytest
+
+from jax_logreg import check_derivatives
+
+RNG = np.random.default_rng(0)
+N, P = 60, 4
+X = np.column_stack([np.ones(N), RNG.normal(size=(N, P - 1)) * [1, 10, 50]])
+Y = (RNG.uniform(size=N) < 0.5).astype(float)
+Z, T = RNG.normal(size=(N, 3)), RNG.normal(size=N)
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def loss(w):
+    z = X @ w
+    return np.mean(np.logaddexp(0, z) - Y * z)
+
+
+def slope(w):
+    return X.T @ (sigmoid(X @ w) - Y) / N
+
+
+def curvature(w):
+    mu = sigmoid(X @ w)
+    return (X.T * (mu * (1 - mu))) @ X / N
+
+
+def cross_entropy(h, guard=0.0):
+    return -np.mean(Y * np.log(h + guard) + (1 - Y) * np.log(1 - h + guard))
+
+
+GUARDED = {
+    "plus": lambda w: cross_entropy(sigmoid(X @ w), 1e-15),
+    "clipped logits": lambda w: cross_entropy(sigmoid(np.clip(X @ w, -30, 30))),
+    "clipped probabilities": lambda w: cross_entropy(np.clip(sigmoid(X @ w), 1e-7, 1 - 1e-7)),
+}
+
+
+@pytest.mark.parametrize("name", GUARDED)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_value_that_its_guard_makes_flat_condemns_no_gradient(name, seed):
+    def value(w):
+        return GUARDED[name](w) + 0.05 * w @ w
+
+    right = check_derivatives(
+        value, gradient=lambda w: slope(w) + 0.1 * w, at=np.zeros(P), numpy=True, seed=seed
+    )
+    assert right.ok, str(right)
+    assert "flat-value" in [f.kind for f in right.findings if f.severity == "warning"]
+    wrong = check_derivatives(
+        value, gradient=lambda w: slope(w) + 0.2 * w, at=np.zeros(P), numpy=True, seed=seed
+    )
+    assert not wrong.ok
+
+
+def test_a_value_that_grows_slower_far_out_is_no_guard():
+    """Huber's loss with the gradient of its middle: right near zero, wrong far out."""
+
+    def value(w):
+        r = np.abs(Z @ w) / 10
+        return np.mean(np.where(r < 1, r**2 / 2, r - 0.5))
+
+    report = check_derivatives(
+        value, gradient=lambda w: Z.T @ (Z @ w) / 100 / N, at=np.zeros(3), numpy=True
+    )
+    assert not report.ok
+    right = check_derivatives(
+        value, gradient=lambda w: Z.T @ np.clip(Z @ w / 10, -1, 1) / 10 / N, at=np.zeros(3),
+        numpy=True,
+    )  # fmt: skip
+    assert right.ok, str(right)
+
+
+def network(theta):
+    W, v, b = theta[:18].reshape(3, 6), theta[18:24], theta[24]
+    return np.mean((np.maximum(Z @ W, 0) @ v + b - T) ** 2)
+
+
+def network_slope(theta, mask=True):
+    W, v, b = theta[:18].reshape(3, 6), theta[18:24], theta[24]
+    A = Z @ W
+    H = np.maximum(A, 0)
+    r = 2 * (H @ v + b - T) / N
+    back = np.outer(r, v) * ((A > 0) if mask else 1)
+    return np.concatenate([(Z.T @ back).ravel(), H.T @ r, [r.sum()]])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_kinks_are_seen(seed):
+    """Of a ReLU network every coarse difference crosses kinks."""
+    at = np.random.default_rng(seed).normal(size=25)
+    right = check_derivatives(network, gradient=network_slope, at=at, numpy=True, seed=seed)
+    assert right.ok, str(right)
+    wrong = check_derivatives(
+        network, gradient=lambda t: network_slope(t, mask=False), at=at, numpy=True, seed=seed
+    )
+    assert not wrong.ok
+
+
+def test_a_hinge_is_right_on_either_side():
+    sign = 2 * Y - 1
+
+    def value(w):
+        return np.mean(np.maximum(0, 1 - sign * (X @ w))) + 0.05 * w @ w
+
+    def gradient(w):
+        return -X.T @ (sign * (sign * (X @ w) < 1)) / N + 0.1 * w
+
+    for at in (np.zeros(P), np.full(P, 0.3)):
+        report = check_derivatives(value, gradient=gradient, at=at, numpy=True)
+        assert report.ok, str(report)
+
+
+def test_a_number_that_stands_for_infinity_is_outside_the_domain():
+    def value(w):
+        return 1e10 if (w <= 0).any() else float(np.sum(w * np.log(w)) - np.log(w.sum()))
+
+    for seed in range(4):
+        at = np.random.default_rng(seed).uniform(0.01, 0.5, 3)
+        report = check_derivatives(
+            value, gradient=lambda w: np.log(w) + 1 - 1 / w.sum(), at=at, numpy=True, seed=seed
+        )
+        assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("with_gradient", [True, False])
+def test_second_derivatives(with_gradient):
+    options = {"gradient": slope} if with_gradient else {}
+    at = np.full(P, 0.01)
+    for right in ({"hessian": curvature}, {"hvp": lambda w, v: curvature(w) @ v}):
+        report = check_derivatives(loss, at=at, numpy=True, **options, **right)
+        assert report.ok, str(report)
+    wrong = check_derivatives(
+        loss, hessian=lambda w: N * curvature(w), at=at, numpy=True, **options
+    )
+    assert wrong.diagnosis.kind == "factor"
+    assert "n = 60" in wrong.diagnosis.message or "60" in wrong.diagnosis.message
+
+
+def test_a_hessian_alone_takes_few_values():
+    calls = 0
+
+    def value(w):
+        nonlocal calls
+        calls += 1
+        return loss(w)
+
+    report = check_derivatives(value, hessian=curvature, at=np.full(P, 0.01), numpy=True)
+    assert report.ok
+    assert calls < 20 * P**2
+
+
+def central(f, w, step):
+    rows = [(f(w + step * e) - f(w - step * e)) / (2 * step) for e in np.eye(P)]
+    return np.array(rows)
+
+
+def of_values(w, step=1e-4):
+    pairs = step * np.eye(P)
+    return np.array([
+        [(loss(w + a + b) - loss(w + a - b) - loss(w - a + b) + loss(w - a - b)) / (4 * step**2)
+         for a in pairs] for b in pairs
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "derivative",
+    [
+        {"hessian": of_values, "gradient": slope},
+        {"hessian": of_values},
+        {"gradient": lambda w: [(loss(w + 1e-7 * e) - loss(w)) / 1e-7 for e in np.eye(P)]},
+    ],
+)
+def test_numerical_differentiation_is_approximate(derivative):
+    report = check_derivatives(loss, at=np.full(P, 0.01), numpy=True, **derivative)
+    assert report.ok, str(report)
+    assert "approximate" in [f.kind for f in report.findings]
+    assert not report.diagnoses
+
+
+def test_a_small_mistake_is_no_numerical_differentiation():
+    """An error of 2e-6 of the largest entry that has a simple explanation."""
+    report = check_derivatives(
+        lambda w: loss(w) + 5e-4 * w @ w, gradient=slope, at=np.full(P, 0.01), numpy=True
+    )
+    assert not report.ok, str(report)
