@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax_logreg.audit.differences import round_off
 from jax_logreg.audit.findings import NOTE, Finding, UnusableOutput
 from jax_logreg.audit.layout import PytreeLayout
 from jax_logreg.audit.linear_predictor import SplitLoss, split_at_logits
@@ -30,6 +31,8 @@ from jax_logreg.audit.user_names import UserNames, find_names, named_data
 _MAX_STABLE = 500
 # Numbers are the same that differ by so many units of round-off.
 _SAME = 2.0**22
+# And by so many times the round-off of a value that loses digits, such as log(1 - h + 1e-15).
+_NOISE = 100.0
 # A value this much larger than at the user's point that does not change over such a step,
 # relative to θ, is outside its domain.
 _SENTINEL, _NEARBY = 1e3, 1e-6
@@ -122,6 +125,7 @@ class Target:
         eps = np.finfo("float32" if function.has_float32_inside else "float64").eps
         usual = np.median(np.abs(users_own)[np.isfinite(users_own)])
         close = _SAME * eps * (np.abs(users_own) + usual)
+        close += _NOISE * np.stack([round_off(self.values, p, np.abs(p) + 1) for p in points])
         same = (found == users_own) | (np.isnan(found) & np.isnan(users_own))
         if not (same | (np.abs(found - users_own) <= close)).all():
             return False
