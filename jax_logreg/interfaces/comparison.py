@@ -1,7 +1,7 @@
 """The comparison of four solvers on one table, and the audit of the derivatives they used."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,6 @@ from jax_logreg.fitting.result import FitError, FitResult, Status
 from jax_logreg.inference.infer import infer
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.separation import diagnose_separation
-from jax_logreg.interfaces.files import comma_list
 from jax_logreg.interfaces.formula_audits import OnProgress, audit_table
 from jax_logreg.interfaces.model import Model
 from jax_logreg.interfaces.tables import Table
@@ -32,9 +31,6 @@ SOLVERS: dict[str, Solver] = {
     "Optax L-BFGS": Optax(optax.lbfgs()),
     "Newton": Newton(),
 }
-
-# In standard deviations, from zero to the mean of a column that is centred for inference.
-_FAR = 1e4
 
 # What the messages of a status call the parameters of ``fit``.
 _TERMS = {
@@ -147,10 +143,6 @@ class SolverComparison:
         scaled = "standardized " if self.settings.standardize else ""
         penalty = f"L2 strength {l2:g} on {scaled}coefficients" if l2 else "no penalty"
         intercept = "" if self.settings.fit_intercept else ", no intercept"
-        moved = _origin(self.center, self.scale, self.settings.fit_intercept) != 0
-        if self.settings.fit_intercept and np.any(moved):
-            names = [self.table.feature_names[j] for j in np.flatnonzero(moved)]
-            intercept = f", intercept where the mean is taken from {comma_list(names)}"
         return f"log-odds {of} per unit of the column, {penalty}{intercept}"
 
     @property
@@ -211,7 +203,7 @@ def compare_solvers(
         separation = _separation(X, table, settings.l2, settings, _TERMS, progress)
     if settings.inference:
         progress("standard errors")
-        inference = _inference(X, center, scale, table, settings)
+        inference = _inference(table, center, scale, settings)
     audits, audit_rows = audit_table(
         X,
         table,
@@ -262,54 +254,37 @@ def _separation(
 
 
 def _inference(
-    X: np.ndarray,
-    center: np.ndarray,
-    scale: np.ndarray,
-    table: Table,
-    settings: ComparisonSettings,
+    table: Table, center: np.ndarray, scale: np.ndarray, settings: ComparisonSettings
 ) -> Inference | str:
     """Standard errors in the columns' own units, or why there can be none.
 
     They are those of a fit of its own: a penalty that helps prediction would bias every test.
 
     Args:
-        X: the columns as the solvers see them, (X - center) / scale.
-        center: (p,).
-        scale: (p,).
         table: the data.
+        center: what the solvers subtract from the columns, (p,). Without an intercept that makes
+            another model.
+        scale: what they divide them by, (p,): the unit of the penalty.
         settings: the strength of the penalty, and whether there is an intercept.
     """
     l2, with_intercept = settings.inference_l2, settings.fit_intercept
+    X = table.X if with_intercept else table.X - center
+    penalty = L2(l2, scale**2) if l2 else None
     with jax.enable_x64(True):
         result = fit(
-            X, table.y, penalty=L2(l2), solver=Newton(), fit_intercept=with_intercept,
+            X, table.y, penalty=penalty, solver=Newton(), fit_intercept=with_intercept,
             num_classes=_num_classes(table),
         )  # fmt: skip
         if not result.converged:
             found = _separation(X, table, l2, settings, _INFERENCE_TERMS)
             return found or result.status.explain(_INFERENCE_TERMS)
-        origin = _origin(center, scale, with_intercept)
-        columns = np.where(origin == 0, table.X, X * scale)  # not X - origin, which is rounded
-        coef = result.coef / scale.reshape((-1,) + (1,) * (result.coef.ndim - 1))
-        own = replace(
-            result, coef=coef, intercept=result.intercept - (center - origin) @ coef,
-            gradient_norm=result.gradient_norm * (1 + np.max(scale + np.abs(center - origin))),
-        )  # fmt: skip
         try:
             return infer(
-                own, columns, table.y,
-                penalty=L2(l2, scale**2) if l2 else None, fit_intercept=with_intercept,
+                result, X, table.y, penalty=penalty, fit_intercept=with_intercept,
                 feature_names=table.feature_names, class_names=table.class_names,
             )  # fmt: skip
         except (FitError, ValueError) as error:
             return str(error)
-
-
-def _origin(center: np.ndarray, scale: np.ndarray, fit_intercept: bool) -> np.ndarray:
-    """What is taken from the columns before inference: their means, where these are so far from
-    zero that digits would be lost; without an intercept all of them, or the model would be
-    another one."""
-    return np.where((np.abs(center) > _FAR * scale) | (not fit_intercept), center, 0.0)
 
 
 def _run(

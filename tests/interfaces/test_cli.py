@@ -280,10 +280,8 @@ def test_inference_is_of_a_fit_of_its_own_in_the_columns_units(
         np.testing.assert_allclose(numbers, getattr(want, name), rtol=1e-8)
 
 
-@pytest.mark.parametrize(
-    ("unit", "words"), [(1e9, "no penalty"), (1e6, "intercept where the mean is taken from u")]
-)
-def test_inference_of_columns_in_any_unit_and_far_from_zero(unit, words, tmp_path, capsys):
+@pytest.mark.parametrize("unit", [1e9, 1e6])
+def test_inference_of_columns_in_any_unit_and_far_from_zero(unit, tmp_path, capsys):
     rng = np.random.default_rng(3)
     X, y = rng.normal(size=(80, 2)), rng.integers(0, 3, 80)
     path = tmp_path / "units.csv"
@@ -291,7 +289,7 @@ def test_inference_of_columns_in_any_unit_and_far_from_zero(unit, words, tmp_pat
     path.write_text("u,v,y\n" + "\n".join(f"{u:.17g},{v:.17g},c{k}" for u, v, k in rows))
     assert main(["fit", str(path), "--target", "y", "--json", "--inference"]) == 0
     found = json.loads(capsys.readouterr().out)["inference"]
-    assert found["terms"].endswith(words)
+    assert found["terms"].endswith("no penalty")
     with jax.enable_x64(True):
         want = lr.infer(lr.fit(X, y), X, y)
     for name in ("estimate", "standard_error"):
