@@ -39,7 +39,7 @@ _LOOSE_CG_TOL = 0.3
 # Products that the first attempt may spend: in vain where there is no minimum.
 _FIRST_CG_STEPS = 25
 # Half of the 1 that the criterion allows, for round-off in d.
-_MAX_LOGIT_CHANGE = 0.5
+MAX_LOGIT_CHANGE = 0.5
 # On separated data each Newton step gains one unit of logit and removes a factor e of what
 # is not recession; the digits of float64 are used up after this many.
 _PATH_STEPS = 40
@@ -235,7 +235,7 @@ def _final_status(
 
 def _is_small(oracle: Oracle, step: jax.Array, point: Point) -> jax.Array:
     """Whether a step changes every logit by less than the criterion allows; NaN does not."""
-    return oracle.problem.is_negligible(step, point.theta, _MAX_LOGIT_CHANGE)
+    return oracle.problem.is_negligible(step, point.theta, MAX_LOGIT_CHANGE)
 
 
 # --- by Hessian products --------------------------------------------------------------------
@@ -276,7 +276,7 @@ def _by_continued_cg(oracle: Oracle, solver: Solver, state: State, tol: jax.Arra
     end = cg_run(apply, cg_step(start, known, solve), solve, target, _FIRST_CG_STEPS)
     found = has_arrived & (end.norm_squared <= target) & jnp.isfinite(end.max_logit_change)
     # The sum of the steps' maxima bounds the maximum of their sum (triangle inequality).
-    is_small = end.max_logit_change <= _MAX_LOGIT_CHANGE
+    is_small = end.max_logit_change <= MAX_LOGIT_CHANGE
     exists = compute_unless(
         ~found | is_small, found & is_small, lambda: _is_small(oracle, end.solution, point)
     )

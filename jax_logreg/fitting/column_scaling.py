@@ -139,7 +139,7 @@ def choose_scaling(sample: np.ndarray, dtype: Any, *, centre: bool) -> ColumnSca
     odd = (largest > 0) & ((largest > limit) | (largest < 1 / limit) | shifted)
     c, s = np.zeros(len(low)), np.ones(len(low))
     for j in np.flatnonzero(odd):
-        c[j], s[j] = _centre_and_spread(sample[:, j].astype(float), limit, may_shift=centre)
+        c[j], s[j] = centre_and_spread(sample[:, j].astype(float), limit, may_shift=centre)
     return ColumnScaling(c, _power_of_two(s, dtype))
 
 
@@ -160,14 +160,23 @@ def _power_of_two(spread: np.ndarray, dtype: Any) -> np.ndarray:
     return np.where(kept, 1.0, np.ldexp(1.0, np.frexp(spread)[1].clip(-most, most)))
 
 
-def _centre_and_spread(column: np.ndarray, limit: float, *, may_shift: bool) -> tuple[float, float]:
-    """The median, where the column lies far from zero, and the median size of what differs."""
+def centre_and_spread(
+    column: np.ndarray, limit: float = 0.0, *, may_shift: bool
+) -> tuple[float, float]:
+    """Robust ones: the median, and the median distance of what differs from it.
+
+    Args:
+        column: (n,).
+        limit: in spreads: a column that lies no further from zero keeps its origin.
+        may_shift: whether another may be shifted.
+    """
     median = float(np.median(column))
     away = np.abs(column / 2 - median / 2)
     spread = 2 * float(np.median(away[away > 0])) if away.any() else 0.0
     if may_shift and abs(median) > limit * spread:
         return median, spread or 1.0
-    return 0.0, float(np.median(np.abs(column[column != 0])))
+    size = np.abs(column[column != 0])
+    return 0.0, float(np.median(size)) if len(size) else 1.0
 
 
 @jax.tree_util.register_dataclass

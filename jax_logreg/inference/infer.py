@@ -8,13 +8,14 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jax_logreg.fitting import validation
+from jax_logreg.fitting.certificate import MAX_LOGIT_CHANGE
 from jax_logreg.fitting.collinearity import collinear_columns
 from jax_logreg.fitting.result import FitError, FitResult
 from jax_logreg.inference.covariance import check_groups, check_kind, covariance_root
 from jax_logreg.inference.fit_context import FitContext, check_fit
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.information import Information, information
-from jax_logreg.inference.restricted_fit import PROVING_LOGIT_CHANGE, SHORT_STEP, newton_path
+from jax_logreg.inference.restricted_fit import SHORT_STEP, newton_path
 from jax_logreg.objective.jax_settings import in_auto_axes, own_settings
 from jax_logreg.objective.penalties import Penalty
 
@@ -135,7 +136,7 @@ def _polish(start: FitContext) -> tuple[FitContext, Information]:
         # the one before it is round-off.
         bound = point.decrement / 2 if point.decrement < SHORT_STEP else np.inf
     fit, full, step, decrement = point
-    if not (decrement <= SHORT_STEP and fit.is_negligible(step, PROVING_LOGIT_CHANGE)):
+    if not (decrement <= SHORT_STEP and fit.is_negligible(step, MAX_LOGIT_CHANGE)):
         raise FitError(
             f"Newton's steps from the fit do not converge: the last was {decrement:.1g} standard "
             "errors long. The data are separated or nearly so: try diagnose_separation(X, y)."

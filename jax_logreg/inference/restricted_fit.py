@@ -17,9 +17,6 @@ from jax_logreg.inference.information import Information, information, triangle
 # A step of fewer standard errors than this changes the value by less than its round-off may be:
 # it is taken whole, without a look at the value.
 SHORT_STEP = 1e-4
-# A Newton step that moves no logit by 1 proves that a minimum exists (fitting/certificate.py);
-# half of that leaves room for round-off.
-PROVING_LOGIT_CHANGE = 0.5
 _MAX_HALVINGS = 40
 _VALUE_ROUND_OFF = 1e-12
 # A restricted fit ends at a step of at most so many standard errors.

@@ -34,11 +34,12 @@ from scipy.linalg import qr
 from scipy.optimize import linprog
 
 from jax_logreg.fitting import validation
-from jax_logreg.fitting.column_scaling import ColumnScaling
+from jax_logreg.fitting.certificate import MAX_LOGIT_CHANGE
+from jax_logreg.fitting.column_scaling import ColumnScaling, centre_and_spread
 from jax_logreg.fitting.result import FIT_TERMS
 from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.information import scaled_cholesky, triangle
-from jax_logreg.inference.restricted_fit import PROVING_LOGIT_CHANGE, newton_path
+from jax_logreg.inference.restricted_fit import newton_path
 from jax_logreg.objective.jax_settings import in_auto_axes, in_float64, own_settings
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import Penalty
@@ -233,14 +234,13 @@ def find_separation(
         RuntimeError: where the linear programme fails, or its answer does not hold to nine
             digits.
     """
-    Z, columns, centre, scale = _in_robust_units(X, counted, penalised, fit_intercept)
+    Z, columns, units = _in_robust_units(X, counted, penalised, fit_intercept)
     problem = _make_problem(Z, Y, counted)
     d, strict, _ = _settle(problem, screen, progress)
     K = Y.shape[1] if Y.ndim == 2 else 1
     direction = np.zeros((X.shape[1] + 1, K))
     direction[columns] = d.reshape(-1, max(K - 1, 1)) @ _contrasts_to_classes(K)
-    coef = direction[:-1] / scale[:, None]
-    intercept = direction[-1] - centre @ coef
+    coef, intercept = units.to_original(direction[:-1], direction[-1])
     complete = bool(np.array_equal(strict, problem.open) and not problem.tied.any())
     kind: Kind = "none" if not strict.any() else "complete" if complete else "quasi"
     shape = Y.shape[1:]
@@ -271,26 +271,22 @@ def _to_dense(X: validation.Table) -> jax.Array:
 
 def _in_robust_units(
     X: np.ndarray, counted: np.ndarray, penalised: np.ndarray, fit_intercept: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The unpenalised, independent columns, and of all columns the centre and the scale.
-
-    They are centred and scaled by medians, which no outlier moves. Without an intercept, which
-    absorbs the centre, nothing is centred.
+) -> tuple[np.ndarray, np.ndarray, ColumnScaling]:
+    """The unpenalised, independent columns in robust units, and those.
 
     Returns:
         The table, (n, q), with ones for the intercept; the positions of its columns, (q,), that
-        of the intercept last; the centre and the scale, (p,).
+        of the intercept last; the units of all columns. Without an intercept, which absorbs the
+        centre, nothing is centred.
     """
     n, p = X.shape
-    Z, centre, scale = np.ones((n, p + fit_intercept)), np.zeros(p), np.ones(p)
+    Z, found = np.ones((n, p + fit_intercept)), np.ones((2, p))
     for j in range(p):
-        centre[j] = np.median(X[counted, j]) if fit_intercept else 0.0
-        size = np.abs(X[counted, j] - centre[j])
-        scale[j] = np.median(size[size > 0]) if np.any(size > 0) else 1.0
-        Z[:, j] = (X[:, j] - centre[j]) / scale[j]
+        centre, scale = found[:, j] = centre_and_spread(X[counted, j], may_shift=fit_intercept)
+        Z[:, j] = (X[:, j] - centre) / scale
     columns = np.flatnonzero(np.append(~penalised, [True] * fit_intercept))
     columns = columns[_independent(Z[counted][:, columns])]
-    return (Z if len(columns) == Z.shape[1] else Z[:, columns]), columns, centre, scale
+    return (Z if len(columns) == Z.shape[1] else Z[:, columns]), columns, ColumnScaling(*found)
 
 
 def _independent(Z: np.ndarray) -> np.ndarray:
@@ -499,7 +495,7 @@ def _start(problem: _Problem) -> FitContext:
 def _moves_little(problem: _Problem, step: np.ndarray) -> bool:
     """Whether a step changes the difference of any two classes of a row by less than 1/2."""
     change = np.where(problem.open | problem.tied, problem.margins(step), 0)
-    return bool(np.max(np.ptp(change, axis=1)) < PROVING_LOGIT_CHANGE)
+    return bool(np.max(np.ptp(change, axis=1)) < MAX_LOGIT_CHANGE)
 
 
 def _prove(problem: _Problem, candidate: np.ndarray) -> _Found | None:
