@@ -15,7 +15,7 @@ from jax_logreg.fitting.certificate import CertificateMethod, make_tolerance
 from jax_logreg.fitting.column_scaling import ColumnScaling, ScaledPenalty
 from jax_logreg.fitting.fit import fit
 from jax_logreg.fitting.jit_options import Compiled, are_concrete
-from jax_logreg.fitting.padding import Dataset, scaled_penalty, scaling_of
+from jax_logreg.fitting.padding import Dataset, scaling_of
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.validation import NONNEGATIVE, Rule
 from jax_logreg.objective.dense_features import is_on_one_device
@@ -109,16 +109,15 @@ def fit_many(
     args, varies, size = _check(X, y, penalty, sample_weight, offset, num_classes)
     if fit_intercept:
         _check_classes(args, varies)
-    args, varies, scaling = _in_units(args, varies, fit_intercept)
+    args, varies, units = _in_units(args, varies, fit_intercept)
     tol = validation.check_tol(tol, args.X.dtype)
     options: dict[str, Any] = {"fit_intercept": fit_intercept, "max_steps": max_steps}
     many = _fit_together(args, tol, varies, size, options)
     for i in np.flatnonzero(np.asarray(many.status) != Status.CONVERGED):
         one = _fit_single(_get_fit(args, varies, int(i)), tol, **options)
         many = _set_fit(many, int(i), one)
-    if not scaling.is_identity:
-        coef, intercept = jax.vmap(scaling.to_original)(many.coef, many.intercept)
-        many = replace(many, coef=coef, intercept=intercept)
+    if units is not None:
+        many = _restore(many, units)
     return replace(many, feature_names=validation.column_names(X))
 
 
@@ -144,29 +143,43 @@ def _fit_together(
 
 def _in_units(
     args: BatchArgs, varies: BatchArgs, fit_intercept: bool
-) -> tuple[BatchArgs, BatchArgs, ColumnScaling]:
-    """The problems in units that keep the digits of an X that they share.
+) -> tuple[BatchArgs, BatchArgs, ColumnScaling | None]:
+    """The problems in units that keep the digits of X, and those if there are other than its own,
+    (p,) or (B, p).
 
-    A row that has weight zero in every fit becomes one of zeros: its entries may be of any size.
+    A row that has weight zero, of a shared X in every fit, becomes one of zeros: its entries may
+    be of any size.
     """
-    weight, same = args.sample_weight, ColumnScaling.identity(args.X.shape[-1])
-    if varies.X or not is_on_one_device(args.X) or not are_concrete(args):
-        return args, varies, same
+    X, weight = args.X, args.sample_weight
+    if not is_on_one_device(X) or not are_concrete(args):
+        return args, varies, None
     if weight is not None:
-        weight = np.asarray(weight).reshape(-1, args.X.shape[0]).max(axis=0)
+        weight = np.asarray(weight)
+        weight = weight if varies.X else weight.reshape(-1, len(X)).max(axis=0)
         if not weight.all():
-            args = args._replace(X=jnp.where(weight[:, None] > 0, args.X, 0))
+            X = jnp.where(weight[..., None] > 0, X, 0)
     largest = jax.tree.map(lambda x, many: jnp.max(x) if many else x, args.penalty, varies.penalty)
-    scaling = scaling_of(Dataset(args.X, None, weight, None), largest, fit_intercept)
-    if scaling.is_identity:
-        return args, varies, same
-    penalty = scaled_penalty(args.penalty, scaling)
-    fixed = ScaledPenalty(varies.penalty, False, False)
-    return (
-        args._replace(X=scaling.transform(args.X), penalty=penalty),
-        varies._replace(penalty=fixed),
-        scaling,
-    )
+    units = scaling_of(Dataset(X, None, weight, None), largest, fit_intercept)
+    if units.is_identity:
+        return args._replace(X=X), varies, None
+    scale, nothing = jnp.asarray(units.scale, X.dtype), np.zeros(X.shape[-1])
+    X = ColumnScaling(units.centre[..., None, :], units.scale[..., None, :]).transform(X)
+    args = args._replace(X=X, penalty=ScaledPenalty(args.penalty, scale, nothing))
+    scaled = ScaledPenalty(varies.penalty, varies.X, False)
+    return args, varies._replace(penalty=scaled), units
+
+
+def _restore(many: FitResult, units: ColumnScaling) -> FitResult:
+    """The results in the caller's units."""
+    shape = len(many.status), units.scale.shape[-1]
+    pairs = zip(np.asarray(many.coef), np.asarray(many.intercept), strict=True)
+    of_fits = zip(*(np.broadcast_to(x, shape) for x in (units.centre, units.scale)), strict=True)
+    solved = [
+        ColumnScaling(*of).to_original(*pair) for of, pair in zip(of_fits, pairs, strict=True)
+    ]
+    arrays = [np.asarray(x, many.coef.dtype) for x in zip(*solved, strict=True)]
+    coef, intercept = jax.device_put(arrays, next(iter(many.coef.devices())))
+    return replace(many, coef=coef, intercept=intercept)
 
 
 def _set_fit(many: FitResult, i: int, one: FitResult) -> FitResult:

@@ -187,29 +187,40 @@ def _sparse_design(plain: Design) -> Design:
 
 
 def scaling_of(data: Dataset, penalty: Penalty, centre: bool) -> ColumnScaling:
-    """From a sample of rows of positive weight; no column is enlarged under a traced penalty."""
-    n, p = data.X.shape
-    stride = max(1, n * p // _SAMPLE)
-    which: Any = slice(None, None, stride)
-    if data.weight is not None:
-        which = np.flatnonzero(np.asarray(data.weight) > 0)[which]
-    sample = _rows(data.X, which)
-    return _bounded(choose_scaling(sample, data.X.dtype, centre=centre), penalty, data.X.dtype)
+    """From a sample of rows of positive weight; no column is enlarged under a traced penalty.
+
+    X, and then the units, may have a leading axis of fits; the weights may have it as well.
+    """
+    sample = np.moveaxis(_sample_rows(data.X, data.weight), -2, 0)
+    units = choose_scaling(sample.reshape(len(sample), -1), data.X.dtype, centre=centre)
+    shape = sample.shape[1:]
+    units = ColumnScaling(units.centre.reshape(shape), units.scale.reshape(shape))
+    return _bounded(units, penalty, data.X.dtype)
+
+
+def _sample_rows(X: jax.Array, weight: Any) -> np.ndarray:
+    """(m, p) or (B, m, p); from another device than the CPU only those are fetched."""
+    n, p = X.shape[-2:]
+    every = slice(None, None, max(1, n * p // _SAMPLE))
+    table: Any = np.asarray(X) if is_on_one_cpu(X) else X
+    if weight is None:
+        return np.asarray(table[..., every, :])
+    counted = [np.flatnonzero(row)[every] for row in np.atleast_2d(np.asarray(weight) > 0)]
+    if len(counted) == 1:
+        return np.asarray(table[..., counted[0], :])
+    most = max(map(len, counted))
+    which = np.stack([np.resize(rows, most) for rows in counted])
+    return np.asarray(table[np.arange(len(which))[:, None], which])
 
 
 def _bounded(scaling: ColumnScaling, penalty: Penalty, dtype: Any) -> ColumnScaling:
-    p = len(scaling.scale)
+    p = scaling.scale.shape[-1]
     if not (scaling.scale < 1).any():
         return scaling
     if not are_concrete(penalty):
         return scaling.bounded_by(np.ones(p))
     with jax.ensure_compile_time_eval():
         return scaling.bounded_by(np.asarray(penalty.growth(jnp.zeros(p, dtype))))
-
-
-def _rows(X: jax.Array, which: Any) -> np.ndarray:
-    """Some rows as a NumPy array; from another device only those are fetched."""
-    return np.asarray(X)[which] if is_on_one_cpu(X) else np.asarray(X[which])
 
 
 def _can_pad(penalty: Penalty) -> bool:

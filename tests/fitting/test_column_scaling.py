@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from jax_logreg import L2, ElasticNet, Firth, Status, fit, make_objective
+from jax_logreg import L2, ElasticNet, Firth, Status, fit, fit_many, make_objective
 from jax_logreg.fitting.column_scaling import (
     ColumnScaling,
     ScaledPenalty,
@@ -110,6 +110,26 @@ def test_separation_is_found_in_any_units(kind, dtype):
     for shift, scale in UNITS[dtype.name]:
         result = fit(((X + shift) * [scale, 1.0]).astype(dtype), y)
         assert result.status == Status.SEPARATED, (shift, scale, result.message)
+
+
+def test_fits_of_different_tables_have_the_verdicts_of_fit(dtype):
+    """The first keeps its units, the last is separated; the third row of each does not count."""
+    X, y = overlapping()
+    wide = np.where(y == 1, np.abs(X[:, 0]) + 0.1, -np.abs(X[:, 0]) - 0.1)
+    bases = [X, X[:, ::-1], np.column_stack([wide, X[:, 1]])]
+    weight = np.ones(len(y))
+    weight[2] = 0
+    for shift, scale in UNITS[dtype.name]:
+        moved = [(base + np.array([shift, 0.0])) * [scale, 1.0] for base in bases[1:]]
+        tables = np.stack([X, *moved]).astype(dtype)
+        tables[:, 2] = 1e5
+        many = fit_many(tables, y, sample_weight=weight, penalty=L2(np.zeros(3)))
+        for i, table in enumerate(tables):
+            one = fit(table, y, sample_weight=weight)
+            assert int(many.status[i]) == one.status, (shift, scale, i)
+            if one.converged:
+                np.testing.assert_allclose(many.coef[i], one.coef, rtol=1e-4)
+    assert many.status.tolist() == [Status.CONVERGED, Status.CONVERGED, Status.SEPARATED]
 
 
 @pytest.mark.parametrize("far", [1e5, 1e9, 1e14])
