@@ -90,7 +90,7 @@ def trace(function: Callable[[jax.Array], Any], example: jax.Array) -> TracedFun
         with jax.disable_jit():
             closed = _make_jaxpr(function, example)
     # The text of a jaxpr says all that it does, unless it has custom rules or callbacks.
-    plain = all(map(_is_described_by_text, _all_equations(closed.jaxpr)))
+    plain = all(map(is_described_by_text, _all_equations(closed.jaxpr)))
     return TracedFunction(closed, str(closed.jaxpr) if plain else object())
 
 
@@ -109,7 +109,7 @@ def _all_equations(jaxpr: Any) -> Iterator[Any]:
                 yield from _all_equations(value.jaxpr)
 
 
-def _is_described_by_text(eqn: Any) -> bool:
+def is_described_by_text(eqn: Any) -> bool:
     """False for a user's custom rule; JAX's own are known by their source file."""
     if "custom" not in eqn.primitive.name and "callback" not in eqn.primitive.name:
         return True
