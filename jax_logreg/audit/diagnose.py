@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.audit import blocks, entry_factors, match_recipe, patterns
+from jax_logreg.audit import blocks, entry_factors, links, match_recipe, patterns
 from jax_logreg.audit.compare_entries import DerivativeComparison, PointComparison
 from jax_logreg.audit.fix import with_fix
 from jax_logreg.audit.linear_predictor import SplitLoss, split_at_logits, weighted_sum
@@ -24,8 +24,10 @@ from jax_logreg.audit.match import (
     matches,
     rank,
 )
+from jax_logreg.audit.pairs import Model, by_two_mistakes
 from jax_logreg.audit.reference import Autodiff
 from jax_logreg.audit.target import Target
+from jax_logreg.audit.user_names import UserNames
 
 # Logits, or parameters, above this size are called large.
 _LARGE = 2.5
@@ -46,19 +48,47 @@ def diagnose(target: Target, comparison: DerivativeComparison) -> list[Diagnosis
     mismatch = _stack(comparison.name, usable)
     if target.is_scalar:
         mismatch = mismatch._replace(values=np.ravel(target.values(mismatch.theta)))
+    names = target.user_names(mismatch.name)
     found = rank(_explanations(target, mismatch))
-    if _is_complex(found) and target.split is not None and mismatch.name != "jacobian":
-        parts = match_recipe.split_parts(mismatch, target.split)
-        changed = match_recipe.by_changed_data(parts, target.split, target.data_names())
-        found = rank([*found, *changed])
+    for more in (_by_changed_data, _by_links, _by_two_mistakes):
+        if _is_complex(found):
+            found = rank([*found, *more(target, mismatch, names)])
     if _is_complex(found) and any(not point.wrong.any() for point in usable):
         found = rank([*found, *_only_at_large_logits(target, comparison.name, usable)])
-    names = target.user_names(mismatch.name)
     return [with_fix(d, mismatch, names) for d in found] or [_unknown(mismatch)]
 
 
 def _is_complex(found: list[Diagnosis]) -> bool:
     return not found or found[0].complexity >= COMPLEX
+
+
+def _by_changed_data(target: Target, mismatch: Mismatch, names: UserNames) -> Iterator[Diagnosis]:
+    if target.split is not None and mismatch.name != "jacobian":
+        parts = match_recipe.split_parts(mismatch, target.split)
+        yield from match_recipe.by_changed_data(parts, target.split, target.data_names())
+
+
+def _by_links(target: Target, mismatch: Mismatch, names: UserNames) -> Iterator[Diagnosis]:
+    if target.function is not None and mismatch.name == "gradient":
+        changed = links.change_links(mismatch, target.function)
+        if changed is not None:
+            yield from links.by_links(mismatch, target.function, names, changed)
+
+
+def _by_two_mistakes(target: Target, mismatch: Mismatch, names: UserNames) -> Iterator[Diagnosis]:
+    if mismatch.name == "jacobian" or target.function is None:
+        return
+    parts = None if target.split is None else match_recipe.split_parts(mismatch, target.split)
+    models: list[Model] = []
+    if parts is not None and target.model is not None:
+        yield from match_recipe.by_pairs(parts, target.model, names)
+        if mismatch.name == "gradient":
+            models += match_recipe.wrong_gradients(parts, target.model)
+    elif mismatch.name == "gradient":
+        changed = links.change_links(mismatch, target.function)
+        if changed is not None:
+            models += links.wrong_gradients(mismatch, target.function, changed)
+    yield from by_two_mistakes(mismatch, target.layout, names, models)
 
 
 def _transposed_shape(target: Target, comparison: DerivativeComparison) -> Iterator[Diagnosis]:

@@ -5,7 +5,9 @@ and a penalty. Each explanation changes one of the two, and least squares finds 
 for either.
 """
 
+import itertools
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -31,6 +33,7 @@ from jax_logreg.audit.mistakes import (
     changed_data,
     right_recipe,
 )
+from jax_logreg.audit.pairs import Model
 from jax_logreg.audit.patterns import add_linear, describe_block
 from jax_logreg.audit.reference import directional_derivative
 from jax_logreg.audit.traced import run_compiled
@@ -118,6 +121,60 @@ def by_catalogue(parts: Parts, model: LogisticModel, names: UserNames) -> Iterat
     data_terms = np.asarray(run_compiled(model, _wrong_data_terms, *parts.mismatch.call_arguments))
     for mistake, data in zip(catalogue(model, parts.order), data_terms, strict=True):
         yield from _explain(parts, mistake, data, parts.penalty, names)
+
+
+def by_pairs(parts: Parts, model: LogisticModel, names: UserNames) -> Iterator[Diagnosis]:
+    """Two mistakes of the catalogue in different pieces."""
+    pairs = _pairs(model, parts.order)
+    rows = len(pairs) * len(parts.mismatch.theta) * np.size(model.y)
+    if not pairs or rows > _MAX_CONTRIBUTIONS:
+        return
+    data_terms = np.asarray(run_compiled(model, _wrong_pairs, *parts.mismatch.call_arguments))
+    for (one, other), data in zip(pairs, data_terms, strict=True):
+        both = Mistake(
+            one.kind, f"{one.text}; and {other.text[0].lower()}{other.text[1:]}",
+            one.pieces | other.pieces, one.any_factor or other.any_factor,
+        )  # fmt: skip
+        for diagnosis in _explain(parts, both, data, parts.penalty, names):
+            yield diagnosis
+            yield diagnosis._replace(kind=other.kind)
+
+
+def wrong_gradients(parts: Parts, model: LogisticModel) -> Iterator[Model]:
+    """Every mistake of the catalogue as the first of two."""
+    data_terms = np.asarray(run_compiled(model, _wrong_data_terms, *parts.mismatch.call_arguments))
+    for mistake, data in zip(catalogue(model, parts.order), data_terms, strict=True):
+        if not parts.is_right(data, parts.penalty):
+            # The factor of weights that are no weights is 1, or the size of those that are.
+            size = np.mean(np.abs(model.weight)) if mistake.any_factor else 1.0
+            for scale in dict.fromkeys((1.0, 1 / size)):
+                yield Model(mistake.kind, partial(str, mistake.text), scale * data + parts.penalty)
+
+
+def _pairs(model: LogisticModel, order: int) -> list[tuple[Mistake, Mistake]]:
+    """Of data with anything else; of labels with the mean."""
+    mistakes = catalogue(model, order)
+
+    def goes_with(one: Mistake, other: Mistake) -> bool:
+        pieces = set(one.pieces) | set(other.pieces)
+        disjoint = len(pieces) == len(one.pieces) + len(other.pieces)
+        return disjoint and (bool(pieces & {"weights", "offset"}) or pieces == {"labels", "mean"})
+
+    return [pair for pair in itertools.combinations(mistakes, 2) if goes_with(*pair)]
+
+
+def _wrong_pairs(model: LogisticModel, *stacks: jax.Array) -> jax.Array:
+    """The data term with every pair of mistakes at every point, (pairs, m, P)."""
+    vjp = jax.vjp(model.logits, jnp.zeros(model.split.size))[1]
+    recipe, pairs = right_recipe(model), _pairs(model, len(stacks))
+
+    def at_point(theta: jax.Array, *vector: jax.Array) -> jax.Array:
+        linear = model.logits(theta) - model.offset
+        z = [jax.jvp(model.logits, (theta,), (v,))[1] for v in vector]
+        both = (other.change(one.change(recipe)) for one, other in pairs)
+        return jax.vmap(lambda r: vjp(r)[0])(jnp.stack([r.rows(linear, *z) for r in both]))
+
+    return jnp.moveaxis(jax.lax.map(lambda row: at_point(*row), stacks), 0, 1)
 
 
 def _wrong_data_terms(model: LogisticModel, *stacks: jax.Array) -> jax.Array:

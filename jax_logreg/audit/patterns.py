@@ -266,7 +266,7 @@ def _scaled_and_linear(
         text = (
             f"All but the penalty ({names.describe(kept)} times θ{where}) has the factor {factor}"
         )
-        kinds, effort = [also], complexity(1, factors=1)
+        kinds, effort = [also], complexity(factors=1, vagueness=LOCATED)
         fix = f"{added(-kept)}; {undo}; {added(kept)}"
     elif names.has_name(a):
         text = f"It is {factor} times the right one, and {names.describe(slope)} times θ{where} too much"  # noqa: E501

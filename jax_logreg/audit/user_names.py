@@ -57,7 +57,8 @@ class UserNames:
                         why = _MEANS[power] if name.startswith("n (") else ""
                         fitting.append(f"{text} = {sign * number**power:.6g}{why}")
         simple = [text for value, text in _PLAIN.items() if abs(factor - value) <= 1e-9]
-        found = simple + fitting or [_as_code(c) for c in self._expressions(factor)][:1]
+        code = self.code(factor)
+        found = simple + fitting or ([f"`{code}`"] if code and not _is_number(code) else [])
         return " or ".join(found) or f"{factor:.7g}"
 
     def has_name(self, factor: float) -> bool:
@@ -88,7 +89,8 @@ class UserNames:
             (("", 1.0), ("2 * ", 2.0), ("0.5 * ", 0.5)),
         ):
             if abs(size - factor * value) <= _SAME * size:
-                yield f"{sign}{times}{text}"
+                is_inverse = text.startswith("1 / ") and times
+                yield f"{sign}{times[:-3]}{text[1:]}" if is_inverse else f"{sign}{times}{text}"
 
     def within(self, path: str) -> "UserNames":
         """The same of a part: ``['b1']`` or ``[3:6]``."""
@@ -161,8 +163,8 @@ def _bracketed(code: str) -> str:
     return f"({code})" if " " in code and not is_whole else code
 
 
-def _as_code(text: str) -> str:
-    return f"`{text}`"
+def _is_number(code: str) -> bool:
+    return code.lstrip("-").replace(".", "").isdigit()
 
 
 def find_names(

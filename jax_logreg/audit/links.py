@@ -1,0 +1,397 @@
+"""Links of the chain rule: what if the derivative of one step were forgotten, or another?
+
+The value is a sequence of steps. Its gradient goes back through them, a factor for each. So a
+wrong gradient of a network or of a likelihood is often the right one with the derivative of
+one step replaced: by 1 (the mask of a ReLU is forgotten), by 0 (what divides is taken for a
+constant), by its square, by itself at another place. Each is tried.
+"""
+
+import linecache
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+from jax_logreg.audit.match import Diagnosis, Mismatch, complexity, fit_parts, matches
+from jax_logreg.audit.pairs import Model
+from jax_logreg.audit.traced import TracedFunction, run_compiled
+from jax_logreg.audit.user_names import UserNames
+
+# Up to this many links are tried, and as many numbers are kept for all of them.
+_MAX_LINKS = 150
+_MAX_NUMBERS = 40_000_000
+# A line of the user's code that is longer is named by its number.
+_MAX_LINE = 70
+# Steps that only rearrange, and steps that act on each entry by itself.
+_REARRANGE = {
+    "reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "convert_element_type",
+    "copy", "copy_p", "rev", "slice", "stop_gradient", "concatenate", "pad", "gather",
+}  # fmt: skip
+_ADD = {"add", "sub", "add_any", "neg"}
+_ENTRYWISE = {
+    "add", "sub", "add_any", "neg", "mul", "div", "max", "min", "pow", "integer_pow", "exp", "log",
+    "exp2", "log1p", "expm1", "sqrt", "rsqrt", "cbrt", "square", "abs", "tanh", "logistic", "sin",
+    "cos", "tan", "erf", "erf_inv", "sinh", "cosh", "asinh", "acosh", "atanh", "atan", "lgamma",
+    "digamma", "select_n", "clamp", "sign", "custom_jvp_call", "copy", "convert_element_type",
+}  # fmt: skip
+
+
+class Link(NamedTuple):
+    """A step of the value, or several that act on each entry by themselves.
+
+    Attributes:
+        start: the variable that goes in.
+        end: the variable that comes out.
+        place: of the step that makes ``end``; of the operand there, if it is a single edge.
+        operand: which; −1 for a function of each entry of ``start``.
+    """
+
+    start: Any
+    end: Any
+    place: int
+    operand: int
+
+
+# What may stand for the derivative of an entrywise function f, from its argument x, f(x) and
+# f'(x): kind of sentence, and the factor.
+_INSTEAD: tuple[tuple[str, Callable[..., Any]], ...] = (
+    ("The derivative of {0} is left out", lambda x, f, df, slope: jnp.ones_like(x)),
+    ("{0} is taken for a constant: nothing goes back through it",
+     lambda x, f, df, slope: jnp.zeros_like(x)),
+    ("The derivative of {0} is applied twice", lambda x, f, df, slope: df**2),
+    ("The derivative of {0} has the wrong sign", lambda x, f, df, slope: -df),
+    ("The derivative of {0} is taken at its value, not at its argument",
+     lambda x, f, df, slope: slope(f)),
+    ("{0} itself stands in for its derivative", lambda x, f, df, slope: f),
+    ("1 minus {0} stands in for its derivative", lambda x, f, df, slope: 1 - f),
+    ("1 minus the square of {0} stands in for its derivative",
+     lambda x, f, df, slope: 1 - f**2),
+    ("f(1 − f), of f = {0}, stands in for its derivative", lambda x, f, df, slope: f * (1 - f)),
+    ("In the derivative of {0}, x(1 − x) is of its argument",
+     lambda x, f, df, slope: x * (1 - x)),
+    ("In the derivative of {0}, 1 − x² is of its argument", lambda x, f, df, slope: 1 - x**2),
+)  # fmt: skip
+
+
+def find_links(function: TracedFunction) -> list[Link]:
+    """The links of a traced function, edges first."""
+    jaxpr = function.closed.jaxpr
+    active = set(jaxpr.invars)
+    heads: dict[Any, Any] = {}  # the variable of which another is an entrywise function
+    edges: list[Link] = []
+    maps: list[Link] = []
+    used_otherwise = {
+        v
+        for eqn in jaxpr.eqns
+        if eqn.primitive.name not in _ENTRYWISE
+        for v in eqn.invars
+        if isinstance(v, core.Var)
+    }
+    for place, eqn in enumerate(jaxpr.eqns):
+        mine = [i for i, v in enumerate(eqn.invars) if isinstance(v, core.Var) and v in active]
+        floats = all(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in eqn.outvars)
+        if not mine or not floats or eqn.primitive.name == "stop_gradient":
+            continue
+        active.update(eqn.outvars)
+        name, end = eqn.primitive.name, eqn.outvars[0]
+        is_linear = name in _REARRANGE or (name in _ADD and len(mine) < 2)
+        if len(mine) > 1 and not is_linear:
+            edges += [Link(eqn.invars[i], end, place, i) for i in mine]
+        if name not in _ENTRYWISE or len(eqn.outvars) > 1:
+            continue
+        starts = {heads.get(eqn.invars[i], eqn.invars[i]) for i in mine}
+        head = starts.pop()
+        if starts or head.aval.shape != end.aval.shape:
+            continue
+        heads[end] = head
+        argument = eqn.invars[mine[0]]
+        if len(mine) == 1 and not is_linear and name not in ("mul", "div"):
+            maps.append(Link(argument, end, place, -1))
+        if (argument is not head or len(mine) > 1) and end in used_otherwise:
+            maps.append(Link(head, end, place, -1))
+    return [*maps, *edges]
+
+
+def _gradients(function: TracedFunction, thetas: jax.Array, choices: jax.Array) -> jax.Array:
+    """The gradient at every θ with other derivatives of the links, (choices, m, P).
+
+    Args:
+        function: the value.
+        thetas: (m, P).
+        choices: (choices, links, 1 + options): the first column is the factor of the right
+            derivative, the others those of what stands in for it.
+    """
+
+    def at_point(theta: jax.Array) -> jax.Array:
+        back = _backward(function, theta)
+        return jax.vmap(back)(choices)
+
+    return jnp.moveaxis(jax.lax.map(at_point, thetas), 0, 1)
+
+
+def _backward(function: TracedFunction, theta: jax.Array) -> Callable[[jax.Array], jax.Array]:
+    """The way back through the value at θ, as a function of what is chosen for the links."""
+    jaxpr, links = function.closed.jaxpr, find_links(function)
+    values: dict[Any, Any] = dict(zip(jaxpr.constvars, function.constants, strict=True))
+    values[jaxpr.invars[0]] = theta
+    active = set(jaxpr.invars)
+    steps: list[tuple[int, list[Any], Any]] = []
+    for place, eqn in enumerate(jaxpr.eqns):
+        inputs = [v.val if isinstance(v, core.Literal) else values[v] for v in eqn.invars]
+        mine = [i for i, v in enumerate(eqn.invars) if isinstance(v, core.Var) and v in active]
+        mine = [i for i in mine if jnp.issubdtype(eqn.invars[i].aval.dtype, jnp.floating)]
+
+        def step(*given: Any, eqn: Any = eqn, at: list[int] = mine, all_: Any = inputs) -> Any:
+            known = list(all_)
+            for i, x in zip(at, given, strict=True):
+                known[i] = x
+            return _take_step(function, eqn, known)
+
+        found, vjp = jax.vjp(step, *(inputs[i] for i in mine)) if mine else (step(), None)
+        values.update(zip(eqn.outvars, found, strict=True))
+        if mine:
+            active.update(eqn.outvars)
+            steps.append((place, mine, vjp))
+    factors = [_factors(function, link, values) if link.operand < 0 else [] for link in links]
+
+    def back(choice: jax.Array) -> jax.Array:
+        slopes: dict[Any, Any] = {jaxpr.outvars[0]: jnp.ones(jaxpr.outvars[0].aval.shape)}
+
+        def add(v: Any, slope: Any) -> None:
+            slopes[v] = slopes[v] + slope if v in slopes else slope
+
+        for place, mine, vjp in reversed(steps):
+            eqn = jaxpr.eqns[place]
+            if not any(v in slopes for v in eqn.outvars):
+                continue
+            given = [slopes.get(v, jnp.zeros(v.aval.shape, v.aval.dtype)) for v in eqn.outvars]
+            through = jnp.asarray(1.0)
+            for number, link in enumerate(links):
+                if link.place == place and link.operand < 0:
+                    through = through * choice[number, 0]
+                    instead = sum(choice[number, 1 + i] * f for i, f in enumerate(factors[number]))
+                    add(link.start, instead * given[0])
+            for i, slope in zip(mine, vjp([through * g for g in given]), strict=True):
+                edge = [n for n, k in enumerate(links) if (k.place, k.operand) == (place, i)]
+                add(eqn.invars[i], slope * (choice[edge[0], 0] if edge else 1.0))
+        return slopes.get(jaxpr.invars[0], jnp.zeros_like(theta))
+
+    return back
+
+
+def _take_step(function: TracedFunction, eqn: Any, inputs: Sequence[Any]) -> list[Any]:
+    """One step of a function, alone."""
+    given = {v: x for v, x in zip(eqn.invars, inputs, strict=True) if isinstance(v, core.Var)}
+    alone = function.closed.jaxpr.replace(
+        constvars=[], invars=list(given), outvars=list(eqn.outvars), eqns=[eqn]
+    )
+    return list(core.jaxpr_as_fun(core.ClosedJaxpr(alone, []))(*given.values()))
+
+
+def _factors(function: TracedFunction, link: Link, values: dict[Any, Any]) -> list[jax.Array]:
+    """What may stand for the derivative of an entrywise link, entry by entry."""
+    of_entries, x = _entrywise(function, link, values), values[link.start]
+
+    def slope(at: jax.Array) -> jax.Array:
+        return jax.jvp(of_entries, (at,), (jnp.ones_like(at),))[1]
+
+    f, df = values[link.end], slope(x)
+    found = [option(x, f, df, slope) for _, option in _INSTEAD]
+    return [jnp.where(jnp.isfinite(m), m, 0.0) for m in found]
+
+
+def _entrywise(
+    function: TracedFunction, link: Link, values: dict[Any, Any]
+) -> Callable[[jax.Array], jax.Array]:
+    """The function from the start to the end of a link, everything else as it is."""
+    eqns, wanted, chain = function.closed.jaxpr.eqns, {link.end}, []
+    for eqn in reversed(eqns[: link.place + 1]):
+        if wanted & set(eqn.outvars):
+            chain.append(eqn)
+            wanted |= {v for v in eqn.invars if isinstance(v, core.Var) and v is not link.start}
+
+    def of_entries(x: jax.Array) -> jax.Array:
+        inner = {link.start: x}
+        for eqn in reversed(chain):
+            if any(isinstance(v, core.Var) and v in inner for v in eqn.invars):
+                given = [
+                    v.val if isinstance(v, core.Literal) else inner.get(v, values[v])
+                    for v in eqn.invars
+                ]
+                inner.update(zip(eqn.outvars, _take_step(function, eqn, given), strict=True))
+        return inner[link.end]
+
+    return of_entries
+
+
+class ChangedLinks(NamedTuple):
+    """Every change of every link.
+
+    Attributes:
+        links: of the value.
+        options: number of the link, and what stands in for its derivative; −1 for nothing.
+        gradients: with each, (changes, m, P).
+    """
+
+    links: list[Link]
+    options: list[tuple[int, int]]
+    gradients: np.ndarray
+
+
+def change_links(mismatch: Mismatch, function: TracedFunction) -> ChangedLinks | None:
+    """The gradient with every change; None if the value has no links, or too many."""
+    links = find_links(function)
+    options = [
+        (number, option)
+        for number, link in enumerate(links)
+        for option in (range(len(_INSTEAD)) if link.operand < 0 else (-1,))
+    ]
+    sizes = sum(int(np.prod(v.aval.shape)) for e in function.closed.jaxpr.eqns for v in e.outvars)
+    if not links or len(links) > _MAX_LINKS or len(options) * sizes > _MAX_NUMBERS:
+        return None
+    choices = np.zeros((len(options), len(links), 1 + len(_INSTEAD)))
+    choices[:, :, 0] = 1
+    for row, (number, option) in enumerate(options):
+        choices[row, number, 0] = 0
+        if option >= 0:
+            choices[row, number, 1 + option] = 1
+    with np.errstate(all="ignore"):
+        found = np.asarray(run_compiled(function, _gradients, mismatch.theta, choices))
+    return ChangedLinks(links, options, found)
+
+
+def by_links(
+    mismatch: Mismatch, function: TracedFunction, names: UserNames, changed: ChangedLinks
+) -> Iterator[Diagnosis]:
+    """The derivative of one step of the value replaced, or with a factor."""
+    links, options, found = changed
+    evidence = "with this the numbers are reproduced at every point"
+    for (number, option), gradient in zip(options, found, strict=True):
+        link = links[number]
+        if option >= 0 and matches(mismatch, gradient):
+            text = f"{describe(function, link, mismatch, option)}."
+            yield Diagnosis("chain-factor", mismatch.name, text, evidence, complexity(1))
+        elif option < 0:
+            yield from _with_factor(mismatch, gradient, function, link, names)
+
+
+def _with_factor(
+    mismatch: Mismatch, without: np.ndarray, function: TracedFunction, link: Link, names: UserNames
+) -> Iterator[Diagnosis]:
+    """What goes back along one edge has a factor, which may be 0."""
+    path = mismatch._replace(hand=mismatch.hand - without, expected=mismatch.expected - without)
+    if np.all(np.abs(path.expected) <= mismatch.allowed) or not np.any(without):
+        return
+    fit = fit_parts(path, [path.expected])
+    (c,) = fit.factors
+    if not fit.exact or c == 1:
+        return
+    how = {0.0: "nothing goes back", -1.0: "the sign is flipped on the way back"}.get(c)
+    how = how or f"the factor {names.describe(c)} is too much on the way back"
+    text = f"{how[0].upper()}{how[1:]} {_edge(function, link)}."
+    effort = complexity(1, factors=int(not names.has_name(c)))
+    evidence = f"of the terms of the chain rule one has the factor {c:.8g}"
+    yield Diagnosis("chain-factor", mismatch.name, text, evidence, effort)
+
+
+def wrong_gradients(
+    mismatch: Mismatch, function: TracedFunction, changed: ChangedLinks
+) -> Iterator[Model]:
+    """The changes as models of a first mistake."""
+    for (number, option), gradient in zip(changed.options, changed.gradients, strict=True):
+        link = changed.links[number]
+
+        def text(link: Link = link, option: int = option) -> str:
+            if option < 0:
+                return f"Nothing goes back {_edge(function, link)}"
+            return describe(function, link, mismatch, option)
+
+        yield Model("chain-factor", text, gradient)
+
+
+def describe(function: TracedFunction, link: Link, mismatch: Mismatch, option: int) -> str:
+    """A sentence: which derivative is replaced, and by what."""
+    eqn = function.closed.jaxpr.eqns[link.place]
+    name = _name_of_map(function, link, mismatch.theta[0])
+    sentence = _INSTEAD[option][0].format(name)
+    if name == "the ReLU" and option == 0:
+        sentence += " (its mask)"
+    return f"{sentence[0].upper()}{sentence[1:]}{_source(eqn)}"
+
+
+def _name_of_map(function: TracedFunction, link: Link, theta: np.ndarray) -> str:
+    """The name of an entrywise function, recognised by its values."""
+    jaxpr = function.closed.jaxpr
+    values: dict[Any, Any] = dict(zip(jaxpr.constvars, function.constants, strict=True))
+    values[jaxpr.invars[0]] = jnp.asarray(theta)
+    for eqn in jaxpr.eqns[: link.place + 1]:
+        given = [v.val if isinstance(v, core.Literal) else values[v] for v in eqn.invars]
+        values.update(zip(eqn.outvars, _take_step(function, eqn, given), strict=True))
+    of_entries = _entrywise(function, link, values)
+    shape, places = np.shape(values[link.start]), np.array([-1.3, -0.4, 0.6, 1.7])
+    with np.errstate(all="ignore"):
+        found = [np.ravel(of_entries(jnp.full(shape, t)))[:1] for t in places]
+        for name, f in _KNOWN_MAPS.items():
+            if np.allclose(np.concatenate(found), f(places), rtol=1e-6, equal_nan=True):
+                return name
+    return "this function of each entry"
+
+
+_KNOWN_MAPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "the ReLU": lambda t: np.maximum(t, 0),
+    "tanh": np.tanh,
+    "the sigmoid": lambda t: 1 / (1 + np.exp(-t)),
+    "the exponential": np.exp,
+    "the exponential of the opposite": lambda t: np.exp(-t),
+    "softplus": lambda t: np.logaddexp(0, t),
+    "the square": np.square,
+    "the logarithm": np.log,
+    "the square root": np.sqrt,
+    "the inverse": lambda t: 1 / t,
+    "the absolute value": np.abs,
+    "log(1 + x)": np.log1p,
+    "the leaky ReLU": lambda t: np.where(t > 0, t, 0.01 * t),
+    "the sine": np.sin,
+    "the cosine": np.cos,
+    "the cube": lambda t: t**3,
+}
+
+
+_EDGES = {
+    "div": ("the numerator", "the denominator"),
+    "mul": ("the first factor", "the second factor"),
+    "dot_general": ("the first factor", "the second factor"),
+    "add": ("the first term", "the second term"),
+    "sub": ("the first term", "the term that is subtracted"),
+    "pow": ("the base", "the exponent"),
+}
+
+
+def _edge(function: TracedFunction, link: Link) -> str:
+    eqn = function.closed.jaxpr.eqns[link.place]
+    words = _EDGES.get(eqn.primitive.name, ("", ""))
+    operand = words[link.operand] if link.operand < len(words) else ""
+    of_what = {"div": "of the quotient", "add": "of the sum", "sub": "of the difference"}
+    what = of_what.get(eqn.primitive.name, "of the product")
+    step = (
+        f"{operand} {what}" if operand else f"argument {link.operand + 1} of {eqn.primitive.name}"
+    )
+    return f"through {step}{_source(eqn)}"
+
+
+def _source(eqn: Any) -> str:
+    """Where the user's code has a step: its line."""
+    traceback = getattr(eqn.source_info, "traceback", None)
+    ours = (os.path.dirname(__file__), os.path.dirname(jax.__file__), os.path.dirname(np.__file__))
+    for frame in traceback.frames if traceback is not None else ():
+        if frame.file_name.startswith((*ours, "<")):
+            continue
+        line = linecache.getline(frame.file_name, frame.line_num).strip()
+        return (
+            f", in `{line}`" if line and len(line) <= _MAX_LINE else f", in line {frame.line_num}"
+        )
+    return ""
