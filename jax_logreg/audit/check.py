@@ -427,7 +427,7 @@ def _sweep(target: Target, points: AuditPoints, seed: int) -> StepSweep | None:
         return None
 
     def value(theta: Any) -> Any:
-        return jnp.reshape(target.flat_value(theta), ())
+        return target.complex_value(theta).reshape(())
 
     return sweep_steps(target.values, value, theta, points.scale, slope, seed)
 

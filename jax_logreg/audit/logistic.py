@@ -16,7 +16,10 @@ import numpy as np
 
 from jax_logreg.audit.linear_predictor import SplitLoss, column_norms
 from jax_logreg.audit.reference import directional_derivative
-from jax_logreg.audit.traced import run_compiled
+from jax_logreg.audit.traced import run_compiled, run_in_batches
+
+# Columns of a Hessian that are computed in one call.
+_STABLE_BATCH = 20
 
 
 @dataclass(frozen=True)
@@ -136,8 +139,13 @@ def stable_derivative(model: LogisticModel, kind: str, *vectors: np.ndarray) -> 
     """A derivative from w̃(μ − y): accurate where autodiff of the loss as written is not."""
     if kind == "hessian":
         columns = np.eye(model.split.size)
-        return np.stack([stable_derivative(model, "hvp", *vectors, v) for v in columns])
+        thetas = np.broadcast_to(vectors[0], columns.shape)
+        return run_in_batches(model, _stable_rows, _STABLE_BATCH, thetas, columns)
     return np.asarray(run_compiled(model, _stable, *vectors))
+
+
+def _stable_rows(model: LogisticModel, *stacks: jax.Array) -> jax.Array:
+    return jax.vmap(lambda *row: _stable(model, *row))(*stacks)
 
 
 def _stable(model: LogisticModel, theta: jax.Array, *vector: jax.Array) -> jax.Array:

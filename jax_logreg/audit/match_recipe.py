@@ -31,6 +31,7 @@ from jax_logreg.audit.mistakes import (
     Mistake,
     catalogue,
     changed_data,
+    names_of_mistakes,
     right_recipe,
 )
 from jax_logreg.audit.pairs import Model
@@ -40,7 +41,7 @@ from jax_logreg.audit.traced import run_compiled
 from jax_logreg.audit.user_names import UserNames
 
 # Random vectors that stand for a Hessian at each point.
-_PROBES = 4
+_PROBES = 2
 # Up to this many numbers the rows are tried one by one, and data are changed and tried again.
 _MAX_CONTRIBUTIONS = 5_000_000
 _MAX_DATA = 1_000_000
@@ -119,7 +120,7 @@ def penalty_hessians(mismatch: Mismatch, split: SplitLoss) -> np.ndarray:
 def by_catalogue(parts: Parts, model: LogisticModel, names: UserNames) -> Iterator[Diagnosis]:
     """Every mistake of the catalogue, with the penalty as it should be, or with a factor."""
     data_terms = np.asarray(run_compiled(model, _wrong_data_terms, *parts.mismatch.call_arguments))
-    for mistake, data in zip(catalogue(model, parts.order), data_terms, strict=True):
+    for mistake, data in zip(names_of_mistakes(model, parts.order), data_terms, strict=True):
         yield from _explain(parts, mistake, data, parts.penalty, names)
 
 

@@ -123,6 +123,18 @@ def catalogue(model: LogisticModel, order: int) -> list[Mistake]:
     return [mistake for mistake in found if mistake.num_pieces(order)]
 
 
+def names_of_mistakes(model: LogisticModel, order: int) -> list[Mistake]:
+    """The catalogue without the values of its pieces, which take programs to compute."""
+    found: list[Mistake] = []
+
+    def look(constants: list[Any]) -> None:
+        for mistake in catalogue(model.with_constants(constants), order):
+            found.append(mistake._replace(pieces=dict.fromkeys(mistake.pieces)))
+
+    jax.eval_shape(look, model.constants)
+    return found
+
+
 def _data_mistakes(model: LogisticModel, recipe: Recipe) -> Iterator[Mistake]:
     """Offset, weights and labels."""
     w, y, offset = recipe.weights, recipe.labels, recipe.offset

@@ -14,6 +14,9 @@ from jax.extend import core
 # What a step costs beside its numbers, in numbers; and how many terms of a product cost as much
 # as one number that is computed otherwise.
 _STEP, _TERMS = 1000, 4
+# Products of this many terms NumPy's BLAS takes with one thread; several, where others compute as
+# well, wait for one another, and take fifty times as long.
+_BLOCK = 2**18
 
 Step = Callable[..., Any]
 
@@ -112,7 +115,9 @@ def _dot_general(a: np.ndarray, b: np.ndarray, dimension_numbers: Any, **_: Any)
     n, k, m = (int(np.prod(sizes)) for sizes in (rows, terms, columns))
     left = a.transpose([*a_batch, *a_free, *a_sum]).reshape(*batch, n, k)
     right = b.transpose([*b_batch, *b_sum, *b_free]).reshape(*batch, k, m)
-    return (left @ right).reshape((*batch, *rows, *columns))
+    height = max(1, _BLOCK // max(1, k * m))
+    blocks = [left[..., i : i + height, :] @ right for i in range(0, max(n, 1), height)]
+    return np.concatenate(blocks, -2).reshape((*batch, *rows, *columns))
 
 
 def _broadcast_in_dim(
@@ -154,6 +159,12 @@ def _select_n(which: np.ndarray, *cases: np.ndarray) -> np.ndarray:
 def _div(a: np.ndarray, b: np.ndarray) -> Any:
     """Of integers, towards zero."""
     return a / b if a.dtype.kind in "fc" else (a - np.fmod(a, b)) // b
+
+
+def _complex(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    joined = a.astype(np.result_type(a, np.complex64))
+    joined.imag = b
+    return joined
 
 
 def _elementwise(ufunc: Any) -> Step:
@@ -201,7 +212,9 @@ _STEPS: dict[str, Step] = {
     **{f"reduce_{name}": _reduce(ufunc) for name, ufunc in _REDUCTIONS.items()},
     **{f"cum{name}": _accumulate(ufunc) for name, ufunc in _SCANS.items()},
     **dict.fromkeys(("copy", "copy_p", "stop_gradient"), lambda x, **_: x),
+    "stack": lambda *x, axis: np.stack(x, axis),
     "div": _div,
+    "complex": _complex,
     "rsqrt": lambda x, **_: 1 / np.sqrt(x),
     "logistic": lambda x, **_: 1 / (1 + np.exp(-x)),
     "integer_pow": lambda x, y: np.power(x, y),

@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -23,7 +23,8 @@ from jax_logreg.audit.logistic import (
 )
 from jax_logreg.audit.numpy_trace import translated
 from jax_logreg.audit.reference import DERIVATIVE, Autodiff, batched, round_off_units
-from jax_logreg.audit.traced import TracedFunction, trace
+from jax_logreg.audit.stepwise import evaluate
+from jax_logreg.audit.traced import TracedFunction, run_compiled, trace
 from jax_logreg.audit.user_calls import UserFunction
 from jax_logreg.audit.user_names import UserNames, find_names, named_data
 
@@ -208,6 +209,12 @@ class Target:
         return "gradient" if self.is_scalar else "jacobian"
 
     @cached_property
+    def complex_value(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The value of complex parameters, if it takes such."""
+        function = trace(self.flat_value, jnp.asarray(self.at.astype(complex)))
+        return partial(run_compiled, function, TracedFunction.__call__)
+
+    @cached_property
     def values(self) -> Callable[[np.ndarray], np.ndarray]:
         """The value at the rows of an array."""
         if self.function is None:
@@ -255,8 +262,9 @@ class Target:
         try:
             with jax.enable_x64(False), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                given = [jnp.asarray(np.asarray(v, np.float32)) for v in vectors]
-                return np.asarray(DERIVATIVE[kind](self.flat_value, *given), np.float64)
+                given = [np.asarray(v, np.float32) for v in vectors]
+                closed = jax.make_jaxpr(partial(DERIVATIVE[kind], self.flat_value))(*given)
+                return np.asarray(evaluate(closed, given)[0], np.float64)
         except Exception:  # a value that works in float64 only
             return None
 

@@ -49,11 +49,13 @@ FUNCTIONS = {
          jnp.maximum(t, 0.1), jnp.minimum(t, 0.1), jax.nn.sigmoid(t), jax.nn.softplus(t)]
     ),
     "complex": lambda t: jnp.stack([jnp.real(jnp.exp(1j * t)), jnp.imag(jnp.conj(t + 2j * t))]),
+    "joined": lambda t: (jnp.stack([t, 2 * t], axis=1), jax.lax.complex(t, 2 * t)),
     "comparisons": lambda t: jnp.where((t > 0) & (t < 1) | ~(t >= -1) ^ (t == 2), t, -t),
     "cases": lambda t: jax.lax.select_n(jnp.array([0, 2, 1, 0]), t, 2 * t, 3 * t),
     "integers": lambda t: jax.lax.div(jnp.array([-7, 7, -7, 7]), jnp.array([2, -2, -2, 2])) * t,
     "to integers": lambda t: (10 * t).astype(int) % 3,
     "products": lambda t: (A @ t, jnp.outer(t, t), t @ t, jnp.einsum("ij,ik,j->ik", A, A, t)),
+    "a long product": lambda t: jnp.outer(t, jnp.ones(90_000)).T @ jnp.outer(t, t),
     "batches": lambda t: jnp.einsum("bij,bjk->bik", A[:4, :, None] * t, A[:4, None] * t[1]),
     "empty": lambda t: jnp.zeros((3, 0)) @ jnp.zeros((0, 2)) + t[0],
     "reductions": lambda t: (jnp.sum(A * t, 0), jnp.max(A * t, 1), jnp.prod(t), jnp.any(t > 0)),
