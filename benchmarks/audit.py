@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 
+from benchmarks.audit_public import numpy_cost, public_code
 from jax_logreg import check_derivatives
 from tests.audit.planting.correct import CorrectCase, correct_cases
 from tests.audit.planting.kinds import KINDS
@@ -264,12 +265,24 @@ def _cost(options: Options) -> Verdict:
     return Verdict(text, met)
 
 
+def _public_code(options: Options) -> Verdict:
+    text, met = public_code(options.seeds, _tell)
+    lines = [line for long in text.splitlines() for line in _wrapped(long) or [long]]
+    return Verdict("\n".join(lines), met)
+
+
+def _numpy_cost(options: Options) -> Verdict:
+    return Verdict(*numpy_cost())
+
+
 BARS: dict[str, Callable[[Options], Verdict]] = {
     "planted errors": _planted,
     "uncatalogued errors": _uncatalogued,
     "lone coordinate": _lone,
     "false alarms": _false_alarms,
     "10 000 parameters": _cost,
+    "public code": _public_code,
+    "NumPy cost": _numpy_cost,
 }
 
 
