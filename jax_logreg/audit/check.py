@@ -243,8 +243,10 @@ class Audit:
     def _draw_points(self) -> AuditPoints:
         target = self._target
         draw = partial(draw_points, target.at, target.split, seed=self._seed, dtype=target.dtype)
+        if target.split is None:
+            draw = partial(draw, shrink=partial(shrink_to_curvature, target.values))
         if target.function is None:
-            return draw(target.has_value, shrink=partial(shrink_to_curvature, target.values))
+            return draw(target.has_value)
         points = draw(target.has_first_derivative)
         # Where autodiff is finite nowhere, it is enough that the value is.
         return points if target.has_first_derivative(points.moderate[0]) else draw(target.has_value)

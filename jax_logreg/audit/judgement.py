@@ -25,7 +25,7 @@ _LEAST_RIGHT = 2
 _STEP, _LONG_STEP = 1e-4, 100.0
 # A numerical derivative: errors up to this part of the largest entry where there is evidence, or
 # without it. Numbers are rough if a change of θ of this size moves them by this part of the error.
-_NUMERICAL, _WITHOUT_EVIDENCE = 1e-3, 1e-5
+_NUMERICAL, _WITHOUT_EVIDENCE = 1e-2, 1e-5
 _TINY_STEP, _ROUGH = 1e-10, 0.05
 # Diagnoses that say where, not what.
 _PLACES = {"unknown", "block", "coordinate", "large-logits"}
@@ -40,7 +40,7 @@ def is_guarded(values: BatchedFunction, points: AuditPoints) -> bool:
     ray, first = points.ray, points.moderate[0]
     there = points.extreme[-1]
     further = there + (there - first)
-    near = float(np.abs(_slope(values, first, ray, _STEP)))
+    near = max(abs(float(_slope(values, p, ray, _STEP))) for p in (first, *points.extreme[:-1]))
     one, two = (float(_slope(values, theta, ray, _LONG_STEP)) for theta in (there, further))
     return bool(abs(two - 2 * one) <= _NO_SLOPE * (near + abs(one)))
 
@@ -108,8 +108,7 @@ def forgive_numerical(
     points = [point for point in found.moderate + found.extreme if point.wrong.any()]
     if not points or (diagnoses and diagnoses[0].complexity <= EXPLAINED):
         return False
-    error = max(_error(point) for point in points)
-    error /= max(float(np.max(np.abs(point.expected), initial=0.0)) for point in points) or 1.0
+    error = _relative_error(points)
     if not error <= _NUMERICAL:
         return False
     is_evident = _calls_again(function, others, points[0]) or all(
@@ -124,6 +123,14 @@ def forgive_numerical(
     text = f"{found.name} is approximate, to about {size:.0e}: it looks like finite differences."
     found.findings.append(Finding("approximate", WARNING, found.name, text))
     return True
+
+
+def _relative_error(points: list[PointComparison]) -> float:
+    """Of the largest entry at each point; at a stationary point, of a tenth of the usual one."""
+    sizes = np.array([np.max(np.abs(point.expected), initial=0.0) for point in points])
+    sizes = np.maximum(sizes, 0.1 * np.median(sizes))
+    errors = np.array([_error(point) for point in points])
+    return float(np.max(errors / np.where(sizes > 0, sizes, 1.0)))
 
 
 def _error(point: PointComparison) -> float:
