@@ -1,5 +1,6 @@
 """The audit of derivatives: points, reference, comparison, diagnosis, report."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,7 +13,6 @@ import numpy as np
 from jax_logreg.audit.compare_entries import (
     DerivativeComparison,
     check_purity,
-    compare_at_points,
     convexity,
     hessian_properties,
     hvp_properties,
@@ -21,9 +21,11 @@ from jax_logreg.audit.compare_entries import (
 from jax_logreg.audit.diagnose import diagnose
 from jax_logreg.audit.differences import FiniteDifferences, shrink_to_curvature
 from jax_logreg.audit.findings import ERROR, NOTE, WARNING, Finding
+from jax_logreg.audit.form import add_form, compare_in_any_form, diagonal_remark
 from jax_logreg.audit.judgement import forgive_flat_value, forgive_numerical
 from jax_logreg.audit.layout import PytreeLayout, make_layout
 from jax_logreg.audit.match import Diagnosis
+from jax_logreg.audit.purity import find_impurities
 from jax_logreg.audit.quick_check import QuickCheck
 from jax_logreg.audit.reference import (
     AuditPoints,
@@ -33,10 +35,12 @@ from jax_logreg.audit.reference import (
     draw_points,
 )
 from jax_logreg.audit.report import DerivativeReport, summarise
+from jax_logreg.audit.returned import DIAGONAL
 from jax_logreg.audit.step_sweep import StepSweep, sweep_steps
 from jax_logreg.audit.target import Target
 from jax_logreg.audit.traced import TracedFunction, keeps_traces, without_jit
 from jax_logreg.audit.user_calls import DERIVATIVES, UserFunction
+from jax_logreg.audit.value_and_grad import SharedCalls, first_of
 
 # A sweep that comes this near has confirmed autodiff.
 _CONFIRMED = 1e-5
@@ -49,6 +53,8 @@ _CONTRADICTED = 1e-3
 _JUMP, _JUMP_STEP = 1e-3, 1e-6
 # Differences of plain NumPy code may take so long; but so many points near and far are tried.
 _SECONDS, _LEAST_POINTS = 1.5, 2
+# Up to this many parameters a Hessian is formed beside its diagonal, by autodiff, by differences.
+_MAX_HESSIAN, _MAX_DIFFERENCED = 1000, 10
 # Random lines along which convexity is checked.
 _LINES = 8
 
@@ -56,8 +62,9 @@ Reference = Autodiff | FiniteDifferences
 
 
 def check_derivatives(
-    value: Callable[..., Any],
+    value: Callable[..., Any] | None = None,
     *,
+    value_and_grad: Callable[..., Any] | None = None,
     gradient: Callable[..., Any] | None = None,
     hessian: Callable[..., Any] | None = None,
     hvp: Callable[..., Any] | None = None,
@@ -78,8 +85,11 @@ def check_derivatives(
     Args:
         value: value(θ, *args), a number, or an array if ``jacobian`` is given. It may be
             plain NumPy code: then finite differences are the reference.
+        value_and_grad: value_and_grad(θ, *args), a tuple (value, gradient), in place of
+            ``value`` and ``gradient``: the form of SciPy's ``jac=True``.
         gradient: gradient(θ, *args), of the structure of θ, or flat.
-        hessian: hessian(θ, *args), (P, P), or nested as by ``jax.hessian``.
+        hessian: hessian(θ, *args), (P, P), or nested as by ``jax.hessian``; sparse, or a
+            linear operator; or (P,), its diagonal.
         hvp: hvp(θ, v, *args), of the structure of θ, or flat.
         jacobian: jacobian(θ, *args), of the shape of the value followed by that of θ.
         at: a point θ, any pytree of arrays. It gives structure, precision (NumPy's and
@@ -87,7 +97,7 @@ def check_derivatives(
         args: further arguments of all the functions.
         names: a name for every entry of θ; or in place of each array of θ a list with
             the names along each axis (``{"coef": [features, classes]}``).
-        numpy: call the hand-written functions with NumPy arrays, not JAX's.
+        numpy: call the functions with NumPy arrays, not JAX's.
         seed: of the points.
 
     Returns:
@@ -107,10 +117,17 @@ def check_derivatives(
     """
     functions = {"gradient": gradient, "jacobian": jacobian, "hessian": hessian, "hvp": hvp}
     given = {name: f for name, f in functions.items() if f is not None}
+    _check_arguments(value, value_and_grad, given, args)
     flat, layout, dtype = _flatten_point(_as_array(at), names)
-    _check_arguments(value, given, args)
-    users_own = [value, *given.values()]
-    value, given = without_jit(value), {name: without_jit(f) for name, f in given.items()}
+    users_own = [f for f in (value, value_and_grad, *given.values()) if f is not None]
+    given = {name: without_jit(f) for name, f in given.items()}
+    called = None
+    if value_and_grad is not None:
+        shared = SharedCalls(without_jit(value_and_grad))
+        value, called = first_of(without_jit(value_and_grad)), shared.value
+        given = {"gradient": shared.gradient, **given}
+    assert value is not None
+    value = without_jit(value)
     # Overflow and 0/0 far out are findings, not warnings; JAX's checks of a caller's program
     # are for the caller's run of it.
     with (
@@ -120,21 +137,25 @@ def check_derivatives(
         jax.numpy_dtype_promotion("standard"),
         jax.transfer_guard("allow"),
         np.errstate(all="ignore"),
+        warnings.catch_warnings(),
     ):
-        target = Target(value, flat, layout, dtype, tuple(args))
+        warnings.simplefilter("ignore")
+        target = Target(value, flat, layout, dtype, tuple(args), numpy, "jacobian" in given, called)
+        target.findings += map(_kept_as_it_is, layout.integers)
         _check_kinds(target, given)
         derivatives = [
             UserFunction(name, given[name], layout, tuple(args), numpy, target.out_shape)
             for name in DERIVATIVES
             if name in given
         ]
+        derivatives = [f.settled(flat, target.user_function.numpy) for f in derivatives]
         report = Audit(target, derivatives, seed).report()
     if any(map(keeps_traces, users_own)):
         jax.clear_caches()
     return report
 
 
-def assert_derivatives(value: Callable[..., Any], **options: Any) -> None:
+def assert_derivatives(value: Callable[..., Any] | None = None, **options: Any) -> None:
     """:func:`check_derivatives` for a test suite.
 
     Args:
@@ -169,12 +190,16 @@ def _as_array(at: Any) -> Any:
 
 def _flatten_point(at: Any, names: Any) -> tuple[np.ndarray, PytreeLayout, str]:
     """θ as a flat float64 vector, its layout, and the precision it came in."""
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(at)]
-    if at is None or not leaves or not sum(leaf.size for leaf in leaves):
+    layout = make_layout(at)
+    leaves = [np.asarray(leaf) for leaf in layout.parameters_of(at) or []]
+    if not leaves and any(leaf is not None for _, _, leaf in layout.static):
+        held = {str(getattr(x, "dtype", type(x).__name__)) for _, _, x in layout.static}
+        raise ValueError(f"at= must hold real numbers, but it has {sorted(held)}.")
+    if not sum(leaf.size for leaf in leaves):
         raise ValueError("at= must be a point: an array, or a pytree of arrays, of parameters.")
+    if any(leaf.dtype.kind == "c" for leaf in leaves):
+        raise ValueError("at= must hold real numbers, but it has complex ones.")
     kinds = [leaf.dtype for leaf in leaves]
-    if not all(jnp.issubdtype(k, jnp.floating) or jnp.issubdtype(k, jnp.integer) for k in kinds):
-        raise ValueError(f"at= must hold real numbers, but it has {sorted(map(str, kinds))}.")
     floats = [k for k in kinds if jnp.issubdtype(k, jnp.floating)]
     dtype = max(floats, key=lambda k: jnp.finfo(k).bits).name if floats else "float64"
     flat = np.concatenate([leaf.astype(np.float64).ravel() for leaf in leaves])
@@ -183,11 +208,21 @@ def _flatten_point(at: Any, names: Any) -> tuple[np.ndarray, PytreeLayout, str]:
     return flat, make_layout(at, names), dtype
 
 
-def _check_arguments(value: Any, given: dict[str, Any], args: Any) -> None:
-    if not given:
+def _kept_as_it_is(leaf: tuple[str, int]) -> Finding:
+    text = f"{leaf[0]} is the whole number {leaf[1]} and kept as it is; {leaf[1]}.0 is a parameter."
+    return Finding("static", NOTE, "value", text)
+
+
+def _check_arguments(value: Any, pair: Any, given: dict[str, Any], args: Any) -> None:
+    if pair is not None and (value is not None or "gradient" in given):
+        raise ValueError("give either value_and_grad=, or value and gradient=.")
+    if value is None and pair is None:
+        raise ValueError("give the value, or value_and_grad=: derivatives are compared with it.")
+    if not given and pair is None:
         raise ValueError("give at least one of gradient=, hessian=, hvp=, jacobian= to check.")
-    for name, function in {"value": value, **given}.items():
-        if not callable(function):
+    functions = {"value": value, "value_and_grad": pair, **given}
+    for name, function in functions.items():
+        if function is not None and not callable(function):
             raise ValueError(f"{name}= must be a function, but it is {function!r}.")
     if not isinstance(args, tuple | list):
         raise ValueError(f"args= must be a tuple, but it is a {type(args).__name__}.")
@@ -200,7 +235,7 @@ def _check_kinds(target: Target, given: dict[str, Any]) -> None:
     for name in given:
         if (name == "jacobian") == target.is_scalar and target.out_shape != (1,):
             kind = f"shape {target.out_shape}" if target.out_shape else "a single number"
-            other = "gradient=" if target.is_scalar else "jacobian="
+            other = "gradient=" if target.is_scalar else "jacobian=, or sum the value"
             raise ValueError(f"{name}= does not fit: the value returns {kind}; use {other}.")
 
 
@@ -211,11 +246,20 @@ class Audit:
         target: the value.
         functions: its hand-written derivatives, in the order in which they are compared.
         seed: of points and directions.
+        impurities: what was found of functions that answer by more than their arguments, if that
+            was looked for; these are left out.
     """
 
-    def __init__(self, target: Target, functions: list[UserFunction], seed: int):
+    def __init__(
+        self,
+        target: Target,
+        functions: list[UserFunction],
+        seed: int,
+        impurities: list[Finding] | None = None,
+    ):
         self._target, self._functions, self._seed = target, functions, seed
-        self._findings = list(target.findings)
+        self._impurities = impurities
+        self._findings = [*target.findings, *(impurities or [])]
 
     def report(self) -> DerivativeReport:
         """Run the audit."""
@@ -227,11 +271,13 @@ class Audit:
             text = "the value is finite at no point around the one given."
             self._findings.append(Finding("not-finite", ERROR, "value", text))
             return self._make_report([], [], None, "nothing")
+        if self._impurities is None and not self._leave_out_impure(points.moderate[0]):
+            return self._make_report([], [], None, "nothing")
         quick = self._quick_comparisons(points) if target.function is None else None
         if quick is not None:
             return self._make_report(quick, self._properties(quick, points), None, "differences")
         if target.function is None and target.translate(points.moderate):
-            return Audit(target, self._functions, self._seed).report()
+            return Audit(target, self._functions, self._seed, self._impurities).report()
         sweep = _sweep(target, points, self._seed)
         gradient = next((f for f in self._functions if f.name == "gradient"), None)
         reference, remarks = _choose_reference(target, gradient, points, sweep)
@@ -239,6 +285,20 @@ class Audit:
         found = [self._compare(function, reference, points) for function in self._functions]
         self._findings += check_purity(target, self._functions, points, found)
         return self._make_report(found, self._properties(found, points), sweep, reference.name)
+
+    def _leave_out_impure(self, theta: np.ndarray) -> bool:
+        """Leave out functions that answer by more than their arguments; False if none is left."""
+        pure = []
+        for function in (self._target.user_function, *self._functions):
+            given = (theta,) * (2 if function.name == "hvp" else 1)
+            findings, agree = find_impurities(function, *given)
+            self._impurities = [*(self._impurities or []), *findings]
+            self._findings += findings
+            if not agree and function.name == "value":
+                return False
+            pure += [function] if agree and function.name != "value" else []
+        self._functions = pure
+        return bool(pure)
 
     def _draw_points(self) -> AuditPoints:
         target = self._target
@@ -260,6 +320,11 @@ class Audit:
             comparison = check.comparison()
             if comparison is None:
                 return None
+            add_form(function, comparison)
+            if function.name == DIAGONAL:
+                differences = FiniteDifferences(self._target.values, points.scale, gradients)
+                remark = diagonal_remark(_off_diagonal(differences, points.moderate[0]))
+                comparison.findings.append(remark)
             found.append(comparison)
             if function.name == "gradient":
                 gradients = _gradient_rows(function, self._target.at)
@@ -288,7 +353,10 @@ class Audit:
         moderate, extreme = values[: len(points.moderate)], values[len(points.moderate) :]
         if isinstance(reference, Autodiff):  # differences know where there are kinks
             moderate[-1] = self._without_jumps(function.name, reference, points, moderate)
-        found = compare_at_points(function, self._target, moderate, extreme)
+        found = compare_in_any_form(function, self._target, moderate, extreme)
+        if function.name == DIAGONAL:
+            remark = diagonal_remark(_off_diagonal(reference, points.moderate[0]))
+            found.findings.append(remark)
         forgive_flat_value(found, points, self._target.values)
         found.findings += _verdict(found)
         self._findings += found.findings
@@ -367,7 +435,7 @@ class Audit:
         diagnoses = self._diagnoses(comparisons)
         return DerivativeReport(
             checks=tuple(check for check in checks if check is not None),
-            findings=tuple(dict.fromkeys(self._findings)),
+            findings=tuple(dict.fromkeys([*target.user_function.reader.remarks, *self._findings])),
             diagnoses=tuple(diagnoses),
             properties=tuple(sentences),
             sweep=sweep,
@@ -379,11 +447,11 @@ class Audit:
         """What the findings say outright, then what explains the numbers."""
         found = [
             Diagnosis(f.kind, f.where, f.message, "seen when it was called", 0.0)
-            for f in dict.fromkeys(self._findings)
+            for f in dict.fromkeys([*self._target.user_function.reader.remarks, *self._findings])
             if f.severity == ERROR and f.kind not in ("wrong", "not-compared")
         ]
         for comparison in comparisons:
-            if not (comparison.wrong or comparison.wrong_far_out or comparison.misshapen):
+            if not (comparison.wrong or comparison.wrong_far_out or comparison.reading):
                 continue
             function = next(f for f in self._functions if f.name == comparison.name)
             try:
@@ -406,6 +474,17 @@ class Audit:
         self._findings = [
             f for f in self._findings if f.kind != "wrong" or f.where != comparison.name
         ] + comparison.findings[-1:]
+
+
+def _off_diagonal(reference: Reference, theta: np.ndarray) -> float:
+    """The largest entry of the Hessian off its diagonal; NaN where that would take long."""
+    if theta.size > (_MAX_HESSIAN if isinstance(reference, Autodiff) else _MAX_DIFFERENCED):
+        return float("nan")
+    if isinstance(reference, Autodiff):
+        matrix = reference("hessian", theta)
+    else:
+        matrix = reference.at("hessian", theta).expected
+    return float(np.max(np.abs(matrix - np.diag(np.diagonal(matrix))), initial=0.0))
 
 
 def _verdict(found: DerivativeComparison) -> list[Finding]:

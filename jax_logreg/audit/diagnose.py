@@ -5,6 +5,8 @@ if no simple one was found. Where none fits, the diagnosis is "unknown".
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +28,7 @@ from jax_logreg.audit.match import (
 )
 from jax_logreg.audit.pairs import Model, by_two_mistakes
 from jax_logreg.audit.reference import Autodiff
+from jax_logreg.audit.returned import DIAGONAL
 from jax_logreg.audit.target import Target
 from jax_logreg.audit.user_names import UserNames
 
@@ -38,8 +41,14 @@ _MAX_ORDERS = 12
 
 def diagnose(target: Target, comparison: DerivativeComparison) -> list[Diagnosis]:
     """The likeliest mistakes in a wrong derivative of a value, most likely first."""
-    if comparison.misshapen is not None:
-        return list(_transposed_shape(target, comparison))
+    if comparison.name == DIAGONAL:
+        found = diagnose(target, _as_matrices(comparison))
+        return [diagnosis._replace(where=DIAGONAL) for diagnosis in found]
+    if comparison.reading and not comparison.wrong:
+        if "transposed" not in comparison.reading:
+            return []  # the finding about its form says it all
+        text = "It has the shape of the transpose, and transposed it is right."
+        return [Diagnosis("transposed", comparison.name, text, "transposed, all entries agree")]
     usable = [p for p in comparison.moderate if np.isfinite(p.expected).all()]
     if not any(point.wrong.any() for point in usable):
         wrong = [point for point in comparison.extreme if point.wrong.any()]
@@ -91,17 +100,16 @@ def _by_two_mistakes(target: Target, mismatch: Mismatch, names: UserNames) -> It
     yield from by_two_mistakes(mismatch, target.layout, names, models)
 
 
-def _transposed_shape(target: Target, comparison: DerivativeComparison) -> Iterator[Diagnosis]:
-    """An array of another shape: is it the transpose?"""
-    if target.function is None or comparison.misshapen is None or comparison.name == "hessian":
-        return
-    vectors, arrays = comparison.misshapen
-    turned = np.concatenate([a.T.ravel() for a in arrays])
-    expected = Autodiff(target.function)(comparison.name, *vectors).ravel()
-    same = turned.shape == expected.shape
-    if same and np.allclose(turned, expected, rtol=1e-5, atol=1e-12):
-        text = "It has the shape of the transpose, and transposed it is right."
-        yield Diagnosis("transposed", comparison.name, text, "transposed, all entries agree")
+def _as_matrices(comparison: DerivativeComparison) -> DerivativeComparison:
+    """The diagonal of a Hessian as a Hessian that is diagonal, as is its reference."""
+
+    def matrix(point: PointComparison) -> PointComparison:
+        names = ("hand", "expected", "allowed", "wrong", "low")
+        matrices: dict[str, Any] = {name: np.diag(getattr(point, name)) for name in names}
+        return replace(point, **matrices)
+
+    moderate, extreme = ([*map(matrix, p)] for p in (comparison.moderate, comparison.extreme))
+    return replace(comparison, name="hessian", moderate=moderate, extreme=extreme)
 
 
 def _stack(name: str, points: list[PointComparison]) -> Mismatch:

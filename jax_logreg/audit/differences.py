@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jax_logreg.audit.reference import BatchedFunction, ReferenceValue, Vectors
+from jax_logreg.audit.returned import DIAGONAL
 
 # Steps of the extrapolation, relative to the scale, for first and for second derivatives (these
 # lose round-off over the square of the step), and their ratio.
@@ -71,7 +72,9 @@ class FiniteDifferences:
     def num_calls(self, kind: str) -> int:
         """About how many values, or gradients, a derivative at one point takes."""
         size = len(self.scale)
-        if kind in ("gradient", "jacobian") or (kind == "hessian" and self.gradients is not None):
+        if kind in ("gradient", "jacobian", DIAGONAL) or (
+            kind == "hessian" and self.gradients is not None
+        ):
             return 12 * size
         return 12 * (size if kind == "hvp" else size * (size + 1) // 2)
 
@@ -83,13 +86,16 @@ class FiniteDifferences:
             found = first_derivatives(self.values, theta, directions)
             found = Estimate(*(x.reshape(len(theta), -1).T for x in found))
             return _divided(found, self.scale)
+        if kind == DIAGONAL and self.gradients is None:
+            found = second_derivatives(self.values, theta, directions, directions)
+            return _divided(found, self.scale**2)
         if self.gradients is None:
             return self._second_derivatives(theta, *vector)
         if vector:
             found = first_derivatives(self.gradients, theta, vector[0][None])
             return Estimate(*(x[0] for x in found))
-        found = first_derivatives(self.gradients, theta, directions)
-        return _divided(found, self.scale[:, None])
+        found = _divided(first_derivatives(self.gradients, theta, directions), self.scale[:, None])
+        return Estimate(*map(np.diagonal, found)) if kind == DIAGONAL else found
 
     def _second_derivatives(self, theta: np.ndarray, *vector: np.ndarray) -> Estimate:
         """Of the value alone: its Hessian, or the product with a vector."""

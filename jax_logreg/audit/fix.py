@@ -55,5 +55,6 @@ def run_fix(
         for key, v in zip((names.theta, "v"), vectors, strict=False)
     }
     exec(fix, space)  # our own line: the user's names are identifiers
-    leaves = jax.tree.leaves(space[result])
+    found = names.layout.parameters_of(space[result]) if vector_like else None
+    leaves = jax.tree.leaves(space[result]) if found is None else found
     return np.concatenate([np.ravel(leaf) for leaf in leaves]).reshape(hand.shape)

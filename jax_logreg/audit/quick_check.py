@@ -21,6 +21,7 @@ from jax_logreg.audit.differences import central_differences, mixed_differences
 from jax_logreg.audit.findings import Finding
 from jax_logreg.audit.judgement import flat_value, is_flatter, is_guarded
 from jax_logreg.audit.reference import AuditPoints, BatchedFunction
+from jax_logreg.audit.returned import DIAGONAL
 from jax_logreg.audit.target import Target
 from jax_logreg.audit.user_calls import UserFunction
 
@@ -73,6 +74,8 @@ class QuickCheck:
 
     def _comparison(self) -> DerivativeComparison:
         first, *others = self.points.moderate
+        if self.function.name == DIAGONAL:
+            return self._compared_diagonal(first, others)
         by_pairs = self.function.name in ("hessian", "hvp") and self.gradients is None
         found = self._entries_by_pairs(first) if by_pairs else self._entries(first)
         for theta in others:
@@ -86,6 +89,31 @@ class QuickCheck:
         return DerivativeComparison(
             self.function.name, [found], findings=self.findings, num_more_points=len(others)
         )
+
+    def _compared_diagonal(
+        self, first: np.ndarray, others: list[np.ndarray]
+    ) -> DerivativeComparison:
+        found = self._diagonal(first)
+        for theta in others:
+            self._diagonal(theta)
+        self._in_single_precision(found)
+        return DerivativeComparison(
+            DIAGONAL, [found], findings=self.findings, num_more_points=len(others)
+        )
+
+    def _diagonal(self, theta: np.ndarray) -> PointComparison:
+        """The diagonal of a Hessian, by differences along each coordinate."""
+        scale, hand, directions = self.points.scale, self._call(theta), np.diag(self.points.scale)
+        if self.gradients is None:
+            found = self._second(theta, directions, directions, hand * scale**2) / scale**2
+            return _agreement(theta, None, hand, found)
+        slopes = central_differences(self.gradients, theta, _STEP * directions) / _STEP
+        found = np.diagonal(slopes) / scale
+        level = np.abs(self.gradients(theta[None])[0])
+        off = np.abs(found - hand) - _OF_ENTRY * np.abs(hand) - _NOISE * level / (_STEP * scale)
+        if not np.all(off <= _OF_LARGEST * np.abs(hand).max()):
+            raise Disagreement
+        return _agreement(theta, None, hand, found)
 
     @property
     def _differenced(self) -> BatchedFunction:

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_logreg.audit.linear_predictor import SplitLoss, column_norms
+from jax_logreg.audit.returned import DIAGONAL
 from jax_logreg.audit.traced import TracedFunction, run_in_batches
 
 # Entries of a batch that is computed in one call, and the number of points in one.
@@ -147,6 +148,11 @@ def hessian(f: Callable[..., Any], theta: jax.Array) -> jax.Array:
     return jax.vmap(lambda v: hvp(f, theta, v))(jnp.eye(theta.size, dtype=theta.dtype))
 
 
+def hessian_diagonal(f: Callable[..., Any], theta: jax.Array) -> jax.Array:
+    """The second derivative along every coordinate, (P,)."""
+    return jnp.diagonal(hessian(f, theta))
+
+
 def jacobian(f: Callable[..., Any], theta: jax.Array) -> jax.Array:
     """First derivatives of a function with M values, (M, P)."""
 
@@ -161,7 +167,8 @@ def jacobian(f: Callable[..., Any], theta: jax.Array) -> jax.Array:
 
 
 DERIVATIVE: dict[str, Callable[..., jax.Array]] = {
-    f.__name__: f for f in (gradient, hvp, hessian, jacobian)
+    **{f.__name__: f for f in (gradient, hvp, hessian, jacobian)},
+    DIAGONAL: hessian_diagonal,
 }
 
 Vectors = tuple[np.ndarray, ...]
@@ -227,7 +234,7 @@ class Autodiff:
         """Roughly how many numbers one derivative holds in memory."""
         data = sum(int(np.size(c)) for c in self.function.constants)
         theta = self.function.argument_size
-        rows = theta if kind in ("hessian", "jacobian") else 1
+        rows = theta if kind in ("hessian", DIAGONAL, "jacobian") else 1
         return data + rows * (theta + data // max(theta, 1))
 
 

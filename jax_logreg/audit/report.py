@@ -127,6 +127,20 @@ class DerivativeReport:
         """Whether every derivative given is right."""
         return not any(finding.severity == ERROR for finding in self.findings)
 
+    @property
+    def verdict(self) -> str:
+        """One of "right", "wrong" and "could not be checked" (no reference, random numbers)."""
+        if self.ok:
+            return "right"
+        checked = {check.name for check in self.checks}
+        unchecked = {"not-compared", "hidden-state"}
+        is_wrong = any(
+            bool(checked) if f.where == "value" else f.where in checked or f.kind not in unchecked
+            for f in self.findings
+            if f.severity == ERROR
+        )
+        return "wrong" if is_wrong else "could not be checked"
+
     def __bool__(self) -> bool:
         return self.ok
 
@@ -142,6 +156,7 @@ class DerivativeReport:
         """The report in plain numbers, strings, lists and dicts."""
         return {
             "ok": self.ok,
+            "verdict": self.verdict,
             "dtype": self.dtype,
             "reference": self.reference,
             "checks": [check.as_dict() for check in self.checks],
@@ -208,8 +223,9 @@ def _entry_name(layout: PytreeLayout, name: str, index: int, shape: tuple[int, .
 
 
 def _lines(report: DerivativeReport) -> list[str]:
-    verdict = "all right" if report.ok else "WRONG"
-    lines = [f"derivatives against {report.reference}, {report.dtype}: {verdict}"]
+    verdict = {"right": "all right", "wrong": "WRONG"}.get(report.verdict, report.verdict)
+    against = f" against {report.reference}" if report.reference != "nothing" else ""
+    lines = [f"derivatives{against}, {report.dtype}: {verdict}"]
     for check in report.checks:
         lines += ["", *_check_lines(check)]
         lines += _diagnosis_lines([d for d in report.diagnoses if d.where == check.name])

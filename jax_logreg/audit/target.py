@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -23,6 +24,7 @@ from jax_logreg.audit.logistic import (
 )
 from jax_logreg.audit.numpy_trace import translated
 from jax_logreg.audit.reference import DERIVATIVE, Autodiff, batched, round_off_units
+from jax_logreg.audit.returned import DIAGONAL
 from jax_logreg.audit.stepwise import evaluate
 from jax_logreg.audit.traced import TracedFunction, run_compiled, trace
 from jax_logreg.audit.user_calls import UserFunction
@@ -43,6 +45,16 @@ _TIMED_CALLS = 3
 class Target:
     """The function under test.
 
+    Args:
+        value: as it is traced.
+        at: the user's point, flat.
+        layout: of θ.
+        dtype: of the audit.
+        args: the value's other arguments.
+        numpy: whether it is called with NumPy arrays.
+        any_shape: whether it may return more than a number.
+        called: the value as it is called, if that is another function.
+
     Attributes:
         at: the user's point, flat.
         layout: of θ.
@@ -61,6 +73,9 @@ class Target:
         layout: PytreeLayout,
         dtype: str,
         args: tuple[Any, ...],
+        numpy: bool = False,
+        any_shape: bool = False,
+        called: Callable[..., Any] | None = None,
     ):
         self.at, self.layout, self.dtype = at, layout, dtype
         self.findings: list[Finding] = []
@@ -70,7 +85,9 @@ class Target:
         self.model: LogisticModel | None = None
         self._value, self._args = value, args
         self._translated: Callable[[Any], Any] | None = None
-        self.user_function = UserFunction("value", value, layout, args, numpy=False)
+        self.user_function = UserFunction(
+            "value", called or value, layout, args, numpy, None if any_shape else ()
+        )
         try:
             self.out_shape = self.value_at(at).shape
         except UnusableOutput as problem:
@@ -87,6 +104,7 @@ class Target:
         except Exception as error:  # NumPy code, or a step without a derivative
             text = f"JAX cannot differentiate the value ({type(error).__name__}): differences are the reference."  # noqa: E501
             self.findings.append(Finding("not-traceable", NOTE, "value", text))
+            self._prefer_numpy()
             return
         self._analyse(function)
 
@@ -145,6 +163,12 @@ class Target:
             self.model = None if split is None else recognise(split, theta)
             self.split = split
 
+    def _prefer_numpy(self) -> None:
+        """Call code that JAX cannot trace with NumPy arrays, if it takes them: that is faster."""
+        in_numpy = replace(self.user_function, numpy=True)
+        if in_numpy.attempt(self.at, dtype="float64") is not None:
+            self.user_function = in_numpy
+
     def flat_value(self, theta: Any) -> Any:
         """The value of a flat vector of JAX's."""
         if self._translated is not None:
@@ -162,9 +186,7 @@ class Target:
         except UnusableOutput:
             if self.user_function.numpy:
                 raise
-            self.user_function = UserFunction(
-                "value", self._value, self.layout, self._args, numpy=True
-            )
+            self.user_function = replace(self.user_function, numpy=True)
             return self.user_function(theta, dtype="float64")
 
     def _value_or_nan(self, theta: np.ndarray) -> np.ndarray:
@@ -247,12 +269,16 @@ class Target:
             return column * float(np.sqrt(np.sum(np.abs(self.model.weight))))
         if kind == "hvp":
             return column * float(column @ np.abs(vectors[1]))
+        if kind == DIAGONAL:
+            return column**2
         return np.outer(column, column)
 
     def stable_derivative(self, kind: str, *vectors: np.ndarray) -> np.ndarray | None:
         """The derivative in a form that keeps its digits, if one is known."""
         if self.model is None or kind == "jacobian" or self.at.size > _MAX_STABLE:
             return None
+        if kind == DIAGONAL:
+            return np.diagonal(stable_derivative(self.model, "hessian", *vectors))
         return stable_derivative(self.model, kind, *vectors)
 
     def autodiff_in_float32(self, kind: str, *vectors: np.ndarray) -> np.ndarray | None:

@@ -1,11 +1,13 @@
 """Calls of the user's functions: whatever they do becomes an array or a finding.
 
-The functions take pytrees; the audit knows one flat vector θ.
+The functions take pytrees; the audit knows one flat vector θ. A call of NumPy code on a bare array
+costs a few microseconds beside the code itself: the reference may be thousands of calls.
 """
 
-import warnings
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -14,15 +16,22 @@ import numpy as np
 
 from jax_logreg.audit.findings import ERROR, Finding, UnusableOutput
 from jax_logreg.audit.layout import PytreeLayout
+from jax_logreg.audit.readings import Reading, Shape
+from jax_logreg.audit.returned import DIAGONAL, Reader, first_line
 
 DERIVATIVES = ("gradient", "jacobian", "hessian", "hvp")
 # Parts of JAX's errors where a trace holds a captured array in the other precision.
 _STALE_TRACE = ("RuntimeProgramInputMismatch", "same dtypes", "verifier errors")
+# Parts of the errors where code writes into an array that must stay as it is.
+_READ_ONLY, _IMMUTABLE = "read-only", "JAX arrays are immutable"
+Vectors = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
 class UserFunction:
     """One of the user's functions, as a map from flat vectors to a flat array.
+
+    It is called where an audit has set JAX's 64 bits, and silenced warnings.
 
     Attributes:
         name: "value" or one of DERIVATIVES.
@@ -30,7 +39,8 @@ class UserFunction:
         layout: of θ.
         args: its other arguments.
         numpy: whether it is called with NumPy arrays.
-        out_shape: shape of the value, () for a number.
+        out_shape: shape of the value, () for a number; of the value itself None for any.
+        reading: how an answer in another form is read; None for the likeliest way.
     """
 
     name: str
@@ -38,25 +48,29 @@ class UserFunction:
     layout: PytreeLayout
     args: tuple[Any, ...]
     numpy: bool
-    out_shape: tuple[int, ...] = ()
+    out_shape: Shape | None = ()
+    reading: Reading | None = None
 
     def __call__(self, *vectors: np.ndarray, dtype: str) -> np.ndarray:
         """The function at flat vectors, in the named precision.
 
         Returns:
-            The value as it is; (P,) for gradient and hvp, (M, P) or (P, P).
+            The value as it is; (P,) for gradient and hvp, (M, P), (P, P), or (P,) for a Hessian
+            of which the function returns the diagonal.
 
         Raises:
             UnusableOutput: with the finding, whatever went wrong.
         """
-        with jax.enable_x64(dtype == "float64"):
-            raw = self._call(vectors, dtype)
-            flat = self._flatten(raw)
-        if not jnp.issubdtype(flat.dtype, jnp.floating):
-            raise self._unusable("dtype", f"returns {flat.dtype} where {dtype} is expected.")
-        if flat.dtype == np.longdouble:
-            return flat.astype(np.float64)
-        return flat.copy()  # the function may write its next answer into the same array
+        if dtype == "float64":
+            raw = self._call(vectors, np.float64)
+        else:
+            with jax.enable_x64(False):
+                raw = self._call(vectors, np.dtype(dtype))
+        if type(raw) is np.ndarray and raw.dtype == np.float64 and raw.shape == self._usual_shape:
+            return raw.copy()  # the function may write its next answer into the same array
+        if type(raw) in (float, np.float64) and self.name == "value":
+            return np.asarray(raw)
+        return self.reader.read(raw).copy()
 
     def attempt(self, *vectors: np.ndarray, dtype: str) -> np.ndarray | None:
         """The same, or None if the function gives nothing to compare."""
@@ -65,123 +79,121 @@ class UserFunction:
         except UnusableOutput:
             return None
 
-    def _call(self, vectors: tuple[np.ndarray, ...], dtype: str) -> Any:
-        before = [np.array(v, dtype) for v in vectors]
-        given = [
-            self.layout.unravel(v.copy() if self.numpy else jnp.asarray(v.copy())) for v in before
-        ]
-        args = jax.tree.map(_as_readonly_numpy, self.args) if self.numpy else self.args
+    def settled(self, theta: np.ndarray, prefer_numpy: bool) -> "UserFunction":
+        """The function with the arrays that it takes, NumPy's or JAX's.
+
+        A Hessian that returns its diagonal only goes by that name from then on.
+        """
+        vectors = (theta,) * (2 if self.name == "hvp" else 1)
+        for numpy in (True,) if self.numpy else (prefer_numpy, not prefer_numpy):
+            function = replace(self, numpy=numpy)
+            found = function.attempt(*vectors, dtype="float64")
+            if found is not None:
+                is_diagonal = self.name == "hessian" and found.ndim == 1
+                return replace(function, name=DIAGONAL) if is_diagonal else function
+        return replace(self)
+
+    def read_as(self, reading: Reading) -> "UserFunction":
+        """The same function, its answers read in another way."""
+        return replace(self, reading=reading)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Reads its answers, and remembers what is to be remarked about them."""
+        return Reader(self.name, self.layout, self.out_shape, self.reading)
+
+    @cached_property
+    def _usual_shape(self) -> Shape | None:
+        """Of an answer that needs no reading; None if every one does."""
+        size, is_plain = self.layout.size, self.layout.is_plain
+        if self.name == "value" or self.reading is not None or not is_plain:
+            return None
+        if self.layout.shapes != ((size,),):
+            return None
+        if self.name == "jacobian":
+            return (*(self.out_shape or ()), size) if len(self.out_shape or ()) == 1 else None
+        return (size, size) if self.name == "hessian" else (size,)
+
+    @cached_property
+    def safe_args(self) -> tuple[Any, ...]:
+        """The other arguments; NumPy arrays among them cannot be written to."""
+        return jax.tree.map(_as_numpy if self.numpy else _as_readonly, self.args)
+
+    def _call(self, vectors: Vectors, dtype: Any) -> Any:
+        before = [np.asarray(v, dtype) for v in vectors]
         try:
-            raw = self._call_with_retry(given, args)
+            return self._evaluate(before, self.safe_args)
         except Exception as error:
-            raise self._unusable("raises", f"raises {_first_line(error)}") from None
-        for tree, flat in zip(given, before, strict=True):
-            after = np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
-            if not np.array_equal(after, flat, equal_nan=True):
-                raise self._unusable("hidden-state", "changes the array that it is given.")
+            if _READ_ONLY in str(error):
+                return self._call_with_copies(before)
+            if not any(sign in str(error) for sign in _STALE_TRACE):
+                raise self._told(error) from None
+        # Out here the error is gone, and with it the last reference to a trace in which a live
+        # jitted function holds a captured NumPy array in the other precision.
+        jax.clear_caches()
+        try:
+            return self._evaluate(before, self.safe_args)
+        except Exception as error:
+            raise self._told(error) from None
+
+    def _evaluate(self, before: list[np.ndarray], args: tuple[Any, ...]) -> Any:
+        copies = [v.copy() for v in before]
+        given = [self.layout.unravel(c if self.numpy else jnp.asarray(c)) for c in copies]
+        raw = self.function(*given, *args)
+        if not self.numpy:
+            raw = jax.block_until_ready(raw)
+        for i, (tree, copy, flat) in enumerate(zip(given, copies, before, strict=True)):
+            if not self.layout.is_plain:
+                leaves = self.layout.parameters_of(tree) or []
+                copy = np.concatenate([np.ravel(leaf) for leaf in leaves] or [flat[:0]])
+            if copy.tobytes() != flat.tobytes():
+                text = f"changes {'its vector' if i else 'θ'} in place."
+                self.reader.remark("hidden-state", ERROR, text)
         return raw
 
-    def _call_with_retry(self, given: list[Any], args: tuple[Any, ...]) -> Any:
-        """The call, repeated once if a stale trace made it fail.
-
-        A live jitted function that captured a NumPy array holds the array in the precision
-        of its trace; in the other precision JAX fails.
-        """
-
-        def call() -> Any:
-            with warnings.catch_warnings(), np.errstate(all="ignore"):
-                warnings.simplefilter("ignore")
-                return jax.block_until_ready(self.function(*given, *args))
-
+    def _call_with_copies(self, before: list[np.ndarray]) -> Any:
+        """The call of a function that writes into its other arguments, or seems to."""
+        args = jax.tree.map(_as_copy, self.safe_args)
         try:
-            return call()
-        except (jax.errors.JaxRuntimeError, TypeError, ValueError) as error:
-            if not any(sign in str(error) for sign in _STALE_TRACE):
-                raise
-        # Out here the error is gone, and with it the last reference to the trace.
-        jax.clear_caches()
-        return call()
+            raw = self._evaluate(before, args)
+        except Exception as error:
+            raise self._told(error) from None
+        names = argument_names(self.function, len(before), len(args))
+        for name, own, given in zip(names, self.safe_args, args, strict=True):
+            if not _is_equal(own, given):
+                self.reader.remark("hidden-state", ERROR, f"changes its argument {name} in place.")
+        return raw
 
-    def _flatten(self, raw: Any) -> np.ndarray:
-        if self.name == "value":
-            if isinstance(raw, tuple | list | dict):
-                raise self._unusable("shape", f"returns {_type_of(raw)} where an array is due.")
-            return self._to_array(raw)
-        if self.name in ("gradient", "hvp"):
-            return self._join_leaves(raw, ())
-        if self.name == "jacobian":
-            return self._join_leaves(raw, self.out_shape).reshape(-1, self.layout.size)
-        return self._flatten_hessian(raw)
+    def _told(self, error: Exception) -> UnusableOutput:
+        if isinstance(error, UnusableOutput):
+            return error
+        if _IMMUTABLE in str(error):
+            text = "writes into an array in place, which JAX's arrays do not allow: numpy=True calls it with NumPy's."  # noqa: E501
+            return self._unusable("raises", text)
+        if _READ_ONLY in str(error):
+            text = f"writes into an array that is read-only ({first_line(error)})"
+            return self._unusable("raises", text)
+        return self._unusable("raises", f"raises {first_line(error)}")
 
-    def _join_leaves(self, raw: Any, front: tuple[int, ...]) -> np.ndarray:
-        """Leaves of shape front + (shape of the leaf of θ), concatenated."""
-        size, shapes = self.layout.size, self.layout.shapes
-        if _is_array(raw) and np.shape(raw) == (*front, size):
-            return self._to_array(raw)
-        expected = " and ".join(str((*front, *shape)) for shape in shapes)
-        arrays = [self._to_array(leaf) for leaf in self._leaves(raw, front, expected)]
-        found = " and ".join(str(a.shape) for a in arrays)
-        if [a.shape for a in arrays] != [(*front, *shape) for shape in shapes]:
-            text = f"has shape {found} where {expected} is expected."
-            raise self._unusable("shape", text, arrays)
-        return np.concatenate([a.reshape(*front, -1) for a in arrays], axis=-1)
-
-    def _leaves(self, raw: Any, front: tuple[int, ...], expected: str) -> list[Any]:
-        leaves, treedef = jax.tree.flatten(raw)
-        shapes = self.layout.shapes
-        if treedef == self.layout.treedef:
-            return leaves
-        numbers = all(isinstance(leaf, int | float | np.number) for leaf in leaves)
-        if len(shapes) == 1 and isinstance(raw, list | tuple) and numbers:
-            return [self._to_array(raw)]  # a plain list of numbers
-        if len(shapes) > 1 and [np.shape(leaf) for leaf in leaves] == [
-            (*front, *shape) for shape in shapes
-        ]:
-            return leaves  # another container, the same arrays in the same order
-        if len(shapes) == 1 == len(leaves) and _is_array(leaves[0]) and not isinstance(raw, dict):
-            return leaves
-        text = f"returns {_type_of(raw)}, not the structure of the point ({expected})."
-        raise self._unusable("shape", text)
-
-    def _flatten_hessian(self, raw: Any) -> np.ndarray:
-        size, shapes = self.layout.size, self.layout.shapes
-        if _is_array(raw):
-            nested = (*shapes[0], *shapes[0]) if len(shapes) == 1 else (size, size)
-            if np.shape(raw) not in ((size, size), nested):
-                text = f"has shape {np.shape(raw)} where {(size, size)} is expected."
-                raise self._unusable("shape", text)
-            return self._to_array(raw).reshape(size, size)
-        try:
-            rows = self.layout.treedef.flatten_up_to(raw)
-        except (ValueError, TypeError):
-            text = f"returns {_type_of(raw)}, not a ({size}, {size}) matrix or the nested structure of jax.hessian."  # noqa: E501
-            raise self._unusable("shape", text) from None
-        blocks = [
-            self._join_leaves(row, shape).reshape(-1, size)
-            for row, shape in zip(rows, shapes, strict=True)
-        ]
-        return np.concatenate(blocks)
-
-    def _to_array(self, raw: Any) -> np.ndarray:
-        try:
-            return np.asarray(raw, dtype=None if hasattr(raw, "dtype") else float)
-        except (TypeError, ValueError):
-            raise self._unusable("shape", f"returns {_type_of(raw)}.") from None
-
-    def _unusable(
-        self, kind: str, message: str, arrays: list[np.ndarray] | None = None
-    ) -> UnusableOutput:
-        return UnusableOutput(Finding(kind, ERROR, self.name, f"{self.name} {message}"), arrays)
+    def _unusable(self, kind: str, text: str) -> UnusableOutput:
+        return UnusableOutput(Finding(kind, ERROR, self.name, f"{self.name} {text}"))
 
 
-def _is_array(raw: Any) -> bool:
-    return hasattr(raw, "shape") and hasattr(raw, "dtype")
+def argument_names(function: Callable[..., Any], first: int, count: int) -> list[str]:
+    """The names of a function's arguments from the first-th on, as far as it has any."""
+    try:
+        parameters = [
+            p.name
+            for p in inspect.signature(function).parameters.values()
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ][first : first + count]
+    except (TypeError, ValueError):  # a builtin
+        parameters = []
+    return [*parameters, *(f"args[{i}]" for i in range(len(parameters), count))]
 
 
-def _as_readonly_numpy(leaf: Any) -> Any:
+def _as_readonly(leaf: Any) -> Any:
     """A NumPy array that cannot be written to: the data belong to the user."""
-    if isinstance(leaf, jax.Array):
-        return np.asarray(leaf)
     if not isinstance(leaf, np.ndarray):
         return leaf
     view = leaf.view()
@@ -189,11 +201,16 @@ def _as_readonly_numpy(leaf: Any) -> Any:
     return view
 
 
-def _type_of(raw: Any) -> str:
-    return "nothing (None)" if raw is None else f"a {type(raw).__name__}"
+def _as_numpy(leaf: Any) -> Any:
+    is_array = isinstance(leaf, jax.Array) and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
+    return _as_readonly(np.asarray(leaf) if is_array else leaf)
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    text = lines[0] if lines else ""
-    return f"{type(error).__name__}: {text[:160]}" if text else f"{type(error).__name__}."
+def _as_copy(leaf: Any) -> Any:
+    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
+
+
+def _is_equal(own: Any, given: Any) -> bool:
+    """Whether the arrays in two trees are the same, bit by bit."""
+    pairs = zip(jax.tree.leaves(own), jax.tree.leaves(given), strict=False)
+    return all(a.tobytes() == b.tobytes() for a, b in pairs if isinstance(a, np.ndarray))

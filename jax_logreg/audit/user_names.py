@@ -127,8 +127,7 @@ class UserNames:
         """The same for the arrays of a layout."""
         if layout.treedef is None or (len(layout.shapes) == 1 and not layout.labels[0]):
             return ["" for _ in layout.shapes]
-        tree = layout.unravel(np.zeros(layout.size))
-        return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+        return layout.keys()
 
 
 def _is_same(number: float, text: str) -> bool:

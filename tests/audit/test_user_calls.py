@@ -265,5 +265,5 @@ def test_the_users_arrays_cannot_be_written_into():
     report = check_derivatives(
         lambda t, X: jnp.sum(X @ t), gradient=slope, at=AT, args=(X,), numpy=True
     )
-    assert report.findings[0].kind == "raises"
+    assert report.findings[0].message == "gradient changes its argument X in place."
     assert X[0, 0] == 1

@@ -1,0 +1,121 @@
+"""Whether a function answers by its arguments alone, and leaves everything as it was.
+
+Random numbers, state, and arrays that it writes into are found before anything is compared:
+numbers that change from call to call say nothing about a formula.
+"""
+
+import inspect
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from jax_logreg.audit.compare_entries import is_same
+from jax_logreg.audit.findings import ERROR, Finding
+from jax_logreg.audit.user_calls import UserFunction, argument_names
+
+# Captured arrays are watched up to so many entries.
+_MAX_WATCHED = 10_000_000
+
+
+def find_impurities(function: UserFunction, *vectors: np.ndarray) -> tuple[list[Finding], bool]:
+    """What a function does beside answering, and whether two equal calls agree.
+
+    Args:
+        function: one of the user's functions.
+        vectors: its flat arguments.
+    """
+    around = captured(function.function)
+    generators, arrays = _generators(around, function.args), _snapshots(around)
+    first, second = (function.attempt(*vectors, dtype="float64") for _ in range(2))
+    name, findings = function.name, []
+    for what in _changed(around, arrays):
+        findings.append(f"changes {what}, which it captures, in place.")
+    findings += [f"changes its argument {what} in place." for what in _changed_args(function)]
+    agree = first is None or second is None or is_same(first, second)
+    drawn = [k for k, state in _generators(around, function.args).items() if state != generators[k]]
+    if drawn and first is not None and second is not None and not np.array_equal(first, second):
+        agree = False
+        by = _by_how_much(first, second)
+        findings.append(f"draws random numbers ({', '.join(drawn)}): two equal calls differ{by}.")
+    elif not agree:
+        text = "gives another answer when it is asked the same again: it keeps state, or draws random numbers."  # noqa: E501
+        findings.append(text)
+    return [Finding("hidden-state", ERROR, name, f"{name} {text}") for text in findings], agree
+
+
+def _by_how_much(first: np.ndarray, second: np.ndarray) -> str:
+    size = float(np.max(np.abs(first), initial=0.0))
+    if first.shape != second.shape or not size:
+        return ""
+    return f" by {float(np.max(np.abs(first - second))) / size:.0%} of the largest entry"
+
+
+def captured(function: Callable[..., Any], depth: int = 2) -> dict[str, Any]:
+    """What a function and the functions that it calls take from outside, by name."""
+    function = inspect.unwrap(function)
+    owner = getattr(function, "__self__", function)
+    found = {f"self.{k}": v for k, v in getattr(owner, "__dict__", {}).items()}
+    try:
+        variables = inspect.getclosurevars(getattr(function, "__func__", function))
+    except (TypeError, ValueError):  # a builtin, or an object that is called
+        return found
+    found |= {**variables.globals, **variables.nonlocals}
+    for inner in list(found.values()) if depth else ():
+        if inspect.isfunction(inner) and not inner.__module__.startswith(("jax.", "numpy")):
+            found = captured(inner, depth - 1) | found
+    return found
+
+
+def _generators(around: dict[str, Any], args: tuple[Any, ...]) -> dict[str, Any]:
+    """The states of the random generators that a function may use."""
+    state = np.random.get_state()
+    found: dict[str, Any] = {
+        "np.random": (bytes(state[1]), *state[2:]),  # type: ignore[index]
+        "random": random.getstate(),
+    }
+    given = {f"args[{i}]": arg for i, arg in enumerate(args)}
+    for name, value in {**around, **given}.items():
+        if isinstance(value, np.random.Generator):
+            found[name] = str(value.bit_generator.state)
+        elif isinstance(value, np.random.RandomState):
+            found[name] = str(value.get_state())
+        elif isinstance(value, random.Random):
+            found[name] = value.getstate()
+    return found
+
+
+def _snapshots(around: dict[str, Any]) -> dict[str, np.ndarray]:
+    arrays = {k: v for k, v in around.items() if isinstance(v, np.ndarray)}
+    if sum(a.size for a in arrays.values()) > _MAX_WATCHED:
+        return {}
+    return {name: array.copy() for name, array in arrays.items()}
+
+
+def _changed(around: dict[str, Any], before: dict[str, np.ndarray]) -> Iterator[str]:
+    for name, array in before.items():
+        if around[name].tobytes() != array.tobytes():
+            yield name
+
+
+def _changed_args(function: UserFunction) -> Iterator[str]:
+    """Arguments whose containers have other contents than the user's."""
+    names = argument_names(function.function, 1 + (function.name == "hvp"), len(function.args))
+    for name, own, given in zip(names, function.args, function.safe_args, strict=True):
+        if isinstance(own, dict | list) and not _has_same_contents(own, given):
+            yield name
+
+
+def _has_same_contents(own: Any, given: Any) -> bool:
+    leaves, structure = jax.tree.flatten(own)
+    others, found = jax.tree.flatten(given)
+    if str(structure) != str(found):
+        return False
+    pairs = zip(leaves, others, strict=True)
+    return all(
+        np.array_equal(a, b, equal_nan=a.dtype.kind == "f") if isinstance(a, np.ndarray) else a is b
+        for a, b in pairs
+        if not isinstance(a, jax.Array)
+    )
