@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jax_logreg.audit import patterns
+from jax_logreg.audit import patterns, penalties
 from jax_logreg.audit.entry_factors import (
     Factor,
     common_factors,
@@ -160,8 +160,8 @@ def _how_wrong(
     local = names.within(block.path)
     tried: tuple[Callable[[], Iterator[Diagnosis]], ...] = (
         lambda: patterns.proportional(inside, local),
-        lambda: patterns.rearranged(inside, block.layout),
-        lambda: patterns.linear_in_parameters(inside, block.layout, local),
+        lambda: patterns.rearranged(inside, block.layout, local),
+        lambda: penalties.linear_in_parameters(inside, block.layout, local),
         lambda: varying_factor(inside, local, others),
     )
     for generate in tried:

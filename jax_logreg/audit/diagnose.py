@@ -11,7 +11,15 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.audit import blocks, entry_factors, links, match_recipe, patterns
+from jax_logreg.audit import (
+    blocks,
+    entry_factors,
+    links,
+    match_recipe,
+    matrices,
+    patterns,
+    penalties,
+)
 from jax_logreg.audit.compare_entries import DerivativeComparison, PointComparison
 from jax_logreg.audit.fix import with_fix
 from jax_logreg.audit.linear_predictor import SplitLoss, split_at_logits, weighted_sum
@@ -50,6 +58,7 @@ def diagnose(target: Target, comparison: DerivativeComparison) -> list[Diagnosis
         text = "It has the shape of the transpose, and transposed it is right."
         return [Diagnosis("transposed", comparison.name, text, "transposed, all entries agree")]
     usable = [p for p in comparison.moderate if np.isfinite(p.expected).all()]
+    usable = usable or comparison.moderate
     if not any(point.wrong.any() for point in usable):
         wrong = [point for point in comparison.extreme if point.wrong.any()]
         where = "far out, where the arguments are large"
@@ -130,8 +139,10 @@ def _explanations(target: Target, mismatch: Mismatch) -> Iterator[Diagnosis]:
     yield from patterns.proportional(mismatch, names)
     if mismatch.name != "jacobian" and target.split is not None:
         yield from _through_logits(target, target.split, mismatch)
-    yield from patterns.rearranged(mismatch, layout)
-    yield from patterns.matrix_shapes(mismatch)
+    yield from patterns.misplaced(mismatch, layout, names)
+    yield from patterns.rearranged(mismatch, layout, names)
+    yield from matrices.matrix_shapes(mismatch, names)
+    yield from matrices.matrix_blocks(mismatch, layout, names)
     if target.function is not None:
         autodiff = Autodiff(target.function)
         if mismatch.name == "jacobian":
@@ -140,9 +151,12 @@ def _explanations(target: Target, mismatch: Mismatch) -> Iterator[Diagnosis]:
             yield from _misread(target, autodiff, mismatch)
         if mismatch.name == "hvp":
             yield from _other_vector(mismatch, autodiff)
+        if mismatch.name == "hessian" and target.is_scalar:
+            slopes = autodiff.at_rows("gradient", mismatch.theta)
+            yield from matrices.with_gradients(mismatch, slopes, names)
     if target.split is None:
-        yield from patterns.linear_in_parameters(mismatch, layout, names)
-    yield from patterns.scaled_rows(mismatch)
+        yield from penalties.linear_in_parameters(mismatch, layout, names)
+    yield from matrices.scaled_rows(mismatch)
     yield from patterns.constant(mismatch, *_constant_part(target, mismatch.name))
     yield from entry_factors.varying_factor(
         mismatch, names, blocks.other_factors(mismatch, layout, names)
@@ -173,7 +187,7 @@ def _through_logits(target: Target, split: SplitLoss, mismatch: Mismatch) -> Ite
     if not of_penalty:
         x = parts.mismatch.call_arguments[-1]
         strength = np.sum(parts.penalty * x, axis=0) / np.maximum(np.sum(x**2, axis=0), 1e-300)
-        yield from patterns.linear_in_parameters(mismatch, layout, names, strength)
+        yield from penalties.linear_in_parameters(mismatch, layout, names, strength)
     if parts.penalty.any():
         known = parts.penalty
         if mismatch.name == "hessian":
@@ -181,7 +195,7 @@ def _through_logits(target: Target, split: SplitLoss, mismatch: Mismatch) -> Ite
         data_term = mismatch._replace(
             hand=mismatch.hand - known, expected=mismatch.expected - known
         )
-        yield from patterns.rearranged(data_term, layout)
+        yield from patterns.rearranged(data_term, layout, names)
     yield from match_recipe.without_intercept(parts, split, intercepts, layout)
     yield from match_recipe.by_rows(parts, split)
 
@@ -246,8 +260,8 @@ def _other_vector(mismatch: Mismatch, autodiff: Autodiff) -> Iterator[Diagnosis]
         yield Diagnosis("vector", "hvp", "It is the gradient.", "residual vanishes")
     if 1 < theta.shape[1] <= _MAX_MATRIX:
         hessians = autodiff.at_rows("hessian", theta)
-        for kind, text, matrices in patterns.misshapen_matrices(hessians):
-            if matches(mismatch, np.einsum("mij,mj->mi", matrices, v)):
+        for kind, text, wrong in matrices.misshapen_matrices(hessians):
+            if matches(mismatch, np.einsum("mij,mj->mi", wrong, v)):
                 yield Diagnosis(kind, "hvp", f"Of the Hessian: {text}", "residual vanishes")
 
 

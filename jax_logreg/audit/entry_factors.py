@@ -14,7 +14,7 @@ from jax_logreg.audit.match import Diagnosis, Mismatch, complexity, fit_parts
 from jax_logreg.audit.user_names import UserNames
 
 # Ratios are compared at no fewer points than this, and first to this relative difference.
-_MIN_POINTS = 4
+_MIN_POINTS = 3
 _SCREEN = 1e-4
 
 

@@ -38,6 +38,7 @@ KINDS = {
     "complement": "p against 1 − p, or y against 1 − y",
     "cross-class": "the blocks between classes dropped, or wrong",
     "off-by-one": "a row or a column shifted, left out or counted twice",
+    "swapped": "entries or blocks exchanged, or one copied into another",
     "coordinate": "wrong in one coordinate only",
     "block": "wrong in one parameter, class, feature or block only",
     "triangle": "only one triangle of the matrix is filled",

@@ -35,7 +35,8 @@ from jax_logreg.audit.mistakes import (
     right_recipe,
 )
 from jax_logreg.audit.pairs import Model
-from jax_logreg.audit.patterns import add_linear, describe_block
+from jax_logreg.audit.patterns import describe_block
+from jax_logreg.audit.penalties import add_linear
 from jax_logreg.audit.reference import directional_derivative
 from jax_logreg.audit.traced import run_compiled
 from jax_logreg.audit.user_names import UserNames

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jax_logreg.audit import blocks, patterns
+from jax_logreg.audit import blocks, patterns, penalties
 from jax_logreg.audit.layout import PytreeLayout
 from jax_logreg.audit.match import COMPLEX, SLACK, Diagnosis, Mismatch, complexity, rank
 from jax_logreg.audit.user_names import UserNames
@@ -64,10 +64,10 @@ def _second(
 ) -> list[Diagnosis]:
     tried: list[Callable[[], Iterator[Diagnosis]]] = [
         lambda: patterns.proportional(changed, names),
-        lambda: patterns.linear_in_parameters(changed, layout, names),
+        lambda: penalties.linear_in_parameters(changed, layout, names),
     ]
     if layout.size <= _MAX_ORDERED:
-        tried.append(lambda: patterns.rearranged(changed, layout))
+        tried.append(lambda: patterns.rearranged(changed, layout, names))
     # A block that the model does not put right is no reason to believe in it.
     if np.any(original.wrong, axis=0)[~np.any(changed.wrong, axis=0)].any():
         tried.append(lambda: blocks.confined(changed, layout, names))

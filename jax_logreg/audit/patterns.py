@@ -6,25 +6,26 @@ the places that are wrong, which say where.
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from jax_logreg.audit.layout import PytreeLayout
 from jax_logreg.audit.match import (
-    KINDS,
     LOCATED,
+    SLACK,
     VAGUE,
     Diagnosis,
     Mismatch,
     complexity,
     fit_parts,
     matches,
-    residual,
 )
 from jax_logreg.audit.user_names import UserNames
 
 _MOVED_BACK = "moved back, all entries agree"
+# Up to this many entries are looked for in all other places, at no fewer points than these; and so
+# many are exchanged by a fix.
+_MAX_PLACES, _MIN_POINTS, _MAX_SHOWN = 500, 3, 8
 # A permutation of θ, by kind and sentence: which entry of the right array stands where.
 Permutation = tuple[str, str, np.ndarray]
 
@@ -49,7 +50,7 @@ def proportional(mismatch: Mismatch, names: UserNames) -> Iterator[Diagnosis]:
         yield Diagnosis("factor", name, text, evidence, complexity(factors=1), fix)
 
 
-def rearranged(mismatch: Mismatch, layout: PytreeLayout) -> Iterator[Diagnosis]:
+def rearranged(mismatch: Mismatch, layout: PytreeLayout, names: UserNames) -> Iterator[Diagnosis]:
     """The right numbers in the wrong places: transposed, class-major, shifted."""
     name, expected = mismatch.name, mismatch.expected
     if name in ("jacobian", "hessian"):
@@ -68,7 +69,57 @@ def rearranged(mismatch: Mismatch, layout: PytreeLayout) -> Iterator[Diagnosis]:
             moved = moved[:, :, order]
         for pieces, sign, also in ((1, 1, ""), (2, -1, " and the sign flipped")):
             if matches(mismatch, sign * moved):
-                yield Diagnosis(kind, name, f"{text}{also}.", _MOVED_BACK, complexity(pieces))
+                effort = complexity(pieces)
+                fix = moved_back(order, layout, names) if name == "gradient" and sign == 1 else ""
+                yield Diagnosis(kind, name, f"{text}{also}.", _MOVED_BACK, effort, fix)
+
+
+def moved_back(order: np.ndarray, layout: PytreeLayout, names: UserNames) -> str:
+    """The line that puts the entries of one array of θ in their places again."""
+    inverse = np.argsort(order)
+    whole = np.arange(order.size)
+    moved = [k for k, p in enumerate(layout.slices) if np.any(inverse[p] != whole[p])]
+    if len(moved) != 1:
+        return ""
+    (leaf,) = moved
+    part, shape = layout.slices[leaf], layout.shapes[leaf]
+    wanted, place = (inverse[part] - part.start).reshape(shape), names.result
+    place += names.paths_of(layout)[leaf]
+    for span, size in _spans(shape):
+        for form in _forms(shape, size):
+            found = np.arange(wanted.size).reshape(shape)
+            found[span] = eval(form.format("x"), {"np": np, "x": found[span]})
+            if np.array_equal(found, wanted):
+                where = f"[{as_slice(span.start or 0, span.stop or shape[0], shape[0])}]"
+                target = place if found[span].size == wanted.size else place + where
+                return f"{target} = {form.format(target)}"
+    return ""
+
+
+def _spans(shape: tuple[int, ...]) -> Iterator[tuple[slice, int]]:
+    """Parts of an array in which it may be in another order: all but an end of a vector."""
+    yield slice(None), int(np.prod(shape, dtype=int))
+    if len(shape) == 1:
+        for k in range(1, shape[0] // 2 + 1):
+            yield slice(k, shape[0]), shape[0] - k
+            yield slice(0, shape[0] - k), shape[0] - k
+
+
+def _forms(shape: tuple[int, ...], size: int) -> Iterator[str]:
+    """Orders as code."""
+    if len(shape) == 2:
+        if shape[0] == shape[1]:
+            yield "{0}.T"
+        yield f"{{0}}.reshape({shape[1]}, {shape[0]}).T"
+        yield f"{{0}}.T.reshape({shape[0]}, {shape[1]})"
+    for axis in range(len(shape)):
+        for shift in (1, -1):
+            yield f"np.roll({{0}}, {shift}" + (f", axis={axis})" if len(shape) > 1 else ")")
+    if len(shape) == 1:
+        yield "{0}[::-1]"
+        for rows in range(2, size // 2 + 1):
+            if size % rows == 0:
+                yield f"{{0}}.reshape({rows}, {size // rows}).T.ravel()"
 
 
 def _rearranged_rows(mismatch: Mismatch) -> Iterator[Diagnosis]:
@@ -141,197 +192,64 @@ def _flat_tables(size: int) -> Iterator[tuple[slice, int, int]]:
                     yield slice(start, stop), height, classes
 
 
-def misshapen_matrices(matrices: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
-    """(kind, sentence, what becomes of square matrices)."""
-    eye = np.eye(matrices.shape[1])
-    yield "triangle", "Only the upper triangle is filled.", np.triu(matrices)
-    yield "triangle", "Only the lower triangle is filled.", np.tril(matrices)
-    yield "triangle", "Only the upper triangle is filled, no diagonal.", np.triu(matrices, 1)
-    yield "triangle", "Only the lower triangle is filled, no diagonal.", np.tril(matrices, -1)
-    yield "diagonal", "The diagonal is counted twice.", matrices * (1 + eye)
-    yield "diagonal", "The diagonal is left out.", matrices * (1 - eye)
-    yield "diagonal", "The diagonal is halved.", matrices * (1 - eye / 2)
-    yield "diagonal", "Only the diagonal is filled.", matrices * eye
-    yield "sign", "The sign off the diagonal is flipped.", matrices * (2 * eye - 1)
-    yield "sign", "Absolute values of the entries.", np.abs(matrices)
-
-
-def matrix_shapes(mismatch: Mismatch) -> Iterator[Diagnosis]:
-    """Triangles, diagonals and inverses, of a square matrix."""
-    expected, hand, name = mismatch.expected, mismatch.hand, mismatch.name
-    if expected.ndim != 3 or expected.shape[1] != expected.shape[2] or expected.shape[1] < 2:
+def misplaced(mismatch: Mismatch, layout: PytreeLayout, names: UserNames) -> Iterator[Diagnosis]:
+    """Entries exchanged, or one copied into another: each is the right one of another place."""
+    size = layout.size
+    if mismatch.hand.ndim != 2 or not 1 < size <= _MAX_PLACES:
         return
-    eye = np.eye(expected.shape[1])
-    for kind, text, model in misshapen_matrices(expected):
-        if matches(mismatch, model):
-            yield Diagnosis(kind, name, text, f"residual {residual(mismatch, model):.0e}")
-    off = ~eye.astype(bool)
-    if not hand[:, off].any() and expected[:, off].any():
-        text = "Everything off the diagonal is zero, and the diagonal is not right either."
-        effort = complexity(pieces=1, vagueness=LOCATED)
-        yield Diagnosis("diagonal", name, text, "no entry off the diagonal", effort)
-    with np.errstate(all="ignore"):
-        product = hand @ expected
-    if np.allclose(product, eye, atol=1e-6) and not np.allclose(expected, eye):
-        yield Diagnosis("inverse", name, "It is the inverse.", "hand · reference = 1")
-
-
-class _Linear(NamedTuple):
-    """hand = a · expected + slope ∘ θ: fitted, with the uncertainty of the slope."""
-
-    a: float
-    slope: np.ndarray
-    noise: np.ndarray
-
-
-def linear_in_parameters(
-    mismatch: Mismatch,
-    layout: PytreeLayout,
-    names: UserNames,
-    strength: np.ndarray | None = None,
-) -> Iterator[Diagnosis]:
-    """hand = a · expected + c ∘ θ (c ∘ v, or diag c): the error of a wrong penalty.
-
-    The strength is the curvature of the right penalty, (P,), if it is known.
-    """
-    fit = _fit_linear(mismatch)
-    if fit is None:
+    wrong = np.flatnonzero(np.any(mismatch.wrong, axis=0))
+    found = [_place_of(mismatch, int(i)) for i in wrong]
+    places = [p for p in found if p is not None]
+    if not places or len(places) < len(wrong) or len({sign for _, sign in places}) > 1:
         return
-    active = np.abs(fit.slope) > 1e-9 * np.max(np.abs(fit.slope))
-    values = fit.slope[active]
-    if fit.a != 1:
-        yield from _scaled_and_linear(mismatch, fit, layout, names)
-        return
-    evidence = f"hand − reference = c·θ, c from {values.min():.6g} to {values.max():.6g}"
-    size = float(np.median(values))
-    text = f"A term linear in the parameters is wrong by {names.describe(size)} times θ"
-    text += _where_active(layout, active)
-    uniform = np.ptp(values) <= 1e-6 * np.max(np.abs(values)) + np.max(fit.noise[active])
-    fix = add_linear(np.where(active, -size, 0.0), layout, names) if uniform else ""
-    effort = complexity(factors=1, vagueness=LOCATED if fix and strength is None else VAGUE)
-    if not active.all() and np.all(values > 0) and uniform and _may_be_intercepts(layout, active):
-        kinds, effort = ["penalty-on-intercept"], complexity(factors=1)
-        kinds += ["penalty-factor"] if strength is None else []
-    elif strength is not None:
-        missing = np.allclose(values, -strength[active], rtol=1e-6)
-        kinds = ["penalty-missing" if missing else "penalty-factor"]
+    order, (_, sign) = [p for p, _ in places], places[0]
+    is_permutation = sorted(order) == list(wrong)
+    pairs = list(zip(map(int, wrong), order, strict=True))
+    blocks = _whole_arrays(layout, pairs)
+    shown = blocks or [(layout.name(i), layout.name(j)) for i, j in pairs[:3]]
+    fix = ""
+    is_exchange = is_permutation and all((b, a) in shown for a, b in shown)
+    if is_exchange:
+        text = f"{shown[0][0]} and {shown[0][1]} are exchanged"
     else:
-        kinds = ["penalty-missing", "penalty-factor"] if np.all(values < 0) else ["penalty-factor"]
-    for kind in kinds:
-        yield Diagnosis(kind, mismatch.name, f"{text}: {KINDS[kind]}.", evidence, effort, fix)
+        text = "; ".join(f"{a} holds the number{'s' * bool(blocks)} of {b}" for a, b in shown)
+        text += "" if blocks or len(pairs) <= 3 else "; and so on"
+    if is_permutation and len(layout.shapes) == 1 and len(pairs) <= _MAX_SHOWN and sign == 1:
+        inverse = {j: i for i, j in pairs}
+        fix = f"g[{list(map(int, wrong))}] = g[{[inverse[int(i)] for i in wrong]}]"
+    text += " with the wrong sign" if sign < 0 else ""
+    effort = complexity(2 if sign < 0 else 1, vagueness=0.0 if is_exchange else LOCATED)
+    yield Diagnosis("swapped", mismatch.name, f"{text}.", _MOVED_BACK, effort, fix)
 
 
-def _where_active(layout: PytreeLayout, active: np.ndarray) -> str:
-    if active.all():
-        return ""
-    touched = [i for i, part in enumerate(layout.slices) if active[part].any()]
-    whole = all(active[layout.slices[i]].all() for i in touched)
-    named = " and ".join(layout.labels[i] for i in touched) if whole and len(touched) > 1 else ""
-    where = named or describe_block(layout, active)
-    return f", in {where or f'{active.sum()} of {active.size} coordinates'} only"
-
-
-def _may_be_intercepts(layout: PytreeLayout, active: np.ndarray) -> bool:
-    """One coordinate; or arrays that have fewer axes than the others."""
-    if active.sum() == 1:
-        return True
-    parts = list(zip(layout.slices, layout.shapes, strict=True))
-    most = max(len(shape) for _, shape in parts)
-    return len(parts) > 1 and not any(active[p].any() for p, shape in parts if len(shape) == most)
-
-
-def _scaled_and_linear(
-    mismatch: Mismatch, fit: _Linear, layout: PytreeLayout, names: UserNames
-) -> Iterator[Diagnosis]:
-    """A factor on the data term, or on everything, and a penalty that does not go with it."""
-    active = np.abs(fit.slope) > 1e-9 * np.max(np.abs(fit.slope))
-    values, a = fit.slope[active], fit.a
-    if np.ptp(values) > 1e-6 * np.max(np.abs(values)) + np.max(fit.noise[active]):
-        return
-    slope, where = float(np.median(values)), _where_active(layout, active)
-    factor, undo = names.describe(a), names.unscale(a)
-    evidence = f"hand = {a:.8g} · reference + {slope:.8g} · θ"
-    left_out, kept = -slope / a, slope / (1 - a)
-
-    def added(size: float) -> str:
-        return add_linear(np.where(active, size, 0.0), layout, names) if size else ""
-
-    text, fix, also = "", "", "sign" if a == -1 else "factor"
-    kinds, effort = ["penalty-factor", also], complexity(factors=2, vagueness=LOCATED)
-    if names.is_users(left_out) and added(left_out):
-        text = f"The penalty ({names.describe(left_out)} times θ{where}) is left out, and the factor is {factor}"  # noqa: E501
-        kinds, effort = ["penalty-missing", also], complexity(1, factors=1)
-        fix = f"{undo}; {added(left_out)}"
-    elif names.is_users(kept) and added(kept):
-        text = (
-            f"All but the penalty ({names.describe(kept)} times θ{where}) has the factor {factor}"
-        )
-        kinds, effort = [also], complexity(factors=1, vagueness=LOCATED)
-        fix = f"{added(-kept)}; {undo}; {added(kept)}"
-    elif names.has_name(a):
-        text = f"It is {factor} times the right one, and {names.describe(slope)} times θ{where} too much"  # noqa: E501
-        fix = f"{added(-slope)}; {undo}" if added(-slope) else f"{undo}; {added(-slope / a)}"
-    else:
-        text, effort = f"It is a multiple of the right one, and of θ{where}", complexity(2, 2)
-    for kind in kinds:
-        shown = fix if undo and not fix.endswith("; ") else ""
-        yield Diagnosis(kind, mismatch.name, f"{text}.", evidence, effort, shown)
-
-
-def as_slice(start: int, stop: int, size: int) -> str:
-    """A slice as code: ``1:`` or ``:3``."""
-    return f"{start or ''}:{'' if stop == size else stop}"
-
-
-def add_linear(slope: np.ndarray, layout: PytreeLayout, names: UserNames) -> str:
-    """The fix that adds slope ∘ θ; "" if it is not the same along whole runs of entries."""
-    lines = []
-    for part, shape, path in zip(layout.slices, layout.shapes, names.paths_of(layout), strict=True):
-        values = slope[part]
-        edges = np.flatnonzero(np.diff(values)) + 1
-        runs = [slice(int(r[0]), int(r[-1]) + 1) for r in np.split(np.arange(len(values)), edges)]
-        if len(runs) > 3 or (len(runs) > 1 and len(shape) != 1):
-            return ""
-        for run in runs:
-            if values[run.start]:
-                span = as_slice(run.start, run.stop, len(values))
-                place = path + (f"[{span}]" if len(runs) > 1 else "")
-                what = {"H": f"np.eye({run.stop - run.start})", "Hv": f"v{place}"}.get(names.result)
-                if names.result == "H" and place:
-                    place = f"[{span}, {span}]"
-                what = what or names.theta + place
-                lines.append(names.within(place).add(float(values[run.start]), what))
-    return "; ".join(lines) if all(lines) else ""
-
-
-def _fit_linear(mismatch: Mismatch) -> _Linear | None:
-    """The fit, if it is exact and something is linear in θ."""
-    if mismatch.name == "jacobian" or len(mismatch.hand) < 2:
+def _place_of(mismatch: Mismatch, i: int) -> tuple[int, int] | None:
+    """Where in the reference, and with which sign, stands what the hand has in entry i."""
+    hand, expected = mismatch.hand[:, i : i + 1], mismatch.expected
+    allowed = SLACK * (mismatch.allowed + mismatch.allowed[:, i : i + 1])
+    if not np.any(np.abs(hand) > allowed[:, i : i + 1]):
         return None
-    if mismatch.name == "hessian":
-        mean = np.diag(np.nanmean(mismatch.error, axis=0))
-        noise = np.einsum("mii->mi", mismatch.allowed).max(axis=0)
-        fits = mean.any() and matches(mismatch, mismatch.expected + np.diag(mean))
-        return _Linear(1.0, mean, noise) if fits else None
-    x = mismatch.call_arguments[-1]
-    total = np.sum(x**2, axis=0)
-    total = np.where(total > 0, total, 1)
-    noise = np.max(mismatch.allowed, axis=0) / np.sqrt(total)
+    for sign in (1, -1):
+        hits = np.flatnonzero(np.all(np.abs(hand - sign * expected) <= allowed, axis=0))
+        if len(hits) == 1 and len(mismatch.hand) >= _MIN_POINTS and hits[0] != i:
+            return int(hits[0]), sign
+    return None
 
-    def along(stack: np.ndarray) -> np.ndarray:
-        return np.sum(stack * x, axis=0) / total
 
-    def fitted(a: float) -> _Linear | None:
-        slope = along(mismatch.hand - a * mismatch.expected)
-        slope = np.where(np.abs(slope) > noise * max(1.0, abs(a)), slope, 0.0)
-        fits = slope.any() and matches(mismatch, a * mismatch.expected + slope * x)
-        return _Linear(a, slope, noise * max(1.0, abs(a))) if fits else None
-
-    # What is left of hand and reference when all that is linear in θ is taken away has the factor.
-    hand, expected = (s - along(s) * x for s in (mismatch.hand, mismatch.expected))
-    a = fit_parts(mismatch._replace(hand=hand), [expected]).factors[0]
-    enough = len(mismatch.hand) > 3 and a != 0
-    return fitted(1.0) or (fitted(a) if enough else None)
+def _whole_arrays(layout: PytreeLayout, pairs: list[tuple[int, int]]) -> list[tuple[str, str]]:
+    """The same by arrays of θ, if whole arrays hold the numbers of others, in order."""
+    found, left = [], dict(pairs)
+    starts = {part.start: k for k, part in enumerate(layout.slices)}
+    for k, part in enumerate(layout.slices):
+        other = starts.get(left.get(part.start, -1))
+        if other is None:
+            continue
+        shift = layout.slices[other].start - part.start
+        same = layout.shapes[k] == layout.shapes[other]
+        if same and all(left.get(i) == i + shift for i in range(part.start, part.stop)):
+            found.append((layout.labels[k], layout.labels[other]))
+            for i in range(part.start, part.stop):
+                del left[i]
+    return [] if left else found
 
 
 def constant(mismatch: Mismatch, kind: str, words: str) -> Iterator[Diagnosis]:
@@ -353,32 +271,6 @@ def constant(mismatch: Mismatch, kind: str, words: str) -> Iterator[Diagnosis]:
         size = np.max(np.abs(mean))
         text = f"A part that does not depend on θ is wrong (by up to {size:.3g}): {words}."
         yield Diagnosis(kind, name, text, evidence, effort)
-
-
-def scaled_rows(mismatch: Mismatch) -> Iterator[Diagnosis]:
-    """A Jacobian whose rows, or columns, each have a factor of their own."""
-    hand, expected = mismatch.hand, mismatch.expected
-    if mismatch.name != "jacobian":
-        return
-
-    def factors(axes: int | tuple[int, ...]) -> np.ndarray:
-        top = np.nansum(hand * expected, axis=axes, keepdims=True)
-        bottom = np.nansum(expected**2, axis=axes, keepdims=True)
-        return top / np.where(bottom > 0, bottom, 1)
-
-    for axis, word, kind in ((2, "row", "weights"), (1, "column", "factor")):
-        factor = factors((0, axis))
-        if factor.size > 1 and np.ptp(factor) > 1e-6 and matches(mismatch, factor * expected):
-            text = f"Every {word} has a factor of its own, {factor.min():.4g} to {factor.max():.4g}: weights?"  # noqa: E501
-            effort = complexity(factors=1, vagueness=LOCATED)
-            yield Diagnosis(kind, "jacobian", text, "the same factors at every point", effort)
-            return
-    factor = factors(2)
-    if expected.shape[2] > 1 and matches(mismatch, factor * expected):
-        text = "Every row has a factor that depends on the point, as when a link of the chain rule is missing."  # noqa: E501
-        evidence = f"factors from {factor.min():.4g} to {factor.max():.4g}"
-        effort = complexity(factors=1, vagueness=LOCATED)
-        yield Diagnosis("chain-factor", "jacobian", text, evidence, effort)
 
 
 def confined(mismatch: Mismatch, layout: PytreeLayout, names: UserNames) -> Iterator[Diagnosis]:
@@ -470,3 +362,8 @@ def describe_block(layout: PytreeLayout, wrong: np.ndarray) -> str | None:
             index = str(hit[0]) if names is None else str(names[hit[0]])
             return f"{label}[{':, ' * axis}{index}{', :' * (len(shape) - axis - 1)}]"
     return label if len(layout.shapes) > 1 else None
+
+
+def as_slice(start: int, stop: int, size: int) -> str:
+    """A slice as code: ``1:`` or ``:3``."""
+    return f"{start or ''}:{'' if stop == size else stop}"

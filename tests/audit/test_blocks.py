@@ -80,7 +80,8 @@ NETWORK = {
         "g['W2'][:, 2] /= 2",
     ),
     "W2 in the wrong order": (
-        spoiled(W2=lambda g, w: g.T.reshape(g.shape)), {"class-order"}, "column by column", "",
+        spoiled(W2=lambda g, w: g.T.reshape(g.shape)), {"class-order"}, "column by column",
+        "g['W2'] = g['W2'].reshape(3, 5).T",
     ),
     "two mistakes: W2 lacks its penalty, b2 is a sum": (
         spoiled(W2=lambda g, w: g - 0.1 * w, b2=lambda g, w: g * N),

@@ -137,7 +137,7 @@ def _numbers() -> list[Kind]:
         "off-diagonal halved": lambda H, s: (H + jnp.diag(jnp.diag(H))) / 2,
     }
     return [
-        Kind("two entries exchanged", (), spoil=exchanged, derivatives=FIRST),
+        Kind("two entries exchanged", ("swapped",), spoil=exchanged, derivatives=FIRST),
         Kind("normalised", (), spoil=lambda g, s: g / jnp.linalg.norm(g), derivatives=FIRST),
         Kind("cut at its mean size", (), derivatives=FIRST,
              spoil=lambda g, s: jnp.clip(g, -jnp.mean(jnp.abs(g)), jnp.mean(jnp.abs(g)))),
