@@ -78,17 +78,11 @@ class _Globals(dict[str, Any]):
     """The globals of a module, each copied when it is first used."""
 
     def __init__(self, original: dict[str, Any], copies: "Copies"):
-        super().__init__(__builtins__=builtins, __name__=original.get("__name__"))
+        super().__init__(__builtins__=copies.builtins, __name__=original.get("__name__"))
         self._original, self._copies = original, copies
 
     def __missing__(self, name: str) -> Any:
-        if name in self._original:
-            found = self._copies.of(self._original[name])
-        elif name in _BUILTINS:
-            found = _BUILTINS[name]
-        else:
-            raise KeyError(name)
-        self[name] = found
+        self[name] = found = self._copies.of(self._original[name])
         return found
 
 
@@ -98,6 +92,11 @@ class Copies:
     def __init__(self) -> None:
         self._memo: dict[int, tuple[Any, Any]] = {}
         self._globals: dict[int, _Globals] = {}
+        own = {name: self.of(getattr(builtins, name)) for name in ("float", *_BUILTINS)}
+        self.builtins = {**vars(builtins), **own, "__import__": self._import}
+
+    def _import(self, name: str, *context: Any) -> Any:
+        return self.of(builtins.__import__(name, *context))
 
     def of(self, original: Any) -> Any:
         """The copy of anything; the same one every time."""
@@ -112,10 +111,18 @@ class Copies:
         return copied
 
     def _copy(self, x: Any) -> Any:
+        if isinstance(x, types.BuiltinFunctionType) and x.__module__ == "builtins":
+            return _BUILTINS.get(x.__name__, x)
         if isinstance(x, jax.Array):
             return TracedArray(np.asarray(x)) if not isinstance(x, jax.core.Tracer) else x
-        if type(x) is np.ndarray:
-            return TracedArray(x)
+        if type(x) in (np.ndarray, np.matrix):
+            data = x.view()
+            data.flags.writeable = False
+            return TracedArray(data)
+        if hasattr(x, "tocsr"):  # a sparse matrix
+            return TracedArray(x.toarray())
+        if _package(x) == "pandas" and hasattr(x, "to_frame"):  # a column
+            return TracedArray(x.to_numpy())
         if isinstance(x, list | tuple | dict):
             return self._container(x)
         if isinstance(x, types.ModuleType):
@@ -162,9 +169,9 @@ class Copies:
         return copied
 
     def _class(self, x: Any) -> Any:
-        if issubclass(x, np.generic | np.ndarray):
+        if issubclass(x, np.generic | np.ndarray | float | np.dtype | np.finfo | np.iinfo):
             return stand_in_type(x)
-        if x is np.vectorize:
+        if x in (np.vectorize, np.ndenumerate):
             return functools.partial(call_library, x)
         if _is_standard(x) or _package(x) in _OPAQUE | {"jax"} or type(x) not in (type, ABCMeta):
             return x
@@ -252,8 +259,12 @@ class _Module:
         return found
 
 
-class _Library:
+class _Library(np.lib.mixins.NDArrayOperatorsMixin):
     """An object or function of an array library: it takes and gives traced arrays."""
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        given = (np.asarray(plain(x)) if isinstance(x, _Library) else x for x in inputs)
+        return call_ufunc(ufunc, method, *given, **options)
 
     def __init__(self, original: Any, copies: Copies):
         self.stands_for, self._copies = original, copies
@@ -266,13 +277,15 @@ class _Library:
             owner = getattr(original, "__self__", None)
             if _distribution(owner) is not None:
                 return apply(original, _density(owner, original.__name__), *args, **options)
-            return call_library(original, *args, **options)
+            return self._copies.of(call_library(original, *args, **options))
         return self._copies.of(apply(original, None, *args, **options))
 
     def __getattr__(self, name: str) -> Any:
         original = self.stands_for
         if isinstance(original, np.ufunc) and name in ("reduce", "accumulate", "outer", "at"):
             return functools.partial(call_ufunc, original, name)
+        if name == "dot" and hasattr(original, "to_numpy"):
+            return TracedArray(original.to_numpy()).dot
         return self._copies.of(getattr(original, name))
 
     def __getitem__(self, index: Any) -> Any:
@@ -320,7 +333,7 @@ def _distribution(x: Any) -> Any:
 
 def _density(distribution: Any, method: str) -> Any:
     in_jax = getattr(jax.scipy.stats, _distribution(distribution), None)
-    return getattr(in_jax, method, None)
+    return getattr(in_jax, method.removeprefix("_"), None)
 
 
 class _JaxFunction:
@@ -362,7 +375,6 @@ def _sum(items: Any, start: Any = 0) -> Any:
 
 
 _BUILTINS: dict[str, Any] = {
-    "float": stand_in_type(float),
     "max": _extreme("max", jnp.maximum),
     "min": _extreme("min", jnp.minimum),
     "sum": _sum,

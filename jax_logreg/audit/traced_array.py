@@ -6,8 +6,11 @@ of the same name in JAX, so that the run leaves a trace that JAX can differentia
 """
 
 import functools
+import inspect
 import math
+import operator
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -52,25 +55,75 @@ def stand_in_type(real: type) -> type:
 def _convert(real: type, array: "TracedArray") -> Any:
     if real is float:
         return array.item()
+    if issubclass(real, np.ndarray):
+        return apply(real, jnp.atleast_2d, array)
     return array.astype(real)
 
 
 class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
     """A NumPy array or scalar, and the JAX value that it is a number of.
 
-    Attributes:
-        concrete: the numbers at the point of the trace.
-        traced: the same as a function of θ; None for what does not depend on θ.
+    A view follows the array of which it is a part, and writes through to it.
     """
 
     def __init__(self, concrete: Any, traced: Any = None):
-        self.concrete, self.traced = concrete, traced
-        self._viewed: tuple[TracedArray, Any] | None = None
+        self._concrete, self._traced, self._version = concrete, traced, 0
+        self._owner: TracedArray | None = None
+        self._read: Callable[[Any], Any] = lambda x: x
+        self._seen, self._index = 0, None
+
+    @property
+    def concrete(self) -> Any:
+        """The numbers at the point of the trace."""
+        self._follow()
+        return self._concrete
+
+    @property
+    def traced(self) -> Any:
+        """The same as a function of θ; None for what does not depend on θ."""
+        self._follow()
+        return self._traced
 
     @property
     def is_traced(self) -> bool:
         """Whether it depends on θ."""
         return self.traced is not None
+
+    def _follow(self) -> None:
+        if self._owner is None:
+            return
+        self._owner._follow()
+        if self._seen != self._owner._version:
+            part = self._read(self._owner)
+            self._concrete, self._traced = part.concrete, part.traced
+            self._seen, self._version = self._owner._version, self._version + 1
+
+    def view_of(self, owner: "TracedArray", read: Callable[[Any], Any], index: Any = None) -> Any:
+        """Itself, as ``read(owner)`` from now on if NumPy made a view."""
+        if isinstance(self._concrete, np.ndarray) and np.may_share_memory(
+            self._concrete, owner.concrete
+        ):
+            self._owner, self._read, self._index = owner, read, index
+            self._seen = owner._version
+        return self
+
+    def assign(self, concrete: Any, traced: Any) -> None:
+        """Take other numbers; so does the array of which this is a view."""
+        self._follow()
+        self._concrete, self._traced, self._version = concrete, traced, self._version + 1
+        owner = self._owner
+        if owner is not None:
+            places = np.arange(owner.concrete.size).reshape(owner.shape)
+            places = self._read(TracedArray(places)).concrete
+            whole = owner.concrete.flatten()
+            whole[places] = concrete
+            follows = traced
+            if traced is not None or owner.is_traced:
+                follows = jnp.asarray(lifted(owner)).ravel()
+                follows = follows.at[places].set(concrete if traced is None else traced)
+                follows = follows.reshape(owner.shape)
+            owner.assign(whole.reshape(owner.shape), follows)
+            self._seen = owner._version
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         return call_ufunc(ufunc, method, *inputs, **options)
@@ -79,12 +132,7 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
         return call_library(function, *args, **options)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        return np.array(self._constant(), dtype)
-
-    def _constant(self) -> Any:
-        if self.is_traced:
-            raise Untranslatable("a number that depends on θ leaves NumPy code")
-        return self.concrete
+        return np.array(self.concrete, dtype)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -92,14 +140,19 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
         if name in _METHODS:
             return functools.partial(_METHODS[name], self)
         found = getattr(self.concrete, name)
-        if name in ("T", "mT", "real", "imag"):
-            return apply(lambda x: getattr(x, name), lambda x: getattr(x, name), self)
-        if callable(found):
-            return functools.partial(call_method, name, self)
-        return found if isinstance(found, tuple | int | np.dtype) else self._no_attribute(name)
+        if name in _PARTS:
+            return apply(_PARTS[name], _PARTS[name], self).view_of(self, _PARTS[name])
+        return functools.partial(call_method, name, self) if callable(found) else found
 
-    def _no_attribute(self, name: str) -> Any:
-        return getattr(self._constant(), name)
+    @property
+    def flat(self) -> Any:
+        """Its entries in C order; what is written to them is written to it."""
+        return self.reshape(-1)
+
+    @property
+    def values(self) -> Any:
+        """Itself, if it was a column of a table."""
+        return self
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -109,35 +162,36 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
     @shape.setter
     def shape(self, shape: Any) -> None:
         reshaped = call_method("reshape", self, shape)
-        self.concrete, self.traced = reshaped.concrete, reshaped.traced
+        self._owner = None
+        self.assign(reshaped.concrete, reshaped.traced)
 
     def __getitem__(self, index: Any) -> Any:
+        def read(x: Any) -> Any:
+            return x._item(index)
+
+        part = self._item(index)
+        return part.view_of(self, read, index) if isinstance(part, TracedArray) else part
+
+    def _item(self, index: Any) -> Any:
         if not self.is_traced and not any_traced(index):
-            part = pair(self.concrete[plain(index)], None)
-        else:
-            part = apply(lambda x: x[plain(index)], lambda x: x[_jax_index(index)], self, of=index)
-        if isinstance(part, TracedArray) and np.may_share_memory(part.concrete, self.concrete):
-            part._viewed = (self, index)
-        return part
+            return pair(self.concrete[plain(index)], None)
+        return apply(lambda x: x[plain(index)], lambda x: x[_jax_index(index)], self, of=index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        if isinstance(value, TracedArray) and value._viewed is not None:
-            owner, viewed = value._viewed
-            if owner is self and viewed is index:
-                return  # x[i] += 1: the view has written already
+        if isinstance(value, TracedArray) and value._owner is self and value._index is index:
+            return  # x[i] += 1: the view has written already
         concrete = np.array(self.concrete, copy=True, order="K")
         concrete[plain(index)] = plain(value)
         traced = _with_item(self, index, value) if any_traced((self, index, value)) else None
         self.assign(concrete, traced)
 
-    def assign(self, concrete: Any, traced: Any) -> None:
-        """Take other numbers; the array of which this is a part takes them, too."""
-        self.concrete, self.traced = concrete, traced
-        if self._viewed is not None:
-            owner, index = self._viewed
-            self._viewed = None
-            owner[index] = self
-            self._viewed = (owner, index)
+    def __mul__(self, other: Any) -> Any:
+        is_matrix = isinstance(self.concrete, np.matrix) or isinstance(plain(other), np.matrix)
+        both = np.ndim(self.concrete) and np.ndim(plain(other))
+        return call_ufunc(np.matmul if is_matrix and both else np.multiply, "__call__", self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return TracedArray(other) * self if isinstance(other, np.ndarray) else self * other
 
     def __len__(self) -> int:
         return len(self.concrete)
@@ -162,25 +216,33 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
         return self.concrete.__index__()
 
     def __float__(self) -> float:
-        return float(self._constant())
+        return float(self.concrete)
 
     def __complex__(self) -> complex:
-        return complex(self._constant())
+        return complex(self.concrete)
 
     def __round__(self, digits: int = 0) -> Any:
-        return call_method("round", self, digits)
+        return call_library(np.round, self, digits)
 
     def __repr__(self) -> str:
         return repr(self.concrete)
+
+    def __str__(self) -> str:
+        return str(self.concrete)
 
     def __format__(self, form: str) -> str:
         return format(self.concrete, form)
 
     def __copy__(self) -> "TracedArray":
-        return TracedArray(np.copy(self.concrete), self.traced)
+        return TracedArray(np.array(self.concrete, copy=True, subok=True), self.traced)
 
     def __deepcopy__(self, memo: Any) -> "TracedArray":
         return self.__copy__()
+
+
+_PARTS: dict[str, Callable[[Any], Any]] = {
+    name: operator.attrgetter(name) for name in ("T", "mT", "real", "imag")
+}
 
 
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
@@ -243,24 +305,38 @@ def apply(
     concrete = numpy_function(*plain(args), **plain(options))
     if not any_traced((args, options, of)):
         return pair(concrete, None)
+    if concrete is None or isinstance(concrete, str | bool):
+        return concrete
     steps_left.set(steps_left.get() - 1)
     if jax_function is None or steps_left.get() < 0:
         name = getattr(numpy_function, "__name__", numpy_function)
         raise Untranslatable(f"{name} has no counterpart, or the trace is too long")
     options = {k: x for k, x in options.items() if k not in ("casting", "subok", "copy", "like")}
-    given, options = lifted(args), lifted(options)
-    try:
-        traced = jax_function(*given, **options)
-    except TypeError:  # JAX takes no lists for arrays
-        given = [_as_array(x) if isinstance(x, list | tuple) else x for x in given]
-        traced = jax_function(*given, **options)
-    return pair(concrete, traced)
+    return pair(concrete, _in_jax(numpy_function, jax_function, lifted(args), lifted(options)))
+
+
+def _in_jax(numpy_function: Any, jax_function: Any, args: Any, options: dict[str, Any]) -> Any:
+    """JAX's answer. It takes no lists for arrays, and some arguments by name only."""
+    with suppress(TypeError):
+        return jax_function(*args, **options)
+    with suppress(TypeError):
+        return jax_function(*(_with_arrays(x) for x in args), **options)
+    arrays = [_as_array(x) for x in args]
+    with suppress(TypeError):
+        return jax_function(*arrays, **options)
+    names = list(inspect.signature(numpy_function).parameters)[1:]
+    return jax_function(arrays[0], **dict(zip(names, args[1:], strict=False)), **options)
+
+
+def _with_arrays(x: Any) -> Any:
+    return [_as_array(item) for item in x] if isinstance(x, list | tuple) else x
 
 
 def _as_array(x: Any) -> Any:
-    return (
-        jnp.array(x) if any(isinstance(i, jax.Array) for i in jax.tree.leaves(x)) else np.array(x)
-    )
+    if not isinstance(x, list | tuple):
+        return x
+    follows = any(isinstance(item, jax.Array) for item in jax.tree.leaves(x))
+    return jnp.array(x) if follows else np.array(x)
 
 
 def pair(concrete: Any, traced: Any) -> Any:
@@ -269,9 +345,11 @@ def pair(concrete: Any, traced: Any) -> Any:
         parts = [None] * len(concrete) if traced is None else list(traced)
         return _rebuild(concrete, [pair(*both) for both in zip(concrete, parts, strict=True)])
     if traced is None:
-        return TracedArray(concrete) if type(concrete) is np.ndarray else concrete
+        return TracedArray(concrete) if type(concrete) in (np.ndarray, np.matrix) else concrete
     if not isinstance(concrete, np.ndarray | np.number | np.bool_ | float | complex):
         return concrete
+    if isinstance(concrete, np.matrix):
+        traced = jnp.reshape(traced, concrete.shape)
     if np.shape(traced) != np.shape(concrete):
         raise Untranslatable(f"shape {np.shape(concrete)} became {np.shape(traced)} in JAX")
     dtype = jax.dtypes.canonicalize_dtype(np.asarray(concrete).dtype)
@@ -318,6 +396,8 @@ def call_method(name: str, array: TracedArray, *args: Any, **options: Any) -> An
 
     out = options.pop("out", None)
     found = apply(method, in_jax, array, *args, **options)
+    if isinstance(found, TracedArray) and name in _VIEWS:
+        return found.view_of(array, lambda x: call_method(name, x, *args, **options))
     return found if out is None else _write(out, found)
 
 
@@ -325,7 +405,7 @@ def _write(out: Any, found: Any) -> Any:
     """The answer, in the array that it is to be written to; a number is not written to."""
     if not isinstance(out.concrete, np.ndarray):
         return found
-    concrete = np.array(out.concrete, copy=True)
+    concrete = np.array(out.concrete, copy=True, subok=True)
     np.copyto(concrete, plain(found), casting="same_kind")
     traced = lifted(found) if is_traced(found) else None
     if traced is not None:
@@ -400,6 +480,9 @@ def call_library(function: Any, *args: Any, **options: Any) -> Any:
     if name in _CONCRETE or (name == "where" and len(args) == 1):
         return pair(function(*plain(args), **plain(options)), None)
     found = apply(function, counterpart(function), *args, **options)
+    if name in _VIEWS and isinstance(found, TracedArray) and isinstance(args[0], TracedArray):
+        rest = args[1:]
+        return found.view_of(args[0], lambda x: call_library(function, x, *rest, **options))
     return found if out is None else _write(out, found)
 
 
@@ -427,7 +510,10 @@ def counterpart(function: Any) -> Callable[..., Any] | None:
     else:
         places = (jss, jnp)
     found = next((getattr(place, name) for place in places if hasattr(place, name)), None)
-    return _of_floats(found) if found is not None and places[0] is jss else found
+    return _of_floats(found) if places[0] is jss and found not in _OF_INTEGERS else found
+
+
+_OF_INTEGERS = (None, jss.polygamma, jss.multigammaln)
 
 
 def _of_floats(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -456,6 +542,16 @@ def _bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
     return jnp.bincount(x, weights, length=max(int(np.max(x)) + 1, minlength))
 
 
+def _cdist(a: Any, b: Any, metric: str = "euclidean") -> Any:
+    d = jnp.asarray(a)[:, None] - jnp.asarray(b)[None]
+    if metric == "cityblock":
+        return jnp.sum(jnp.abs(d), axis=-1)
+    square = jnp.sum(d**2, axis=-1)
+    if metric == "sqeuclidean":
+        return square
+    return jnp.where(square == 0, 0.0, jnp.sqrt(jnp.where(square == 0, 1.0, square)))
+
+
 def _huber(delta: Any, r: Any) -> Any:
     inside = jnp.abs(r) <= delta
     return jnp.where(inside, r**2 / 2, delta * (jnp.abs(r) - delta / 2))
@@ -466,7 +562,9 @@ _RENAMED: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("asarray_chkfinite", "real_if_close", "require"), jnp.asarray),
     "array": jnp.array,
     "bincount": _bincount,
+    "choose": lambda a, choices: jnp.choose(a, choices, mode="clip"),
     "math.log": _log,
+    "cdist": _cdist,
     "math.dist": lambda p, q: jnp.linalg.norm(jnp.asarray(p) - jnp.asarray(q)),
     "fabs": jnp.abs,
     "fsum": jnp.sum,
@@ -480,6 +578,13 @@ _RENAMED: dict[str, Callable[..., Any]] = {
     "softplus": jax.nn.softplus,
     "huber": _huber,
     "pseudo_huber": lambda d, r: d**2 * (jnp.sqrt(1 + (r / d) ** 2) - 1),
+}
+
+# Steps that give a view of their argument where they can.
+_VIEWS = {
+    *("asarray", "asanyarray", "ascontiguousarray", "atleast_1d", "atleast_2d", "atleast_3d"),
+    *("reshape", "ravel", "squeeze", "expand_dims", "transpose", "swapaxes", "moveaxis", "view"),
+    *("rollaxis", "matrix_transpose", "permute_dims", "require", "asfortranarray", "astype"),
 }
 
 # Their answers are the same whatever JAX follows: sizes, places, questions.
@@ -506,6 +611,29 @@ def _put(a: TracedArray, ind: Any, v: Any, mode: str = "raise") -> None:
 
 def _place(arr: TracedArray, mask: Any, vals: Any) -> None:
     arr[mask] = vals
+
+
+def _put_along_axis(arr: TracedArray, indices: Any, values: Any, axis: int) -> None:
+    places = np.arange(arr.concrete.size).reshape(arr.shape)
+    arr.reshape(-1)[np.take_along_axis(places, plain(indices), axis)] = values
+
+
+def _fromiter(iter: Any, dtype: Any = None, count: int = -1, **options: Any) -> Any:
+    return call_library(np.array, list(iter)[: count if count >= 0 else None], dtype=dtype)
+
+
+def _fromfunction(function: Any, shape: Any, *, dtype: Any = float, **options: Any) -> Any:
+    return function(*map(TracedArray, np.indices(plain(shape), dtype=plain(dtype))), **options)
+
+
+def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **options: Any) -> Any:
+    given = [f(x, *args, **options) if callable(f) else f for f in funclist]
+    default = given.pop() if len(given) > len(condlist) else 0
+    return call_library(np.select, list(condlist), given, default)
+
+
+def _ndenumerate(arr: TracedArray) -> Iterator[Any]:
+    return ((index, arr[index]) for index in np.ndindex(arr.shape))
 
 
 def _apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: Any) -> Any:
@@ -538,6 +666,11 @@ _OWN: dict[str, Callable[..., Any]] = {
     "putmask": _place,
     "apply_along_axis": _apply_along_axis,
     "vectorize": _vectorize,
+    "put_along_axis": _put_along_axis,
+    "fromiter": _fromiter,
+    "fromfunction": _fromfunction,
+    "piecewise": _piecewise,
+    "ndenumerate": _ndenumerate,
 }
 
 
@@ -567,6 +700,7 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "fill": _set_whole,
     "sort": _sort,
     "copy": lambda array, *order, **options: array.__copy__(),
+    **dict.fromkeys(("toarray", "todense", "to_numpy"), lambda array, **options: array.__copy__()),
     "setflags": lambda array, **flags: None,
     "nonzero": lambda array: pair(array.concrete.nonzero(), None),
 }
