@@ -74,7 +74,8 @@ def fit(
     **Units.** A solver whose path does not depend on the units of the columns (Newton's methods,
     L-BFGS) works on columns that were centred and scaled by powers of two where they lie far from
     zero or from unit size; the penalty and the answer stay in the caller's units. Gradient descent
-    and Optax keep the caller's units, and so does a fit inside ``jit`` or ``vmap``.
+    and Optax keep the caller's units, and so does a fit inside ``jit`` or ``vmap`` to an X that is
+    not known there: a sample that shows its units would be sorted in every program.
 
     **What "auto" chooses.** Newton's method where a Hessian is cheap (n·P² up to about 10⁸ for P
     parameters). Else L-BFGS, preconditioned by the Hessian of a sample of rows if there are many

@@ -159,8 +159,11 @@ def make_design(
     plain = Design(data, penalty, ColumnScaling.identity(p), p)
     if isinstance(data.X, SparseFeatures) and may_scale and are_concrete(data):
         return _sparse_design(plain)
-    if not isinstance(data.X, jax.Array) or not all(map(is_on_one_device, jax.tree.leaves(data))):
+    leaves = jax.tree.leaves(data)
+    known = [leaf for leaf in leaves if are_concrete(leaf)]
+    if not all(map(is_on_one_device, [data.X, *known])):
         return plain
+    may_pad &= len(known) == len(leaves)
     scaling = scaling_of(data, penalty, centre) if may_scale else plain.scaling
     rows, columns = padded_shape(n, p, math.prod(data.y.shape[1:])) if may_pad else (n, p)
     if penalty.is_jeffreys or not (may_scale and _can_pad(penalty)):
@@ -203,14 +206,15 @@ def _sample_rows(X: jax.Array, weight: Any) -> np.ndarray:
     n, p = X.shape[-2:]
     every = slice(None, None, max(1, n * p // _SAMPLE))
     table: Any = np.asarray(X) if is_on_one_cpu(X) else X
-    if weight is None:
-        return np.asarray(table[..., every, :])
-    counted = [np.flatnonzero(row)[every] for row in np.atleast_2d(np.asarray(weight) > 0)]
-    if len(counted) == 1:
-        return np.asarray(table[..., counted[0], :])
-    most = max(map(len, counted))
-    which = np.stack([np.resize(rows, most) for rows in counted])
-    return np.asarray(table[np.arange(len(which))[:, None], which])
+    with jax.ensure_compile_time_eval():  # X may be known where the program is traced
+        if weight is None or not are_concrete(weight):
+            return np.asarray(table[..., every, :])
+        counted = [np.flatnonzero(row)[every] for row in np.atleast_2d(np.asarray(weight) > 0)]
+        if len(counted) == 1:
+            return np.asarray(table[..., counted[0], :])
+        most = max(map(len, counted))
+        which = np.stack([np.resize(rows, most) for rows in counted])
+        return np.asarray(table[np.arange(len(which))[:, None], which])
 
 
 def _bounded(scaling: ColumnScaling, penalty: Penalty, dtype: Any) -> ColumnScaling:

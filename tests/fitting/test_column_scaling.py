@@ -1,5 +1,6 @@
 """Scaled columns keep their digits, and verdicts and answers are those of any other units."""
 
+import jax
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
@@ -110,6 +111,18 @@ def test_separation_is_found_in_any_units(kind, dtype):
     for shift, scale in UNITS[dtype.name]:
         result = fit(((X + shift) * [scale, 1.0]).astype(dtype), y)
         assert result.status == Status.SEPARATED, (shift, scale, result.message)
+
+
+def test_a_known_table_has_its_units_inside_vmap(x64):
+    """Weights vary from fit to fit, and X is no argument."""
+    X, y = overlapping()
+    weights = np.random.default_rng(1).integers(0, 3, (2, len(y))).astype(float)
+    for shift, scale in ((1e8, 1e-20), (0.0, 1e150)):
+        Z = (X + np.array([shift, 0.0])) * [scale, 1.0]
+        many = jax.vmap(lambda weight, Z=Z: fit(Z, y, sample_weight=weight))(weights)
+        assert many.status_code.tolist() == [Status.CONVERGED] * 2
+        expected = [fit(Z, y, sample_weight=weight).coef for weight in weights]
+        np.testing.assert_allclose(many.coef, expected, rtol=1e-6)
 
 
 def test_fits_of_different_tables_have_the_verdicts_of_fit(dtype):
