@@ -51,8 +51,9 @@ _CONTRADICTED = 1e-3
 # An entry jumps at a point if it changes by this part of its usual size over a step of this
 # part of the scale.
 _JUMP, _JUMP_STEP = 1e-3, 1e-6
-# Differences of plain NumPy code may take so long; but so many points near and far are tried.
-_SECONDS, _LEAST_POINTS = 1.5, 2
+# Differences of plain NumPy code may take so long; but so many points near and far are tried: a
+# mistake is named by what it does at three.
+_SECONDS, _LEAST_NEAR, _LEAST_FAR = 1.5, 3, 2
 # Up to this many parameters a Hessian is formed beside its diagonal, by autodiff, by differences.
 _MAX_HESSIAN, _MAX_DIFFERENCED = 1000, 10
 # Random lines along which convexity is checked.
@@ -370,8 +371,8 @@ class Audit:
         count = int(_SECONDS / (calls * self._target.seconds_per_call))
         if count >= len(points.moderate) + len(points.extreme):
             return points
-        extreme = points.extreme[:_LEAST_POINTS]
-        most = int(np.clip(count - len(extreme), _LEAST_POINTS, len(points.moderate))) - 1
+        extreme = points.extreme[:_LEAST_FAR]
+        most = int(np.clip(count - len(extreme), _LEAST_NEAR, len(points.moderate))) - 1
         return points._replace(
             moderate=[*points.moderate[:most], points.moderate[-1]], extreme=extreme
         )
