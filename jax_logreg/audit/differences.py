@@ -22,6 +22,8 @@ _RATIO = 5.0
 _FIRST_STEPS = 0.1 / _RATIO ** np.arange(8)
 _SECOND_STEPS = 0.05 / _RATIO ** np.arange(4)
 _FINE_STEP = 1e-6
+# A value with the digits of float32 allows so many of these steps.
+_COARSE_LEVELS = 2
 # No further step is tried below this error, relative to the largest entry.
 _CONVERGED = 1e-11
 # Extrapolated differences are trusted to this part of the largest entry, and to this
@@ -136,7 +138,11 @@ def first_derivatives(
     def sample(step: float, active: np.ndarray) -> np.ndarray:
         return central_differences(values, theta, directions[active] * step) / step
 
-    smooth = extrapolate(sample, _FIRST_STEPS, len(directions))
+    level = values(theta[None])[0]
+    steps = _FIRST_STEPS[:_COARSE_LEVELS] if _is_coarse(level) else _FIRST_STEPS
+    smooth = extrapolate(sample, steps, len(directions))
+    if _is_coarse(level):
+        smooth = smooth._replace(error=smooth.error + _granularity(level) / steps[-1])
     fine = _over_fine_steps(values, theta, directions)
     with np.errstate(invalid="ignore"):
         near = np.abs(smooth.value - fine.value) <= smooth.error + fine.error
@@ -154,6 +160,19 @@ def _over_fine_steps(
     forward, backward = (ahead - centre) / _FINE_STEP, (centre - behind) / _FINE_STEP
     noise = round_off(values, theta, directions.sum(axis=0)) / _FINE_STEP
     return Estimate((forward + backward) / 2, np.abs(forward - backward) + noise)
+
+
+def _eps(level: np.ndarray) -> float:
+    """Unit round-off of a value, which may be float32 where θ is float64."""
+    return float(np.finfo(level.dtype if level.dtype.kind == "f" else float).eps)
+
+
+def _is_coarse(level: np.ndarray) -> bool:
+    return _eps(level) > float(np.finfo(float).eps)
+
+
+def _granularity(level: np.ndarray) -> np.ndarray:
+    return _LEAST_UNITS * _eps(level) * np.abs(level.astype(float))
 
 
 def round_off(values: BatchedFunction, theta: np.ndarray, direction: np.ndarray) -> np.ndarray:
@@ -180,7 +199,12 @@ def second_derivatives(
         u, v = step * first[active], step * second[active]
         return mixed_differences(values, theta, u, v) / step**2
 
-    return extrapolate(sample, _SECOND_STEPS, len(first))
+    level = values(theta[None])[0]
+    if not _is_coarse(level):
+        return extrapolate(sample, _SECOND_STEPS, len(first))
+    steps = _SECOND_STEPS[:_COARSE_LEVELS]
+    found = extrapolate(sample, steps, len(first))
+    return found._replace(error=found.error + _granularity(level) / steps[-1] ** 2)
 
 
 def mixed_differences(
@@ -202,7 +226,8 @@ def shrink_to_curvature(
     steps = np.diag(_SCALE_STEP * scale)
     found = values(np.concatenate([theta[None], theta + steps, theta - steps]))
     centre, ahead, behind = found[0], found[1 : 1 + len(steps)], found[1 + len(steps) :]
-    curvature = np.abs(ahead - 2 * centre + behind) / _SCALE_STEP**2
+    curvature = np.abs(ahead - 2 * centre + behind) - _granularity(centre)
+    curvature = np.maximum(curvature, 0) / _SCALE_STEP**2
     size = np.max(np.abs(centre), initial=0.0)
     curvature = np.nan_to_num(curvature).reshape(len(steps), -1).max(axis=1)
     limit = np.sqrt(size / np.maximum(len(theta) * curvature, 1e-300))

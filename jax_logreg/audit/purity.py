@@ -16,6 +16,8 @@ from jax_logreg.audit.compare_entries import is_same
 from jax_logreg.audit.findings import ERROR, Finding
 from jax_logreg.audit.user_calls import UserFunction, argument_names
 
+# So many more calls are made where a random generator was used and the answers are the same.
+_MANY = 20
 # Captured arrays are watched up to so many entries.
 _MAX_WATCHED = 10_000_000
 
@@ -28,22 +30,36 @@ def find_impurities(function: UserFunction, *vectors: np.ndarray) -> tuple[list[
         vectors: its flat arguments.
     """
     around = captured(function.function)
-    generators, arrays = _generators(around, function.args), _snapshots(around)
-    first, second = (function.attempt(*vectors, dtype="float64") for _ in range(2))
-    name, findings = function.name, []
-    for what in _changed(around, arrays):
-        findings.append(f"changes {what}, which it captures, in place.")
-    findings += [f"changes its argument {what} in place." for what in _changed_args(function)]
-    agree = first is None or second is None or is_same(first, second)
-    drawn = [k for k, state in _generators(around, function.args).items() if state != generators[k]]
-    if drawn and first is not None and second is not None and not np.array_equal(first, second):
-        agree = False
+    arrays = _snapshots(around)
+    first, second, drawn = _two_answers(function, vectors, around)
+    said = [f"changes {what}, which it captures, in place." for what in _changed(around, arrays)]
+    said += [f"changes its argument {what} in place." for what in _changed_args(function)]
+    agree = first is None or second is None or (not drawn and is_same(first, second))
+    if not agree and drawn:
         by = _by_how_much(first, second)
-        findings.append(f"draws random numbers ({', '.join(drawn)}): two equal calls differ{by}.")
+        said.append(f"draws random numbers ({', '.join(drawn)}): two equal calls differ{by}.")
     elif not agree:
         text = "gives another answer when it is asked the same again: it keeps state, or draws random numbers."  # noqa: E501
-        findings.append(text)
-    return [Finding("hidden-state", ERROR, name, f"{name} {text}") for text in findings], agree
+        said.append(text)
+    name = function.name
+    return [Finding("hidden-state", ERROR, name, f"{name} {text}") for text in said], agree
+
+
+def _two_answers(
+    function: UserFunction, vectors: tuple[np.ndarray, ...], around: dict[str, Any]
+) -> tuple[Any, Any, list[str]]:
+    """Answers of two equal calls, and the random generators that made them differ.
+
+    Random numbers may twice be the same, so where a generator was used more calls are made.
+    """
+    before = _generators(around, function.args)
+    first, second = (function.attempt(*vectors, dtype="float64") for _ in range(2))
+    drawn = [k for k, state in _generators(around, function.args).items() if state != before[k]]
+    for _ in range(_MANY if drawn and first is not None else 0):
+        if second is None or not np.array_equal(first, second):
+            return first, second, drawn
+        second = function.attempt(*vectors, dtype="float64")
+    return first, second, []
 
 
 def _by_how_much(first: np.ndarray, second: np.ndarray) -> str:

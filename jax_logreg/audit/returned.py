@@ -86,6 +86,8 @@ class Reader:
             due = "an array" if self.out_shape is None else "a number"
             raise self.unusable("shape", f"returns {_type_of(raw)} where {due} is expected.")
         array = self._to_array(raw)
+        if array.dtype.itemsize < 8:
+            self.remark("dtype", NOTE, f"returns {array.dtype}, fewer digits than it was given.")
         if self.out_shape is None or array.ndim == 0 or array.size != 1:
             return array
         self._note_one_number("the value", array.shape)

@@ -62,6 +62,22 @@ def test_a_number_of_any_type_is_a_number(wrap):
     assert report.ok, str(report)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_value_with_the_digits_of_float32(seed):
+    def coarse(t):
+        return np.float32(np.sum(np.exp(B @ t)))
+
+    def checked(factor, name, function):
+        given = {name: lambda t: factor * function(t)}
+        return check_derivatives(coarse, **given, at=AT, numpy=True, seed=seed)
+
+    for name, function in {"gradient": lambda t: B.T @ np.exp(B @ t), "hessian": curvature}.items():
+        report = checked(1.0, name, function)
+        assert report.ok, str(report)
+        assert "value returns float32, fewer digits than it was given." in str(report)
+        assert not checked(1.1, name, function).ok
+
+
 def test_a_value_may_be_the_integer_zero():
     def hinge(t):
         margin = 1 - B @ t
