@@ -55,8 +55,8 @@ def _two_answers(
     before = _generators(around, function.args)
     first, second = (function.attempt(*vectors, dtype="float64") for _ in range(2))
     drawn = [k for k, state in _generators(around, function.args).items() if state != before[k]]
-    for _ in range(_MANY if drawn and first is not None else 0):
-        if second is None or not np.array_equal(first, second):
+    for _ in range(_MANY if drawn else 0):
+        if first is None or second is None or not np.array_equal(first, second):
             return first, second, drawn
         second = function.attempt(*vectors, dtype="float64")
     return first, second, []
