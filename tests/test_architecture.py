@@ -23,6 +23,7 @@ OPTIONAL = {
     },
     "pandas": {"inference/inference.py"},  # the table of Inference.to_dataframe
     "onnx": {"interfaces/exports.py"},
+    "torch": {"interfaces/torch_functions.py"},
 }
 CORE = {"jax", "optax", "numpy", "scipy"}  # SciPy comes with JAX
 # The files of audit/ that hold this project's formulas: its own, and its two texts'.
