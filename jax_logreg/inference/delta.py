@@ -149,8 +149,8 @@ def predict_interval(
         if eta.ndim == 1:
             return eta
         # log μ_k − log(1 − μ_k): the second term is the log-sum-exp of the other classes' logits.
-        other_classes = jnp.where(jnp.eye(eta.shape[1], dtype=bool), -jnp.inf, eta[:, None, :])
-        return eta - jax.nn.logsumexp(other_classes, axis=2)
+        others = np.array([np.delete(np.arange(eta.shape[1]), k) for k in range(eta.shape[1])])
+        return eta - jax.nn.logsumexp(eta[:, others], axis=2)
 
     odds = scaled_delta(inference, log_odds)
     ends = odds.confidence_interval(level)

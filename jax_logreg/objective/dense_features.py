@@ -6,7 +6,9 @@ runs fastest. ``SparseFeatures`` answers the same questions from another layout.
 """
 
 import math
+import reprlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import gcd
 from typing import Any, ClassVar, TypeGuard
@@ -240,9 +242,20 @@ class RowBlock(Features):
         return RowBlock(lax.optimization_barrier(jnp.square(self.parts))).rmatvec(weight)
 
 
-def as_array(x: ArrayLike) -> jax.Array:
-    """x in JAX, in whatever byte order NumPy has it: JAX takes the machine's own only."""
-    return jnp.asarray(_native(x) if isinstance(x, np.ndarray) else x)
+def as_array(x: ArrayLike, name: str = "the argument") -> jax.Array:
+    """x in JAX, in whatever byte order NumPy has it: JAX takes the machine's own only.
+
+    Raises:
+        ValueError: where x holds no numbers.
+    """
+    with suppress(TypeError, ValueError):
+        if not isinstance(x, str):  # of which NumPy would make a dtype
+            return jnp.asarray(_native(x) if isinstance(x, np.ndarray) else x)
+    given = " ".join(reprlib.repr(x).split())
+    raise ValueError(
+        f"{name} must be an array of numbers, but it is {given}. Encode text as numbers, and give "
+        "dates as days since one of them."
+    )
 
 
 def _native(x: np.ndarray) -> np.ndarray:
@@ -258,7 +271,7 @@ def as_features(X: ArrayLike | Features, *, by_blocks: bool = False) -> Features
     """
     if isinstance(X, Features):
         return X
-    array: Any = _native(X) if isinstance(X, np.ndarray) else jnp.asarray(X)
+    array: Any = _native(X) if isinstance(X, np.ndarray) else as_array(X, "X")
     blocked = BlockedFeatures(array)
     return blocked if by_blocks and blocked.block_rows else DenseFeatures(array)
 

@@ -36,7 +36,7 @@ def cross_entropy(eta: ArrayLike, y: ArrayLike) -> jax.Array:
     >>> cross_entropy([[0.0, 0.0]], [[1.0, 0.0]]).round(4).tolist()
     [0.693...]
     """
-    eta, y = as_array(eta), as_array(y)
+    eta, y = as_array(eta, "eta"), as_array(y, "y")
     if eta.shape != y.shape:
         raise ValueError(
             f"y must have the shape of the logits, {eta.shape}, but its shape is {y.shape}. Class "
@@ -78,7 +78,7 @@ def cross_entropy_of_probability(mu: ArrayLike, y: ArrayLike) -> jax.Array:
     >>> cross_entropy_of_probability([0.5], [1.0]).round(4).tolist()
     [0.693...]
     """
-    mu, y = as_array(mu), as_array(y)
+    mu, y = as_array(mu, "mu"), as_array(y, "y")
     if mu.ndim == 1:
         return -(xlogy(y, mu) + xlog1py(1 - y, -mu))
     return -jnp.sum(xlogy(y, mu), axis=-1)
@@ -104,6 +104,8 @@ def log_likelihood(
     -0.693...
     """
     loss = cross_entropy(eta, y)
-    weight = jnp.ones_like(loss) if sample_weight is None else as_array(sample_weight)
+    weight = (
+        jnp.ones_like(loss) if sample_weight is None else as_array(sample_weight, "sample_weight")
+    )
     total = -jnp.sum(weight * loss)
     return total / jnp.sum(weight) if mean else total

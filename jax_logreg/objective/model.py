@@ -12,13 +12,13 @@ from jax_logreg.objective.dense_features import Features, as_array, as_features
 from jax_logreg.objective.jax_settings import own_settings
 
 
-def as_inexact(x: ArrayLike) -> jax.Array:
+def as_inexact(x: ArrayLike, name: str = "the argument") -> jax.Array:
     """x as an array that can hold fractions: whole numbers become JAX's default float.
 
     >>> as_inexact([1, 2]).dtype.name
     'float32'
     """
-    x = as_array(x)
+    x = as_array(x, name)
     return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.result_type(float))
 
 
@@ -44,8 +44,8 @@ def logits(
     >>> logits([[1.0, 2.0]], [0.5, -1.0], 0.25).tolist()
     [-1.25]
     """
-    product = as_features(X).matvec(as_array(coef))
-    return product + as_array(intercept) + as_array(offset)
+    product = as_features(X).matvec(as_array(coef, "coef"))
+    return product + as_array(intercept, "intercept") + as_array(offset, "offset")
 
 
 @own_settings()
@@ -61,7 +61,7 @@ def sigmoid(z: ArrayLike) -> jax.Array:
     >>> sigmoid([0.0, 1e20, -1e20]).tolist()
     [0.5, 1.0, 0.0]
     """
-    return jax.nn.sigmoid(as_inexact(z))
+    return jax.nn.sigmoid(as_inexact(z, "z"))
 
 
 @own_settings()
@@ -77,7 +77,7 @@ def softmax(z: ArrayLike) -> jax.Array:
     >>> softmax([0.0, 0.0, -1e20]).tolist()
     [0.5, 0.5, 0.0]
     """
-    return jax.nn.softmax(as_inexact(z), axis=-1)
+    return jax.nn.softmax(as_inexact(z, "z"), axis=-1)
 
 
 @own_settings()
@@ -93,7 +93,7 @@ def probability(eta: ArrayLike) -> jax.Array:
     >>> probability([[1.0, 1.0]]).tolist()
     [[0.5, 0.5]]
     """
-    eta = as_inexact(eta)
+    eta = as_inexact(eta, "eta")
     return sigmoid(eta) if eta.ndim == 1 else softmax(eta)
 
 
@@ -110,7 +110,7 @@ def predict_class(eta: ArrayLike) -> jax.Array:
     >>> predict_class([-0.5, 2.0]).tolist(), predict_class([[1.0, 0.0]]).tolist()
     ([0, 1], [0])
     """
-    eta = as_array(eta)
+    eta = as_array(eta, "eta")
     return (eta > 0).astype(int) if eta.ndim == 1 else jnp.argmax(eta, axis=-1)
 
 
@@ -127,7 +127,7 @@ def odds(p: ArrayLike) -> jax.Array:
     >>> odds(0.75).item()
     3.0
     """
-    p = as_array(p)
+    p = as_array(p, "p")
     return p / (1 - p)
 
 
@@ -144,5 +144,5 @@ def logit(p: ArrayLike) -> jax.Array:
     >>> logit(0.5).item()
     0.0
     """
-    p = as_array(p)
+    p = as_array(p, "p")
     return jnp.log(p) - jnp.log1p(-p)

@@ -161,14 +161,16 @@ def make_objective(
     >>> F.num_parameters, F.value(jnp.zeros(2)).round(4).item()
     (2, 0.693...)
     """
-    features = as_features(X if isinstance(X, Features) else as_inexact(X))
+    features = as_features(X if isinstance(X, Features) else as_inexact(X, "X"))
     dtype = features.dtype
-    weight = None if sample_weight is None else as_array(sample_weight).astype(dtype)
+    weight = (
+        None if sample_weight is None else as_array(sample_weight, "sample_weight").astype(dtype)
+    )
     return Objective(
         X=features,
-        y=as_array(y).astype(dtype),
+        y=as_array(y, "y").astype(dtype),
         row_weight=normalized_weights(features, weight),
-        offset=None if offset is None else as_array(offset).astype(dtype),
+        offset=None if offset is None else as_array(offset, "offset").astype(dtype),
         penalty=L2(0.0) if penalty is None else penalty,
         fit_intercept=fit_intercept,
     )

@@ -1,5 +1,6 @@
 """What must hold of any inference, and what is refused."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -160,6 +161,15 @@ def test_intervals_of_probabilities_stay_within_zero_and_one(x64):
     np.testing.assert_allclose(mean.sum(axis=1), 1)
     assert np.all((ends[..., 0] <= mean) & (mean <= ends[..., 1]))
     assert np.all((ends >= 0) & (ends <= 1))
+
+
+def test_intervals_of_classes_are_made_of_finite_numbers(x64):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    y = np.random.default_rng(1).integers(0, 3, 60)
+    found = infer(fit(X, y), X, y)
+    with jax.debug_infs(True):
+        mean, ends = predict_interval(found, X[:5])
+    assert np.all((ends[..., 0] < mean) & (mean < ends[..., 1]))
 
 
 def test_nested_models_are_compared(rows, x64):

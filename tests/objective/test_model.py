@@ -57,3 +57,13 @@ def test_the_class_is_the_likelier_one(eta):
 def test_whole_numbers_are_accepted():
     assert sigmoid([0, 0]).tolist() == softmax([0, 0]).tolist() == [0.5, 0.5]
     assert make_objective(np.array([[1], [2]]), [0.3, 0.7]).y.tolist() == pytest.approx([0.3, 0.7])
+
+
+@pytest.mark.parametrize(
+    "given", ["a", None, [1, [2]], {"a": 1}, np.array(["2020-01-01"], "M8[D]")]
+)
+def test_what_is_no_number_is_refused_by_name(given):
+    with pytest.raises(ValueError, match="p must be an array of numbers, but it is"):
+        logit(given)
+    with pytest.raises(ValueError, match="X must be an array of numbers, but it is"):
+        make_objective(given, [0.0])
