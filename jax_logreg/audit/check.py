@@ -38,7 +38,12 @@ from jax_logreg.audit.report import DerivativeReport, summarise
 from jax_logreg.audit.returned import DIAGONAL
 from jax_logreg.audit.step_sweep import StepSweep, sweep_steps
 from jax_logreg.audit.target import Target
-from jax_logreg.audit.traced import TracedFunction, keeps_traces, without_jit
+from jax_logreg.audit.traced import (
+    TracedFunction,
+    has_many_shapes,
+    keeps_traces,
+    without_jit,
+)
 from jax_logreg.audit.user_calls import DERIVATIVES, UserFunction
 from jax_logreg.audit.value_and_grad import SharedCalls, first_of
 
@@ -151,7 +156,7 @@ def check_derivatives(
         ]
         derivatives = [f.settled(flat, target.user_function.numpy) for f in derivatives]
         report = Audit(target, derivatives, seed).report()
-    if any(map(keeps_traces, users_own)):
+    if has_many_shapes(target.function) or any(map(keeps_traces, users_own)):
         jax.clear_caches()
     return report
 

@@ -423,7 +423,7 @@ def _row_contributions(mismatch: Mismatch, split: SplitLoss) -> np.ndarray:
 
 
 def _columns(split: SplitLoss) -> jax.Array:
-    columns = jax.jacobian(split.logits)(jnp.zeros(split.size))
+    columns = jax.jacfwd(split.logits)(jnp.zeros(split.size))
     return columns.reshape(split.shape[0], -1, split.size)
 
 

@@ -141,6 +141,25 @@ def _is_jitted(function: Any) -> bool:
     return callable(function) and hasattr(function, "lower") and hasattr(function, "__wrapped__")
 
 
+# Audits of so many different shapes, and JAX's caches are emptied.
+_MAX_SHAPES = 32
+_audited: set[Hashable] = set()
+
+
+def has_many_shapes(function: TracedFunction | None) -> bool:
+    """Whether functions of many different shapes were audited by now, with this one.
+
+    Each step of a user's function that is called as it is compiles a program, and JAX keeps that
+    for as long as the step's shape may come again: some 30 memory maps and 10 MB for every shape.
+    """
+    if function is not None:
+        _audited.add((function.argument_size, *map(np.shape, function.constants)))
+    if len(_audited) <= _MAX_SHAPES:
+        return False
+    _audited.clear()
+    return True
+
+
 # Programs that are kept, those used last: a compiled one takes memory maps, of which a process may
 # have 65,530.
 _MAX_PROGRAMS = 64
