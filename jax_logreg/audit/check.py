@@ -177,9 +177,8 @@ def assert_derivatives(value: Callable[..., Any] | None = None, **options: Any) 
 
     >>> assert_derivatives(lambda t: jnp.sum(t**3), gradient=lambda t: 3 * t**2, at=np.ones(2))
     """
-    report = check_derivatives(value, **options)
-    if not report.ok:
-        raise AssertionError(f"\n{report}")
+    __tracebackhide__ = True  # pytest shows the caller's line and the report
+    check_derivatives(value, **options).raise_if_wrong()
 
 
 def _as_array(at: Any) -> Any:

@@ -149,8 +149,17 @@ class DerivativeReport:
         """The likeliest mistake, or None if nothing is wrong."""
         return self.diagnoses[0] if self.diagnoses else None
 
+    def raise_if_wrong(self) -> None:
+        """For a test suite: an AssertionError with the report, unless all is right."""
+        __tracebackhide__ = True  # pytest shows the caller's line and the report
+        if not self.ok:
+            raise AssertionError(str(self))
+
     def __str__(self) -> str:
         return "\n".join(_lines(self))
+
+    def __repr__(self) -> str:  # at a prompt, and where "assert report" fails
+        return str(self)
 
     def as_dict(self) -> dict[str, Any]:
         """The report in plain numbers, strings, lists and dicts."""

@@ -91,6 +91,7 @@ class DerivativeWatch:
             params: the current ones, a pytree of arrays.
             *args: the other arguments of value and gradient, such as the batch.
         """
+        __tracebackhide__ = True  # pytest shows the caller's line and the report
         self._calls += 1
         if self.report is not None or (self._calls - 1) % self._every:
             return
