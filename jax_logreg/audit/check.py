@@ -30,6 +30,7 @@ from jax_logreg.audit.quick_check import QuickCheck
 from jax_logreg.audit.reference import (
     AuditPoints,
     Autodiff,
+    BatchedFunction,
     ReferenceValue,
     Vectors,
     draw_points,
@@ -458,18 +459,29 @@ class Audit:
         for comparison in comparisons:
             if not (comparison.wrong or comparison.wrong_far_out or comparison.reading):
                 continue
-            function = next(f for f in self._functions if f.name == comparison.name)
+            name = comparison.name
+            function = next(f for f in self._functions if f.name == name)
             try:
                 named = diagnose(self._target, comparison)
-                if forgive_numerical(comparison, function, self._users_functions(), named):
+                if forgive_numerical(
+                    comparison, function, self._users_functions(), self._differenced(name), named
+                ):
                     self._drop_verdict(comparison)
                 else:
                     found += named
             except Exception as error:  # the verdict stands, even if its explanation fails
-                name = comparison.name
                 text = f"the diagnosis of {name} failed ({type(error).__name__}: {error})."
                 self._findings.append(Finding("diagnosis-failed", WARNING, name, text))
         return found
+
+    def _differenced(self, kind: str) -> BatchedFunction | None:
+        """The function of which a derivative is the first derivative."""
+        if kind in ("gradient", "jacobian"):
+            return self._target.values
+        if self._target.function is not None:
+            return partial(Autodiff(self._target.function).at_rows, "gradient")
+        gradient = next((f for f in self._functions if f.name == "gradient"), None)
+        return None if gradient is None else _gradient_rows(gradient, self._target.at)
 
     def _users_functions(self) -> list[Callable[..., Any]]:
         return [self._target.user_function.function, *(f.function for f in self._functions)]

@@ -27,6 +27,10 @@ _STEP, _LONG_STEP = 1e-4, 100.0
 # without it. Numbers are rough if a change of θ of this size moves them by this part of the error.
 _NUMERICAL, _WITHOUT_EVIDENCE = 1e-2, 1e-5
 _TINY_STEP, _ROUGH = 1e-10, 0.05
+# Steps that people take; up to so many parameters they are tried; and agreement with what they
+# give, relative to the error that is to be explained.
+_USUAL_STEPS = (*(10.0 ** -np.arange(2, 11)), 2.0**-26)
+_MOST_STEPPED, _SAME_DIFFERENCES = 200, 1e-2
 # Diagnoses that say where, not what.
 _PLACES = {"unknown", "block", "coordinate", "large-logits"}
 
@@ -95,6 +99,7 @@ def forgive_numerical(
     found: DerivativeComparison,
     function: UserFunction,
     others: list[Callable[..., Any]],
+    differenced: BatchedFunction | None,
     diagnoses: list[Diagnosis],
 ) -> bool:
     """Warn instead where a derivative that nothing explains is a numerical one.
@@ -103,6 +108,7 @@ def forgive_numerical(
         found: the comparison; its wrong entries are forgiven.
         function: the derivative.
         others: the user's other functions: numerical differentiation calls one of them.
+        differenced: at the rows of an array, the function whose differences it may be.
         diagnoses: what explains the numbers, least complex first.
     """
     points = [point for point in found.moderate + found.extreme if point.wrong.any()]
@@ -111,8 +117,11 @@ def forgive_numerical(
     error = _relative_error(points)
     if not error <= _NUMERICAL:
         return False
-    is_evident = _calls_again(function, others, points[0]) or all(
-        _is_rough(function, point) for point in points
+    what = differenced and _which_differences(points[0], differenced)
+    is_evident = (
+        what
+        or _calls_again(function, others, points[0])
+        or all(_is_rough(function, point) for point in points)
     )
     is_named = any(diagnosis.kind not in _PLACES for diagnosis in diagnoses)
     if not is_evident and (is_named or error > _WITHOUT_EVIDENCE):
@@ -120,9 +129,27 @@ def forgive_numerical(
     for point in points:
         point.wrong[...] = False
     size = 10.0 ** np.ceil(np.log10(error))
-    text = f"{found.name} is approximate, to about {size:.0e}: it looks like finite differences."
+    what = f"it is {what}" if what else "it looks like finite differences"
+    text = f"{found.name} is approximate, to about {size:.0e}: {what}."
     found.findings.append(Finding("approximate", WARNING, found.name, text))
     return True
+
+
+def _which_differences(point: PointComparison, differenced: BatchedFunction) -> str:
+    """The finite differences that a derivative is, in words; "" if it is none that is tried."""
+    size = point.theta.size
+    if point.vector is not None or size > _MOST_STEPPED:
+        return ""
+    centre = differenced(point.theta[None])
+    for step in _USUAL_STEPS:
+        ahead, behind = (differenced(point.theta + s * np.eye(size)) for s in (step, -step))
+        for name, found in (
+            ("forward", (ahead - centre) / step), ("central", (ahead - behind) / (2 * step)),
+        ):  # fmt: skip
+            off = np.abs(found.reshape(size, -1).T.reshape(point.hand.shape) - point.hand)
+            if np.max(off) <= _SAME_DIFFERENCES * _error(point):
+                return f"{name} differences with a step of {step:.3g}"
+    return ""
 
 
 def _relative_error(points: list[PointComparison]) -> float:

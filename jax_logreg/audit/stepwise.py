@@ -167,6 +167,11 @@ def _complex(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return joined
 
 
+def _convert(x: np.ndarray, new_dtype: Any, **_: Any) -> np.ndarray:
+    real = x.real if np.dtype(new_dtype).kind != "c" else x
+    return real.astype(new_dtype)
+
+
 def _elementwise(ufunc: Any) -> Step:
     return lambda *x, **_: ufunc(*x)
 
@@ -220,7 +225,7 @@ _STEPS: dict[str, Step] = {
     "integer_pow": lambda x, y: np.power(x, y),
     "clamp": lambda low, x, high: np.minimum(np.maximum(x, low), high),
     "select_n": _select_n,
-    "convert_element_type": lambda x, new_dtype, **_: x.astype(new_dtype),
+    "convert_element_type": _convert,
     "broadcast_in_dim": _broadcast_in_dim,
     "iota": _iota,
     "reshape": lambda x, new_sizes, **_: x.reshape(new_sizes),
