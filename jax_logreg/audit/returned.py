@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -32,6 +33,7 @@ class Reader:
         form: what is wrong with the form, such as "has shape (3, 1) where (3,) is expected".
         tolerated: whether that form is accepted if its numbers are right.
         arrays: the last answer in another form.
+        is_of_jax: whether the last answer was an array of JAX's.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Reader:
     form: str = ""
     tolerated: bool = False
     arrays: Arrays = ()
+    is_of_jax: bool = False
 
     def read(self, raw: Any) -> np.ndarray:
         """The value in its shape; (P,) of gradient and hvp; (M, P); (P, P), or (P,) of a diagonal.
@@ -49,6 +52,7 @@ class Reader:
         Raises:
             UnusableOutput: where there are no numbers to compare.
         """
+        self.is_of_jax = isinstance(raw, jax.Array)
         if self.name == "value":
             return self._value(raw)
         if self.name in ("hessian", DIAGONAL):

@@ -96,6 +96,10 @@ class Target:
         self._trace()
 
     def _trace(self) -> None:
+        if self.user_function.numpy and not self.user_function.reader.is_of_jax:
+            text = "the value is NumPy code: differences are the reference."
+            self.findings.append(Finding("not-traceable", NOTE, "value", text))
+            return
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
