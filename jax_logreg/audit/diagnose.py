@@ -38,6 +38,7 @@ from jax_logreg.audit.pairs import Model, by_two_mistakes
 from jax_logreg.audit.reference import Autodiff
 from jax_logreg.audit.returned import DIAGONAL
 from jax_logreg.audit.target import Target
+from jax_logreg.audit.traced import TracedFunction
 from jax_logreg.audit.user_names import UserNames
 
 # Logits, or parameters, above this size are called large.
@@ -87,10 +88,11 @@ def _by_changed_data(target: Target, mismatch: Mismatch, names: UserNames) -> It
 
 
 def _by_links(target: Target, mismatch: Mismatch, names: UserNames) -> Iterator[Diagnosis]:
-    if target.function is not None and mismatch.name == "gradient":
-        changed = links.change_links(mismatch, target.function)
-        if changed is not None:
-            yield from links.by_links(mismatch, target.function, names, changed)
+    if target.function is not None and mismatch.name in ("gradient", "jacobian"):
+        mismatch, function = _as_gradient(target.function, mismatch)
+        changes = links.find_changes(function)
+        if changes is not None:
+            yield from links.by_links(mismatch, changes, names)
 
 
 def _by_two_mistakes(target: Target, mismatch: Mismatch, names: UserNames) -> Iterator[Diagnosis]:
@@ -103,9 +105,9 @@ def _by_two_mistakes(target: Target, mismatch: Mismatch, names: UserNames) -> It
         if mismatch.name == "gradient":
             models += match_recipe.wrong_gradients(parts, target.model)
     elif mismatch.name == "gradient":
-        changed = links.change_links(mismatch, target.function)
-        if changed is not None:
-            models += links.wrong_gradients(mismatch, target.function, changed)
+        changes = links.find_changes(target.function)
+        if changes is not None:
+            models += links.wrong_gradients(mismatch, changes)
     yield from by_two_mistakes(mismatch, target.layout, names, models)
 
 
@@ -146,7 +148,7 @@ def _explanations(target: Target, mismatch: Mismatch) -> Iterator[Diagnosis]:
     if target.function is not None:
         autodiff = Autodiff(target.function)
         if mismatch.name == "jacobian":
-            yield from _as_gradient(target, autodiff, mismatch)
+            yield from _mistakes_of_rows(target, target.function, mismatch)
         else:
             yield from _misread(target, autodiff, mismatch)
         if mismatch.name == "hvp":
@@ -200,15 +202,11 @@ def _through_logits(target: Target, split: SplitLoss, mismatch: Mismatch) -> Ite
     yield from match_recipe.by_rows(parts, split)
 
 
-def _as_gradient(target: Target, autodiff: Autodiff, mismatch: Mismatch) -> Iterator[Diagnosis]:
-    """A Jacobian's rows summed with random weights are the gradient of a scalar function:
-    the mistakes of a gradient are looked for in it."""
+def _as_gradient(function: TracedFunction, mismatch: Mismatch) -> tuple[Mismatch, TracedFunction]:
+    """A Jacobian's rows summed with random weights are the gradient of a scalar function."""
+    if mismatch.name != "jacobian":
+        return mismatch, function
     weight = np.random.default_rng(0).uniform(0.5, 2.0, size=mismatch.hand.shape[1:2])
-    theta = jnp.asarray(mismatch.theta[0])
-    split = split_at_logits(weighted_sum(autodiff.function, weight, theta), theta)
-    model = None if split is None else recognise(split, theta)
-    if split is None or model is None:
-        return
     hand, expected, allowed = (
         np.einsum("i,mij->mj", weight, a)
         for a in (mismatch.hand, mismatch.expected, mismatch.allowed)
@@ -216,8 +214,20 @@ def _as_gradient(target: Target, autodiff: Autodiff, mismatch: Mismatch) -> Iter
     summed = Mismatch(
         "jacobian", mismatch.theta, None, hand, expected, allowed, np.any(mismatch.wrong, axis=1)
     )
-    parts = match_recipe.split_parts(summed, split)
-    yield from match_recipe.by_catalogue(parts, model, target.user_names("jacobian"))
+    return summed, weighted_sum(function, weight, jnp.asarray(mismatch.theta[0]))
+
+
+def _mistakes_of_rows(
+    target: Target, function: TracedFunction, mismatch: Mismatch
+) -> Iterator[Diagnosis]:
+    """The mistakes of a gradient, in a Jacobian whose rows are those of a logistic loss."""
+    summed, scalar = _as_gradient(function, mismatch)
+    theta = jnp.asarray(mismatch.theta[0])
+    split = split_at_logits(scalar, theta)
+    model = None if split is None else recognise(split, theta)
+    if split is not None and model is not None:
+        parts = match_recipe.split_parts(summed, split)
+        yield from match_recipe.by_catalogue(parts, model, target.user_names("jacobian"))
 
 
 def _misread(target: Target, autodiff: Autodiff, mismatch: Mismatch) -> Iterator[Diagnosis]:

@@ -9,6 +9,7 @@ constant), by its square, by itself at another place. Each is tried.
 import linecache
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -21,11 +22,14 @@ from jax_logreg.audit.pairs import Model
 from jax_logreg.audit.traced import TracedFunction, run_compiled
 from jax_logreg.audit.user_names import UserNames
 
-# Up to this many links are tried, and as many numbers are kept for all of them.
-_MAX_LINKS = 150
-_MAX_NUMBERS = 40_000_000
+# Up to this many links are tried one by one; of more, those of one line of code together, as in
+# a loop. A value of more steps, or of more numbers for all that is tried, is left alone.
+_MAX_LINKS, _MAX_STEPS, _MAX_NUMBERS = 120, 800, 20_000_000
+# With so many entries one point tells what is worth trying at all of them.
+_ENOUGH = 4
 # A line of the user's code that is longer is named by its number.
 _MAX_LINE = 70
+_NOT_THE_USERS = tuple(os.path.dirname(str(file)) for file in (jax.__file__, np.__file__, __file__))
 # Steps that only rearrange, and steps that act on each entry by itself.
 _REARRANGE = {
     "reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "convert_element_type",
@@ -40,6 +44,17 @@ _ENTRYWISE = {
 }  # fmt: skip
 
 
+# Steps that are linear in their one argument: how it is said that they are forgotten.
+_FORGOTTEN = {
+    "cumsum": "The cumulative sum is forgotten", "rev": "The reversed order is forgotten",
+    "mul": "A factor is forgotten", "div": "A divisor is forgotten",
+    "neg": "A minus sign is forgotten", "sub": "A minus sign is forgotten",
+}  # fmt: skip
+
+
+_ENTRIES, _LINEAR = -1, -2
+
+
 class Link(NamedTuple):
     """A step of the value, or several that act on each entry by themselves.
 
@@ -47,7 +62,7 @@ class Link(NamedTuple):
         start: the variable that goes in.
         end: the variable that comes out.
         place: of the step that makes ``end``; of the operand there, if it is a single edge.
-        operand: which; −1 for a function of each entry of ``start``.
+        operand: which; −1 for a function of each entry of ``start``, −2 for a linear step.
     """
 
     start: Any
@@ -64,6 +79,8 @@ _INSTEAD: tuple[tuple[str, Callable[..., Any]], ...] = (
      lambda x, f, df, slope: jnp.zeros_like(x)),
     ("The derivative of {0} is applied twice", lambda x, f, df, slope: df**2),
     ("The derivative of {0} has the wrong sign", lambda x, f, df, slope: -df),
+    ("The derivative of {0} is halved", lambda x, f, df, slope: df / 2),
+    ("The derivative of {0} is doubled", lambda x, f, df, slope: 2 * df),
     ("The derivative of {0} is taken at its value, not at its argument",
      lambda x, f, df, slope: slope(f)),
     ("{0} itself stands in for its derivative", lambda x, f, df, slope: f),
@@ -101,6 +118,10 @@ def find_links(function: TracedFunction) -> list[Link]:
         is_linear = name in _REARRANGE or (name in _ADD and len(mine) < 2)
         if len(mine) > 1 and not is_linear:
             edges += [Link(eqn.invars[i], end, place, i) for i in mine]
+        is_forgettable = name in _FORGOTTEN and len(mine) == 1 and (name != "sub" or mine == [1])
+        # A scalar may be spread over an array in the same step.
+        if is_forgettable and eqn.invars[mine[0]].aval.shape in ((), end.aval.shape):
+            maps.append(Link(eqn.invars[mine[0]], end, place, _LINEAR))
         if name not in _ENTRYWISE or len(eqn.outvars) > 1:
             continue
         starts = {heads.get(eqn.invars[i], eqn.invars[i]) for i in mine}
@@ -109,28 +130,23 @@ def find_links(function: TracedFunction) -> list[Link]:
             continue
         heads[end] = head
         argument = eqn.invars[mine[0]]
-        if len(mine) == 1 and not is_linear and name not in ("mul", "div"):
-            maps.append(Link(argument, end, place, -1))
+        if len(mine) == 1 and not is_linear and name not in _FORGOTTEN:
+            maps.append(Link(argument, end, place, _ENTRIES))
         if (argument is not head or len(mine) > 1) and end in used_otherwise:
-            maps.append(Link(head, end, place, -1))
+            maps.append(Link(head, end, place, _ENTRIES))
     return [*maps, *edges]
 
 
-def _gradients(function: TracedFunction, thetas: jax.Array, choices: jax.Array) -> jax.Array:
-    """The gradient at every θ with other derivatives of the links, (choices, m, P).
+def _gradients(function: TracedFunction, theta: jax.Array, choices: jax.Array) -> jax.Array:
+    """The gradient at θ with other derivatives of the links, (choices, P).
 
     Args:
         function: the value.
-        thetas: (m, P).
+        theta: (P,).
         choices: (choices, links, 1 + options): the first column is the factor of the right
             derivative, the others those of what stands in for it.
     """
-
-    def at_point(theta: jax.Array) -> jax.Array:
-        back = _backward(function, theta)
-        return jax.vmap(back)(choices)
-
-    return jnp.moveaxis(jax.lax.map(at_point, thetas), 0, 1)
+    return jax.vmap(_backward(function, theta))(choices)
 
 
 def _backward(function: TracedFunction, theta: jax.Array) -> Callable[[jax.Array], jax.Array]:
@@ -156,7 +172,10 @@ def _backward(function: TracedFunction, theta: jax.Array) -> Callable[[jax.Array
         if mine:
             active.update(eqn.outvars)
             steps.append((place, mine, vjp))
-    factors = [_factors(function, link, values) if link.operand < 0 else [] for link in links]
+    factors = [_factors(function, link, values) for link in links]
+    at: dict[int, list[int]] = {}
+    for number, link in enumerate(links):
+        at.setdefault(link.place, []).append(number)
 
     def back(choice: jax.Array) -> jax.Array:
         slopes: dict[Any, Any] = {jaxpr.outvars[0]: jnp.ones(jaxpr.outvars[0].aval.shape)}
@@ -170,14 +189,19 @@ def _backward(function: TracedFunction, theta: jax.Array) -> Callable[[jax.Array
                 continue
             given = [slopes.get(v, jnp.zeros(v.aval.shape, v.aval.dtype)) for v in eqn.outvars]
             through = jnp.asarray(1.0)
-            for number, link in enumerate(links):
-                if link.place == place and link.operand < 0:
-                    through = through * choice[number, 0]
-                    instead = sum(choice[number, 1 + i] * f for i, f in enumerate(factors[number]))
-                    add(link.start, instead * given[0])
+            edges = {}
+            for number in at.get(place, []):
+                link = links[number]
+                if link.operand >= 0:
+                    edges[link.operand] = choice[number, 0]
+                    continue
+                through = through * choice[number, 0]
+                options = enumerate(factors[number], 1)
+                instead = sum(choice[number, i] * factor for i, factor in options)
+                back_to_start = instead * given[0]
+                add(link.start, back_to_start if link.start.aval.shape else jnp.sum(back_to_start))
             for i, slope in zip(mine, vjp([through * g for g in given]), strict=True):
-                edge = [n for n, k in enumerate(links) if (k.place, k.operand) == (place, i)]
-                add(eqn.invars[i], slope * (choice[edge[0], 0] if edge else 1.0))
+                add(eqn.invars[i], slope * edges.get(i, 1.0))
         return slopes.get(jaxpr.invars[0], jnp.zeros_like(theta))
 
     return back
@@ -193,7 +217,9 @@ def _take_step(function: TracedFunction, eqn: Any, inputs: Sequence[Any]) -> lis
 
 
 def _factors(function: TracedFunction, link: Link, values: dict[Any, Any]) -> list[jax.Array]:
-    """What may stand for the derivative of an entrywise link, entry by entry."""
+    """What may stand for the derivative of a link, entry by entry; nothing for an edge."""
+    if link.operand != _ENTRIES:
+        return [] if link.operand >= 0 else [jnp.ones_like(values[link.start])]
     of_entries, x = _entrywise(function, link, values), values[link.start]
 
     def slope(at: jax.Array) -> jax.Array:
@@ -228,55 +254,82 @@ def _entrywise(
     return of_entries
 
 
-class ChangedLinks(NamedTuple):
-    """Every change of every link.
+@dataclass(frozen=True)
+class LinkChanges:
+    """Every change of every link of a value.
 
     Attributes:
-        links: of the value.
-        options: number of the link, and what stands in for its derivative; −1 for nothing.
-        gradients: with each, (changes, m, P).
+        function: the value.
+        links: of it.
+        options: numbers of links, and what stands in for their derivatives; −1 for nothing.
+        choices: see :func:`_gradients`.
     """
 
+    function: TracedFunction
     links: list[Link]
-    options: list[tuple[int, int]]
-    gradients: np.ndarray
+    options: list[tuple[list[int], int]]
+    choices: np.ndarray
+
+    def gradients(self, thetas: np.ndarray) -> np.ndarray:
+        """The gradient at every θ with each change, (changes, m, P)."""
+        with np.errstate(all="ignore"):
+            found = [run_compiled(self.function, _gradients, t, self.choices) for t in thetas]
+        return np.stack(found, axis=1)
 
 
-def change_links(mismatch: Mismatch, function: TracedFunction) -> ChangedLinks | None:
-    """The gradient with every change; None if the value has no links, or too many."""
-    links = find_links(function)
+def find_changes(function: TracedFunction) -> LinkChanges | None:
+    """All that can be changed; None if the value has no links, or too many."""
+    links, steps = find_links(function), function.closed.jaxpr.eqns
+    of_line: dict[Any, list[int]] = {}
+    for number, link in enumerate(links):
+        eqn = steps[link.place]
+        key = _line(eqn), eqn.primitive.name, link.end.aval.shape, link.operand
+        of_line.setdefault(key, []).append(number)
+    together = [group for group in of_line.values() if len(group) > 1]
+    alone = [[number] for number in range(len(links))]
+    # Of many links, those that stand alone in their line of code.
+    alone = alone if len(links) <= _MAX_LINKS else [g for g in of_line.values() if len(g) == 1]
     options = [
-        (number, option)
-        for number, link in enumerate(links)
-        for option in (range(len(_INSTEAD)) if link.operand < 0 else (-1,))
+        (group, option) for group in [*alone, *together] for option in _options(links[group[0]])
     ]
-    sizes = sum(int(np.prod(v.aval.shape)) for e in function.closed.jaxpr.eqns for v in e.outvars)
-    if not links or len(links) > _MAX_LINKS or len(options) * sizes > _MAX_NUMBERS:
+    sizes = sum(int(np.prod(v.aval.shape)) for eqn in steps for v in eqn.outvars)
+    too_large = len(options) * sizes > _MAX_NUMBERS or len(steps) > _MAX_STEPS
+    if not links or len(alone) + len(together) > 2 * _MAX_LINKS or too_large:
         return None
     choices = np.zeros((len(options), len(links), 1 + len(_INSTEAD)))
     choices[:, :, 0] = 1
-    for row, (number, option) in enumerate(options):
-        choices[row, number, 0] = 0
+    for row, (group, option) in enumerate(options):
+        choices[row, group, 0] = 0
         if option >= 0:
-            choices[row, number, 1 + option] = 1
-    with np.errstate(all="ignore"):
-        found = np.asarray(run_compiled(function, _gradients, mismatch.theta, choices))
-    return ChangedLinks(links, options, found)
+            choices[row, group, 1 + option] = 1
+    return LinkChanges(function, links, options, choices)
 
 
-def by_links(
-    mismatch: Mismatch, function: TracedFunction, names: UserNames, changed: ChangedLinks
-) -> Iterator[Diagnosis]:
+def _options(link: Link) -> Sequence[int]:
+    if link.operand >= 0:
+        return (-1,)
+    return range(len(_INSTEAD)) if link.operand == _ENTRIES else (0,)
+
+
+def by_links(mismatch: Mismatch, changes: LinkChanges, names: UserNames) -> Iterator[Diagnosis]:
     """The derivative of one step of the value replaced, or with a factor."""
-    links, options, found = changed
+    if mismatch.hand.shape[1] >= _ENOUGH:  # what fails at one point need not be tried at others
+        first = mismatch.at_points(np.arange(len(mismatch.hand)) == 0)
+        if not list(_explained(first, changes, names)):
+            return
+    yield from _explained(mismatch, changes, names)
+
+
+def _explained(mismatch: Mismatch, changes: LinkChanges, names: UserNames) -> Iterator[Diagnosis]:
     evidence = "with this the numbers are reproduced at every point"
-    for (number, option), gradient in zip(options, found, strict=True):
-        link = links[number]
-        if option >= 0 and matches(mismatch, gradient):
-            text = f"{describe(function, link, mismatch, option)}."
+    found = changes.gradients(mismatch.theta)
+    for (group, option), gradient in zip(changes.options, found, strict=True):
+        link = changes.links[group[0]]
+        if option < 0:
+            yield from _with_factor(mismatch, gradient, changes.function, link, names)
+        elif matches(mismatch, gradient):
+            text = f"{describe(changes.function, link, mismatch, option)}."
             yield Diagnosis("chain-factor", mismatch.name, text, evidence, complexity(1))
-        elif option < 0:
-            yield from _with_factor(mismatch, gradient, function, link, names)
 
 
 def _with_factor(
@@ -298,12 +351,11 @@ def _with_factor(
     yield Diagnosis("chain-factor", mismatch.name, text, evidence, effort)
 
 
-def wrong_gradients(
-    mismatch: Mismatch, function: TracedFunction, changed: ChangedLinks
-) -> Iterator[Model]:
+def wrong_gradients(mismatch: Mismatch, changes: LinkChanges) -> Iterator[Model]:
     """The changes as models of a first mistake."""
-    for (number, option), gradient in zip(changed.options, changed.gradients, strict=True):
-        link = changed.links[number]
+    function, found = changes.function, changes.gradients(mismatch.theta)
+    for (group, option), gradient in zip(changes.options, found, strict=True):
+        link = changes.links[group[0]]
 
         def text(link: Link = link, option: int = option) -> str:
             if option < 0:
@@ -316,6 +368,8 @@ def wrong_gradients(
 def describe(function: TracedFunction, link: Link, mismatch: Mismatch, option: int) -> str:
     """A sentence: which derivative is replaced, and by what."""
     eqn = function.closed.jaxpr.eqns[link.place]
+    if link.operand == _LINEAR:
+        return f"{_FORGOTTEN[eqn.primitive.name]} on the way back{_source(eqn)}"
     name = _name_of_map(function, link, mismatch.theta[0])
     sentence = _INSTEAD[option][0].format(name)
     if name == "the ReLU" and option == 0:
@@ -385,13 +439,17 @@ def _edge(function: TracedFunction, link: Link) -> str:
 
 def _source(eqn: Any) -> str:
     """Where the user's code has a step: its line."""
+    file, number = _line(eqn)
+    line = linecache.getline(file, number).strip() if file else ""
+    if line and len(line) <= _MAX_LINE:
+        return f", in `{line}`"
+    return f", in line {number}" if file else ""
+
+
+def _line(eqn: Any) -> tuple[str, int]:
+    """File and line of the user's code that a step comes from; ("", 0) if it is not known."""
     traceback = getattr(eqn.source_info, "traceback", None)
-    ours = (os.path.dirname(__file__), os.path.dirname(jax.__file__), os.path.dirname(np.__file__))
     for frame in traceback.frames if traceback is not None else ():
-        if frame.file_name.startswith((*ours, "<")):
-            continue
-        line = linecache.getline(frame.file_name, frame.line_num).strip()
-        return (
-            f", in `{line}`" if line and len(line) <= _MAX_LINE else f", in line {frame.line_num}"
-        )
-    return ""
+        if not frame.file_name.startswith((*_NOT_THE_USERS, "<")):
+            return frame.file_name, frame.line_num
+    return "", 0

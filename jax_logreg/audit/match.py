@@ -12,9 +12,9 @@ import numpy as np
 
 # An explanation must reproduce the numbers within this multiple of the allowed error.
 SLACK = 20.0
-# Vagueness of an explanation that says where the numbers are wrong and how they are off;
-# and of one that says where at most.
-LOCATED, VAGUE = 0.5, 2.5
+# Vagueness of an explanation that says where the numbers are wrong and how they are off; of one
+# that says of one coordinate that it is wrong; and of one that says where at most.
+LOCATED, NEARLY, VAGUE = 0.5, 1.5, 2.5
 _MAX_DIAGNOSES = 3
 # A fit counts only if so many numbers are left to refute it.
 _SPARE = 2

@@ -12,6 +12,7 @@ import numpy as np
 from jax_logreg.audit.layout import PytreeLayout
 from jax_logreg.audit.match import (
     LOCATED,
+    NEARLY,
     SLACK,
     VAGUE,
     Diagnosis,
@@ -287,10 +288,11 @@ def confined(mismatch: Mismatch, layout: PytreeLayout, names: UserNames) -> Iter
         how = f"there the factor is {names.describe(fit.factors[0])}"
     describe = _describe_coordinates if wrong.ndim == 1 else _describe_entries
     kind, place = describe(mismatch, layout, wrong)
-    # A block of a vector is located only if it is known how it is off.
+    # It is located only if it is known how it is off; one coordinate is nearly so.
     is_known = fit.exact or not inside.hand.any() or wrong.ndim == 2
-    located = place is not None and (kind == "coordinate" or is_known)
-    effort = complexity(factors=1, vagueness=LOCATED if located else VAGUE)
+    located = place is not None and is_known
+    nearly = place is not None and kind == "coordinate" and not fit.exact and inside.hand.any()
+    effort = complexity(factors=1, vagueness=NEARLY if nearly else LOCATED if located else VAGUE)
     evidence = f"{int(wrong.sum())} of {wrong.size} entries differ; {how}"
     text = f"Only {place or 'a part'} is wrong ({how})."
     yield Diagnosis(kind, mismatch.name, text, evidence, effort)

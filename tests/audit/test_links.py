@@ -141,3 +141,62 @@ def test_pairs_in_a_logistic_gradient(name):
         logistic, gradient=gradient, at=np.zeros(3), args=(X1, LABELS, W, OFFSET)
     )
     assert kinds <= {d.kind for d in report.diagnoses}, str(report)
+
+
+GAMES = [(int(a), int(b)) for a, b in RNG.integers(0, 5, (15, 2)) if a != b]
+
+
+def bradley_terry(strength):
+    total = 0.0
+    for winner, loser in GAMES:
+        total += np.log1p(np.exp(strength[loser] - strength[winner]))
+    return total
+
+
+def winners_only(strength):
+    g = np.zeros_like(strength)
+    for winner, loser in GAMES:
+        g[winner] -= 1 / (1 + np.exp(strength[winner] - strength[loser]))
+    return g
+
+
+TIMES = np.linspace(0.1, 3, 12)
+SEEN = RNG.normal(size=30)
+
+
+def decay(p):
+    return p[0] * np.exp(-p[1] * TIMES) + p[2]
+
+
+def decay_without_inner_derivative(p):
+    e = np.exp(-p[1] * TIMES)
+    return np.column_stack([e, -p[0] * e, np.ones_like(e)])
+
+
+def cuts(d):
+    return np.sum(np.tanh(SEEN[:, None] - np.cumsum(d)) ** 2)
+
+
+def cuts_apart(d):
+    t = np.tanh(SEEN[:, None] - np.cumsum(d))
+    return -np.sum(2 * t * (1 - t**2), axis=0)
+
+
+LOOPS = {
+    "a loop": (bradley_terry, {"gradient": winners_only}, RNG.normal(size=5), "Nothing goes back"),
+    "an inner derivative": (
+        decay, {"jacobian": decay_without_inner_derivative}, np.array([1.0, 0.7, 0.2]),
+        "A factor is forgotten",
+    ),
+    "a cumulative sum": (
+        cuts, {"gradient": cuts_apart}, np.array([0.1, 0.3, 0.2]), "cumulative sum is forgotten",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_plain_numpy_code(name):
+    value, derivative, at, words = LOOPS[name]
+    report = check_derivatives(value, at=at, **derivative)
+    assert report.diagnosis.kind == "chain-factor", str(report)
+    assert words in report.diagnosis.message, str(report)
