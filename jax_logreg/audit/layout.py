@@ -76,7 +76,8 @@ class PytreeLayout:
         return [jax.tree_util.keystr(p) for i, (p, _) in enumerate(paths) if i not in static]
 
     def parameters_of(self, tree: Any) -> list[Any] | None:
-        """The leaves at the places of the parameters, of a tree like θ or of the same paths.
+        """The leaves at the places of the parameters, of a tree like θ or of the same paths, each
+        perhaps with the letter d or the word grad at its name.
 
         At the places of static leaves it may have anything, or nothing.
         """
@@ -84,7 +85,7 @@ class PytreeLayout:
         if treedef == self.treedef:
             static = {position for position, _, _ in self.static}
             return [leaf for i, leaf in enumerate(leaves) if i not in static]
-        found = leaves_by_path(tree)
+        found = {_without_d(path, self.labels): leaf for path, leaf in leaves_by_path(tree).items()}
         known = {*self.labels, *(label for _, label, _ in self.static)}
         if not set(self.labels) <= set(found) <= known:
             return None
@@ -164,6 +165,14 @@ def leaves_by_path(tree: Any) -> dict[str, Any]:
     """Every leaf of a tree, None too, under its path."""
     paths, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_none)
     return {_label(path): leaf for path, leaf in paths}
+
+
+def _without_d(path: str, labels: Sequence[str]) -> str:
+    """W of ``dW``, ``grad_W`` or ``W_grad``, if W is a label."""
+    if path in labels:
+        return path
+    names = (path.removeprefix(p) for p in ("d", "d_", "g", "g_", "grad_"))
+    return next((n for n in (*names, path.removesuffix("_grad")) if n in labels), path)
 
 
 def _is_float_array(leaf: Any) -> bool:
