@@ -171,14 +171,12 @@ def _in_units(
 
 def _restore(many: FitResult, units: ColumnScaling) -> FitResult:
     """The results in the caller's units."""
-    shape = len(many.status), units.scale.shape[-1]
-    pairs = zip(np.asarray(many.coef), np.asarray(many.intercept), strict=True)
-    of_fits = zip(*(np.broadcast_to(x, shape) for x in (units.centre, units.scale)), strict=True)
-    solved = [
-        ColumnScaling(*of).to_original(*pair) for of, pair in zip(of_fits, pairs, strict=True)
-    ]
-    arrays = [np.asarray(x, many.coef.dtype) for x in zip(*solved, strict=True)]
-    coef, intercept = jax.device_put(arrays, next(iter(many.coef.devices())))
+    axis = 0 if units.scale.ndim == 2 else None
+    restore = jax.vmap(
+        lambda c, s, *pair: ColumnScaling(c, s).to_original(*pair), (axis, axis, 0, 0)
+    )
+    pair = restore(units.centre, units.scale, many.coef, many.intercept)
+    coef, intercept = (x.astype(many.coef.dtype) for x in pair)
     return replace(many, coef=coef, intercept=intercept)
 
 

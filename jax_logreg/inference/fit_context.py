@@ -405,14 +405,6 @@ def _check_has_answer(result: FitResult) -> None:
         result.raise_if_failed()
 
 
-def _split(objective: Objective, theta: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The coefficients and the intercept of NumPy's θ; zero where none is fitted."""
-    table = theta.reshape(-1, *objective.class_shape)
-    if objective.fit_intercept:
-        return table[:-1], table[-1]
-    return table, np.zeros(objective.class_shape)
-
-
 def _check_gradient(fit: FitContext, result: FitResult) -> None:
     """Refuse data whose gradient at the answer is not the one that the fit reported.
 
@@ -422,20 +414,20 @@ def _check_gradient(fit: FitContext, result: FitResult) -> None:
     X, reported, dtype = fit.table, float(result.gradient_norm), result.coef.dtype
     entry = np.maximum(X.max(axis=0), -X.min(axis=0))
     units = choose_scaling(X, dtype, centre=fit.objective.fit_intercept)
-    slope, level = _split(fit.objective, fit.mean_gradient)
+    with in_float64():
+        slope, level = map(np.asarray, fit.objective.split(jnp.asarray(fit.mean_gradient)))
     slope = fit.scaling.gradient_to_original(slope, level)
     # Solvers that keep the caller's units report the gradient in those, a sparse fit in its own.
     known = (ColumnScaling.identity(len(entry)), units, choose_sparse_scaling(entry, dtype))
-    norm = min(float(np.max(np.abs(of.gradient_to_scaled(slope, level)))) for of in known)
-    norm = max(norm, float(np.max(np.abs(level))))
-    largest, terms = np.max(entry), float(np.max(np.abs(fit.logits)))
+    norm = min(np.max(np.abs(of.gradient_to_scaled(slope, level))) for of in known)
+    norm = max(norm, np.max(np.abs(level)))
+    largest, terms = np.max(entry), np.max(np.abs(fit.logits))
     if not units.is_identity:
         coef, intercept = np.asarray(result.coef, float), np.asarray(result.intercept, float)
         largest = np.max(np.abs(units.transform(X)))
-        terms = float(np.max(np.abs(X) @ np.abs(coef) + np.abs(intercept)))
-    largest = max(1.0, float(largest))
-    term = largest * (1 + terms)
-    rounding = _GRADIENT_ROUNDINGS * float(jnp.finfo(result.coef.dtype).eps) * term
+        terms = np.max(np.abs(X) @ np.abs(coef) + np.abs(intercept))
+    term = max(1.0, largest) * (1 + terms)
+    rounding = _GRADIENT_ROUNDINGS * float(np.finfo(dtype).eps) * term
     if not norm <= 10 * reported + rounding:
         raise ValueError(
             f"result is no fit of these data: its gradient was {reported:.1e}, and here it is "
