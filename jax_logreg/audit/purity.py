@@ -80,7 +80,7 @@ def captured(function: Callable[..., Any], depth: int = 2) -> dict[str, Any]:
         return found
     found |= {**variables.globals, **variables.nonlocals}
     for inner in list(found.values()) if depth else ():
-        if inspect.isfunction(inner) and not inner.__module__.startswith(("jax.", "numpy")):
+        if inspect.isfunction(inner) and not (inner.__module__ or "").startswith(("jax.", "numpy")):
             found = captured(inner, depth - 1) | found
     return found
 

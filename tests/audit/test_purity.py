@@ -175,3 +175,10 @@ def test_numpy_code_is_called_with_numpy_arrays_only():
 
     assert check_derivatives(value, gradient=slope, at=np.ones(3), numpy=True).ok
     assert {kind for kind in seen if "Tracer" not in kind.__name__} == {np.ndarray}
+
+
+def test_functions_without_a_module_are_looked_through():
+    """As those of a page of examples are."""
+    names = {"__name__": None, "np": np}
+    exec("def inner(t): return np.sum(t**2)\ndef value(t): return inner(t)", names)
+    assert check_derivatives(names["value"], gradient=lambda t: 2 * t, at=np.ones(2)).ok

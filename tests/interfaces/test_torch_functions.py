@@ -1,5 +1,8 @@
 """PyTorch's functions under the audit, where PyTorch is installed."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -69,3 +72,10 @@ def test_a_loss_of_several_arrays_and_its_hand_written_gradient():
 
     report = check_derivatives(value, gradient=as_numpy(scaled), at=at, args=(X, y), numpy=True)
     assert report.diagnosis.kind == "factor"
+
+
+def test_the_code_of_the_guide_runs(capsys):
+    page = Path(__file__).parents[2].joinpath("docs/guides/your_code.md").read_text("utf-8")
+    code = re.search(r"```python\n(.*?)```", page[page.index("## PyTorch") :], re.DOTALL)[1]
+    exec(code, {"__name__": "guide"})
+    assert "jacobian: WRONG" in capsys.readouterr().out
