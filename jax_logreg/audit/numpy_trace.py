@@ -12,6 +12,7 @@ import sys
 import types
 from abc import ABCMeta
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 import jax.scipy.stats
 import numpy as np
 
+from jax_logreg.audit.both_branches import BRANCHING, with_both_branches
 from jax_logreg.audit.traced_array import (
     MAX_STEPS,
     StandInType,
@@ -41,7 +43,7 @@ _ATOMS = (type(None), bool, int, float, complex, str, bytes, range, types.CodeTy
 
 
 def translated(
-    function: Callable[..., Any], theta: Any, args: tuple[Any, ...]
+    function: Callable[..., Any], theta: Any, args: tuple[Any, ...], both_branches: bool = False
 ) -> Callable[[Any], Any]:
     """A function of NumPy code as a function that JAX can trace.
 
@@ -49,6 +51,7 @@ def translated(
         function: of θ and args.
         theta: the point, a pytree of NumPy arrays, at which branches are taken.
         args: its other arguments.
+        both_branches: of an ``if`` that depends on θ, as far as the source can be rewritten.
 
     Returns:
         A function of a pytree of JAX values. It raises whatever the copy raises.
@@ -64,7 +67,7 @@ def translated(
 
     def traced(tree: Any) -> Any:
         steps_left.set(MAX_STEPS)
-        copied = Copies()
+        copied = Copies(both_branches)
         given = jax.tree.map(lambda x, t: TracedArray(np.array(x), jnp.asarray(t)), theta, tree)
         answer = copied.of(function)(copied.of(given), *copied.of(tuple(args)))
         if isinstance(answer, list | tuple):
@@ -89,11 +92,12 @@ class _Globals(dict[str, Any]):
 class Copies:
     """Copies of a user's functions and objects that take traced arrays."""
 
-    def __init__(self) -> None:
+    def __init__(self, both_branches: bool) -> None:
+        self._both_branches = both_branches
         self._memo: dict[int, tuple[Any, Any]] = {}
         self._globals: dict[int, _Globals] = {}
         own = {name: self.of(getattr(builtins, name)) for name in ("float", *_BUILTINS)}
-        self.builtins = {**vars(builtins), **own, "__import__": self._import}
+        self.builtins = {**vars(builtins), **own, **BRANCHING, "__import__": self._import}
 
     def _import(self, name: str, *context: Any) -> Any:
         return self.of(builtins.__import__(name, *context))
@@ -119,10 +123,6 @@ class Copies:
             data = x.view()
             data.flags.writeable = False
             return TracedArray(data)
-        if hasattr(x, "tocsr"):  # a sparse matrix
-            return TracedArray(x.toarray())
-        if _package(x) == "pandas" and hasattr(x, "to_frame"):  # a column
-            return TracedArray(x.to_numpy())
         if isinstance(x, list | tuple | dict):
             return self._container(x)
         if isinstance(x, types.ModuleType):
@@ -136,6 +136,10 @@ class Copies:
             return functools.partial(self.of(x.func), *map(self.of, x.args), **keywords)
         if isinstance(x, type):
             return self._class(x)
+        if hasattr(x, "tocsr"):  # a sparse matrix
+            return TracedArray(x.toarray())
+        if _package(x) == "pandas" and hasattr(x, "to_frame"):  # a column
+            return TracedArray(x.to_numpy())
         if isinstance(x, types.BuiltinMethodType) and type(x.__self__) is np.ndarray:
             return getattr(self.of(x.__self__), x.__name__)
         return self._object(x)
@@ -155,14 +159,14 @@ class Copies:
         key = id(x.__globals__)
         if key not in self._globals:
             self._globals[key] = _Globals(x.__globals__, self)
-        cells = tuple(types.CellType() for _ in x.__closure__ or ())
-        copied = types.FunctionType(x.__code__, self._globals[key], x.__name__, None, cells or None)
+        code = with_both_branches(x) if self._both_branches else x.__code__
+        cells = {name: types.CellType() for name in x.__code__.co_freevars}
+        closure = tuple(cells[name] for name in code.co_freevars)
+        copied = types.FunctionType(code, self._globals[key], x.__name__, None, closure or None)
         self._remember(x, copied)
-        for cell, original in zip(cells, x.__closure__ or (), strict=True):
-            try:
+        for cell, original in zip(cells.values(), x.__closure__ or (), strict=True):
+            with suppress(ValueError):  # a name that has no value yet
                 cell.cell_contents = self.of(original.cell_contents)
-            except ValueError:  # a name that has no value yet
-                continue
         copied.__defaults__ = self.of(x.__defaults__)
         copied.__kwdefaults__ = self.of(x.__kwdefaults__)
         copied.__dict__.update({k: self.of(v) for k, v in x.__dict__.items() if k != "__wrapped__"})
@@ -182,7 +186,10 @@ class Copies:
             and not isinstance(member, types.MemberDescriptorType)
         }
         bases = tuple(b if _is_standard(b) else self._class_of(b) for b in x.__bases__)
-        copied = self._remember(x, type(x)(x.__name__, bases, members))
+        try:
+            copied = self._remember(x, type(x)(x.__name__, bases, members))
+        except TypeError:  # of compiled code
+            return x
         for name, member in members.items():
             mended = self._member(member)
             if mended is not member:
@@ -207,12 +214,12 @@ class Copies:
     def _object(self, x: Any) -> Any:
         if isinstance(x, np.random.Generator | np.random.RandomState):
             return _Library(copy.deepcopy(x), self)
+        if isinstance(x, np.vectorize):
+            return call_library(np.vectorize, self.of(x.pyfunc))
         inner = getattr(x, "py_func", None) or getattr(x, "__wrapped__", None)
         if inner is not None and callable(x) and not isinstance(x, np.ufunc):
             return self.of(inner)  # numba, lru_cache, jax.jit
         package = _package(x)
-        if isinstance(x, np.vectorize):
-            return call_library(np.vectorize, self.of(x.pyfunc))
         if package in _OPAQUE or isinstance(x, np.ufunc):
             return _Library(x, self)
         if package == "jax" or _is_standard(x):

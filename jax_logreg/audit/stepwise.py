@@ -162,8 +162,8 @@ def _div(a: np.ndarray, b: np.ndarray) -> Any:
 
 
 def _complex(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    joined = a.astype(np.result_type(a, np.complex64))
-    joined.imag = b
+    joined = np.empty(np.broadcast_shapes(a.shape, b.shape), np.result_type(a, np.complex64))
+    joined.real, joined.imag = a, b
     return joined
 
 

@@ -115,7 +115,7 @@ class Target:
     def translate(self, points: list[np.ndarray]) -> bool:
         """Trace NumPy code with JAX in NumPy's place, if that gives the same numbers.
 
-        A branch is taken as at the user's point; where that matters, the numbers differ.
+        A branch is taken as at the user's point; where that matters, both are.
 
         Args:
             points: at which the numbers are compared.
@@ -123,23 +123,27 @@ class Target:
         Returns:
             Whether it did: ``function`` is then the traced value.
         """
-        point = self.layout.unravel(self.at)
-        copied = translated(self._value, point, self._args)
-        try:
-            with warnings.catch_warnings(), np.errstate(all="ignore"):
-                warnings.simplefilter("ignore")
-                function = trace(lambda t: copied(self.layout.unravel(t)), jnp.asarray(self.at))
-                if not self._is_the_value(function, np.stack(points)):
-                    return False
-        except Exception:  # code that cannot be run on anything but NumPy arrays
-            return False
+        for both_branches in (False, True):
+            point = self.layout.unravel(self.at)
+            copied = translated(self._value, point, self._args, both_branches)
+            try:
+                with warnings.catch_warnings(), np.errstate(all="ignore"):
+                    warnings.simplefilter("ignore")
+                    function = trace(lambda t: copied(self.layout.unravel(t)), jnp.asarray(self.at))  # noqa: B023
+                    if self._is_the_value(function, np.stack(points)):
+                        self._take_translation(copied, function)
+                        return True
+            except Exception:  # code that cannot be run on anything but NumPy arrays
+                return False
+        return False
+
+    def _take_translation(self, copied: Callable[[Any], Any], function: TracedFunction) -> None:
         self._translated = copied
         self.__dict__.pop("values", None)
         text = "the value is NumPy code; it was run with jax.numpy in its place, and gives the same numbers: autodiff is the reference."  # noqa: E501
         self.findings = [f for f in self.findings if f.kind != "not-traceable"]
         self.findings.append(Finding("translated", NOTE, "value", text))
         self._analyse(function)
-        return True
 
     def _is_the_value(self, function: TracedFunction, points: np.ndarray) -> bool:
         """Whether a traced function has the user's numbers, and derivatives where they have."""

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.special
+import statsmodels.api as sm
+from statsmodels.discrete.count_model import ZeroInflatedPoisson
 
 from jax_logreg.audit.layout import make_layout
 from jax_logreg.audit.numpy_trace import translated
@@ -16,6 +18,7 @@ from jax_logreg.audit.reference import Autodiff
 from jax_logreg.audit.target import Target
 from jax_logreg.audit.traced import trace
 from tests.audit import numpy_values as values
+from tests.audit import odd_numpy_values as odd
 
 AT = np.random.default_rng(1).normal(size=6) * 0.7
 NEAR = [AT + 0.3 * v for v in np.random.default_rng(2).normal(size=(3, 6))]
@@ -37,17 +40,47 @@ def central_differences(value, theta, h=1e-5):
     return np.array([np.asarray(c).item() for c in columns])
 
 
-@pytest.mark.parametrize("value", values.VALUES, ids=lambda f: getattr(f, "__qualname__", "object"))
-def test_numpy_code_becomes_traceable(value):
+def named(value):
+    return getattr(value, "__qualname__", "object")
+
+
+def statsmodels_values():
+    """Likelihoods of three parameters, and one of four."""
+    X, counts = sm.add_constant(values.X[:, :2]), values.COUNTS
+    models = [sm.Logit(values.Y, X), sm.Probit(values.Y, X), sm.Poisson(counts, X)]
+    models += [sm.GLM(counts + 0.5, X, family=sm.families.Gamma(sm.families.links.Log()))]
+    models += [ZeroInflatedPoisson(counts, X[:, :2], exog_infl=X[:, :1])]
+    return [functools.partial(lambda m, t: m.loglike(t[:3]), m) for m in models] + [
+        lambda t: sm.NegativeBinomial(counts, X).loglike(np.abs(t[:4]))
+    ]
+
+
+def check_translation(value, points):
     found = target(value)
     assert found.function is None
-    assert found.translate([*NEAR, AT])
+    assert found.translate(points)
     assert [f.kind for f in found.findings] == ["translated"]
-    for theta in (AT, NEAR[0]):
+    for theta in points[-2:]:
         slope = Autodiff(found.function)("gradient", theta)
         np.testing.assert_allclose(
             slope, central_differences(value, theta), rtol=1e-6, atol=1e-6 * np.abs(slope).max()
         )
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize("value", [*values.VALUES, *odd.VALUES], ids=named)
+def test_numpy_code_becomes_traceable(value):
+    check_translation(value, [*NEAR, AT])
+
+
+@pytest.mark.parametrize("value", statsmodels_values())
+def test_likelihoods_of_a_library_become_traceable(value):
+    check_translation(value, [*NEAR, AT])
+
+
+@pytest.mark.parametrize("value", odd.BRANCHING, ids=named)
+def test_branches_that_depend_on_the_point_are_selected(value):
+    check_translation(value, [AT, *(2 * v for v in np.random.default_rng(2).normal(size=(4, 6)))])
 
 
 def test_nothing_of_the_users_is_changed():
@@ -61,12 +94,17 @@ def test_nothing_of_the_users_is_changed():
     assert set(vars(values)) == names
 
 
-def switches(theta):
-    return np.sum(theta**2) if theta[0] > 0 else np.sum(theta**4)
+def stops_when_small(theta):
+    steps = 0
+    while np.sum(theta**2) > 1e-3:
+        theta = theta / 2
+        steps += 1
+    return np.sum(theta) + steps
 
 
-def hinge_by_rows(theta):
-    return sum(1 - z if z < 1 else 0.0 for z in values.X6 @ theta)
+def sum_of_some(theta):
+    z = values.X6 @ theta
+    return z[z > 0].sum()
 
 
 def optimum_inside(theta):
@@ -98,8 +136,8 @@ def divides_zero_by_zero(theta):
 @pytest.mark.parametrize(
     "value",
     [
-        switches,
-        hinge_by_rows,
+        stops_when_small,
+        sum_of_some,
         optimum_inside,
         without_counterpart,
         draws,
