@@ -5,6 +5,7 @@ long as running it this way. A step that has no counterpart here is left to JAX,
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import jax
@@ -24,6 +25,7 @@ Step = Callable[..., Any]
 def evaluate(closed: Any, arguments: Sequence[Any]) -> list[Any]:
     """The values of a closed jaxpr, as NumPy arrays but for JAX's random keys."""
     jaxpr = closed.jaxpr
+    last_use = _last_uses(jaxpr)
     values: dict[Any, Any] = {}
 
     def read(v: Any) -> Any:
@@ -31,13 +33,27 @@ def evaluate(closed: Any, arguments: Sequence[Any]) -> list[Any]:
 
     def write(variables: Sequence[Any], found: Sequence[Any]) -> None:
         for v, value in zip(variables, found, strict=True):
-            values[v] = _as_numpy(value, v.aval)
+            if v in last_use:
+                values[v] = _as_numpy(value, v.aval)
 
     write([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *arguments])
     with np.errstate(all="ignore"):
-        for eqn in jaxpr.eqns:
+        for i, eqn in enumerate(jaxpr.eqns):
             write(eqn.outvars, _take_step(eqn, [read(v) for v in eqn.invars]))
+            for v in _variables(eqn.invars):
+                if last_use[v] == i:
+                    values.pop(v, None)
     return [read(v) for v in jaxpr.outvars]
+
+
+def _last_uses(jaxpr: Any) -> dict[Any, int]:
+    """After which step each variable is needed no more; those that never are, are left out."""
+    uses = {v: i for i, eqn in enumerate(jaxpr.eqns) for v in _variables(eqn.invars)}
+    return uses | dict.fromkeys(_variables(jaxpr.outvars), len(jaxpr.eqns))
+
+
+def _variables(atoms: Sequence[Any]) -> list[Any]:
+    return [v for v in atoms if not isinstance(v, core.Literal)]
 
 
 def cost_per_step(jaxpr: Any) -> float:
@@ -86,7 +102,8 @@ def _take_step(eqn: Any, inputs: list[Any]) -> Sequence[Any]:
         return evaluate(inner, inputs)
     # NumPy's own dtypes only: not bfloat16, not the keys of random numbers.
     if name in _STEPS and all(x.dtype.isbuiltin == 1 for x in inputs):
-        return [_STEPS[name](*inputs, **eqn.params)]
+        with suppress(TypeError, ValueError):  # what NumPy refuses is left to JAX
+            return [_STEPS[name](*inputs, **eqn.params)]
     found = eqn.primitive.bind(*inputs, **eqn.params)
     return list(found) if eqn.primitive.multiple_results else [found]
 

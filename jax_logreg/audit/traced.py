@@ -187,6 +187,8 @@ def run_compiled(
 ) -> Any:
     """function(owner, *arrays), traced once for all owners that differ in their data only.
 
+    It is compiled if it computes much; else NumPy takes its steps.
+
     Args:
         owner: has ``constants`` and ``with_constants``; equal to its like without constants.
         function: a module-level function of an owner and arrays.

@@ -1,5 +1,7 @@
 """A jaxpr evaluated step by step has the values of the compiled one."""
 
+import tracemalloc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,3 +123,22 @@ def test_the_cost_of_a_step_is_that_of_its_numbers():
     assert cost(jnp.exp, 1000, 1000) > 1e6
     assert cost(lambda a: a @ a, 500, 500) > 1e6
     assert cost(lambda a: jax.lax.map(jnp.exp, a), 10_000) > 1e6
+
+
+def test_what_is_needed_no_more_is_not_kept(x64):
+    def chain(t):
+        for _ in range(50):
+            t = jnp.sin(t) + 1
+        return t
+
+    t = np.ones(125_000)  # a megabyte
+    closed = jax.make_jaxpr(chain)(t)
+    tracemalloc.start()
+    evaluate(closed, [t])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5e6
+
+
+def test_what_numpy_refuses_is_left_to_jax(x64):
+    assert_same(lambda t: jax.lax.cumlogsumexp(t), T.astype(complex))
