@@ -13,6 +13,7 @@ import numpy as np
 
 from jax_logreg.audit import (
     blocks,
+    curvatures,
     entry_factors,
     links,
     match_recipe,
@@ -69,7 +70,7 @@ def diagnose(target: Target, comparison: DerivativeComparison) -> list[Diagnosis
         mismatch = mismatch._replace(values=np.ravel(target.values(mismatch.theta)))
     names = target.user_names(mismatch.name)
     found = rank(_explanations(target, mismatch))
-    for more in (_by_changed_data, _by_links, _by_two_mistakes):
+    for more in (_by_changed_data, _by_links, _by_curvatures, _by_two_mistakes):
         if _is_complex(found):
             found = rank([*found, *more(target, mismatch, names)])
     if _is_complex(found) and any(not point.wrong.any() for point in usable):
@@ -93,6 +94,11 @@ def _by_links(target: Target, mismatch: Mismatch, names: UserNames) -> Iterator[
         changes = links.find_changes(function)
         if changes is not None:
             yield from links.by_links(mismatch, changes, names)
+
+
+def _by_curvatures(target: Target, mismatch: Mismatch, names: UserNames) -> Iterator[Diagnosis]:
+    if target.function is not None and mismatch.name == "hessian" and target.is_scalar:
+        yield from curvatures.without_curvature(mismatch, target.function)
 
 
 def _by_two_mistakes(target: Target, mismatch: Mismatch, names: UserNames) -> Iterator[Diagnosis]:

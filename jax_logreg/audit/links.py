@@ -27,8 +27,8 @@ from jax_logreg.audit.user_names import UserNames
 _MAX_LINKS, _MAX_STEPS, _MAX_NUMBERS = 120, 800, 20_000_000
 # With so many entries one point tells what is worth trying at all of them.
 _ENOUGH = 4
-# A line of the user's code that is longer is named by its number.
-_MAX_LINE = 70
+# So much of a line of the user's code is shown.
+_MAX_LINE = 100
 _NOT_THE_USERS = tuple(os.path.dirname(str(file)) for file in (jax.__file__, np.__file__, __file__))
 # Steps that only rearrange, and steps that act on each entry by itself.
 _REARRANGE = {
@@ -165,7 +165,7 @@ def _backward(function: TracedFunction, theta: jax.Array) -> Callable[[jax.Array
             known = list(all_)
             for i, x in zip(at, given, strict=True):
                 known[i] = x
-            return _take_step(function, eqn, known)
+            return take_step(function, eqn, known)
 
         found, vjp = jax.vjp(step, *(inputs[i] for i in mine)) if mine else (step(), None)
         values.update(zip(eqn.outvars, found, strict=True))
@@ -207,7 +207,7 @@ def _backward(function: TracedFunction, theta: jax.Array) -> Callable[[jax.Array
     return back
 
 
-def _take_step(function: TracedFunction, eqn: Any, inputs: Sequence[Any]) -> list[Any]:
+def take_step(function: TracedFunction, eqn: Any, inputs: Sequence[Any]) -> list[Any]:
     """One step of a function, alone."""
     given = {v: x for v, x in zip(eqn.invars, inputs, strict=True) if isinstance(v, core.Var)}
     alone = function.closed.jaxpr.replace(
@@ -248,7 +248,7 @@ def _entrywise(
                     v.val if isinstance(v, core.Literal) else inner.get(v, values[v])
                     for v in eqn.invars
                 ]
-                inner.update(zip(eqn.outvars, _take_step(function, eqn, given), strict=True))
+                inner.update(zip(eqn.outvars, take_step(function, eqn, given), strict=True))
         return inner[link.end]
 
     return of_entries
@@ -369,12 +369,12 @@ def describe(function: TracedFunction, link: Link, mismatch: Mismatch, option: i
     """A sentence: which derivative is replaced, and by what."""
     eqn = function.closed.jaxpr.eqns[link.place]
     if link.operand == _LINEAR:
-        return f"{_FORGOTTEN[eqn.primitive.name]} on the way back{_source(eqn)}"
+        return f"{_FORGOTTEN[eqn.primitive.name]} on the way back{source_of(eqn)}"
     name = _name_of_map(function, link, mismatch.theta[0])
     sentence = _INSTEAD[option][0].format(name)
     if name == "the ReLU" and option == 0:
         sentence += " (its mask)"
-    return f"{sentence[0].upper()}{sentence[1:]}{_source(eqn)}"
+    return f"{sentence[0].upper()}{sentence[1:]}{source_of(eqn)}"
 
 
 def _name_of_map(function: TracedFunction, link: Link, theta: np.ndarray) -> str:
@@ -384,7 +384,7 @@ def _name_of_map(function: TracedFunction, link: Link, theta: np.ndarray) -> str
     values[jaxpr.invars[0]] = jnp.asarray(theta)
     for eqn in jaxpr.eqns[: link.place + 1]:
         given = [v.val if isinstance(v, core.Literal) else values[v] for v in eqn.invars]
-        values.update(zip(eqn.outvars, _take_step(function, eqn, given), strict=True))
+        values.update(zip(eqn.outvars, take_step(function, eqn, given), strict=True))
     of_entries = _entrywise(function, link, values)
     shape, places = np.shape(values[link.start]), np.array([-1.3, -0.4, 0.6, 1.7])
     with np.errstate(all="ignore"):
@@ -434,16 +434,15 @@ def _edge(function: TracedFunction, link: Link) -> str:
     step = (
         f"{operand} {what}" if operand else f"argument {link.operand + 1} of {eqn.primitive.name}"
     )
-    return f"through {step}{_source(eqn)}"
+    return f"through {step}{source_of(eqn)}"
 
 
-def _source(eqn: Any) -> str:
+def source_of(eqn: Any) -> str:
     """Where the user's code has a step: its line."""
     file, number = _line(eqn)
     line = linecache.getline(file, number).strip() if file else ""
-    if line and len(line) <= _MAX_LINE:
-        return f", in `{line}`"
-    return f", in line {number}" if file else ""
+    line = line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}…"
+    return f", in `{line}`" if line else f", in line {number}" if file else ""
 
 
 def _line(eqn: Any) -> tuple[str, int]:

@@ -34,6 +34,7 @@ KINDS = {
     "labels": "labels in {0, 1} against {−1, 1}, or shifted",
     "sigmoid-softmax": "the sigmoid where the softmax is meant, or the other way round",
     "fisher": "outer products of the scores in place of the observed information",
+    "gauss-newton": "the curvature of an inner step left out: JᵀJ, the expected information",
     "chain-factor": "a factor of the chain rule missing or too much, such as σ(1 − σ)",
     "complement": "p against 1 − p, or y against 1 − y",
     "cross-class": "the blocks between classes dropped, or wrong",

@@ -305,7 +305,8 @@ _SOFTMAX_RESIDUALS: tuple[_Residual, ...] = (
 def _formula_mistakes(softmax: bool) -> Iterator[Mistake]:
     """A wrong residual, a wrong curvature, or both by the same confusion."""
     factors: list[tuple[str, Callable[[Array], Array]]] = [
-        ("μ", _unchanged), ("1 − μ", lambda mu: 1 - mu), ("μ(1 − μ)", _spread),
+        ("μ", _unchanged), ("1 − μ", lambda mu: 1 - mu),
+        ("μ(1 − μ), the derivative of the sigmoid,", _spread),
         ("1 − 2μ, that of the next derivative,", lambda mu: 1 - 2 * mu),
     ]  # fmt: skip
     for name, f in factors:

@@ -210,12 +210,24 @@ def misplaced(mismatch: Mismatch, layout: PytreeLayout, names: UserNames) -> Ite
     shown = blocks or [(layout.name(i), layout.name(j)) for i, j in pairs[:3]]
     fix = ""
     is_exchange = is_permutation and all((b, a) in shown for a, b in shown)
-    if is_exchange:
+    turn = (order[0] - int(wrong[0])) % size
+    rotated = 1 < turn < size - 1 and all(j == (i + turn) % size for i, j in pairs)
+    if rotated and len(pairs) == size and not blocks:
+        is_exchange = True
+        text = f"The first {size - turn} entries and the last {turn} are exchanged: its blocks stand in another order"  # noqa: E501
+        fix = f"g = np.roll(g, {turn})"
+    elif is_exchange:
         text = f"{shown[0][0]} and {shown[0][1]} are exchanged"
     else:
         text = "; ".join(f"{a} holds the number{'s' * bool(blocks)} of {b}" for a, b in shown)
         text += "" if blocks or len(pairs) <= 3 else "; and so on"
-    if is_permutation and len(layout.shapes) == 1 and len(pairs) <= _MAX_SHOWN and sign == 1:
+    if (
+        not fix
+        and is_permutation
+        and len(layout.shapes) == 1
+        and len(pairs) <= _MAX_SHOWN
+        and sign == 1
+    ):
         inverse = {j: i for i, j in pairs}
         fix = f"g[{list(map(int, wrong))}] = g[{[inverse[int(i)] for i in wrong]}]"
     text += " with the wrong sign" if sign < 0 else ""

@@ -118,6 +118,27 @@ def test_terms_of_the_gradient(name):
     assert report.diagnosis.kind == kind, str(report)
 
 
+TARGETS = RNG.normal(size=N)
+
+
+def curve(t):
+    return jnp.tanh(X @ t[:2]) * jnp.exp(t[2]) - TARGETS
+
+
+def squares(t):
+    return 0.5 * jnp.sum(curve(t) ** 2) + 0.05 * jnp.sum(t**2)
+
+
+def test_gauss_newton():
+    def hessian(t):
+        J = jax.jacobian(curve)(t)
+        return J.T @ J + 0.1 * jnp.eye(3)
+
+    report = check_derivatives(squares, hessian=hessian, at=np.array([0.3, -0.5, 0.4]))
+    assert report.diagnosis.kind == "gauss-newton", str(report)
+    assert "in `" in report.diagnosis.message
+
+
 def reordered(*order):
     return lambda g: g[jnp.array(order)]
 
@@ -135,6 +156,7 @@ EXCHANGES = {
         reordered(3, 0, 1, 2, 4), "off-by-one", "g[:4] = np.roll(g[:4], -1)", "but for",
     ),
     "reversed": (lambda g: g[::-1], "off-by-one", "g = g[::-1]", "reverse"),
+    "blocks": (reordered(2, 3, 4, 0, 1), "swapped", "g = np.roll(g, 2)", "The first 3 entries"),
     "a table": (
         reordered(0, 2, 1, 3, 4), "swapped", "g[[1, 2]] = g[[2, 1]]", "exchanged",
     ),

@@ -1,0 +1,103 @@
+"""Gauss–Newton: what if the second derivative of one step, and of all before it, were left out?
+
+Along a direction each step has a first and a second derivative. Without the second derivative of
+a residual the Hessian of a sum of squares is JᵀJ; without that of a linear predictor the
+observed information is the expected one.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+from jax_logreg.audit.links import source_of, take_step
+from jax_logreg.audit.match import Diagnosis, Mismatch, matches
+from jax_logreg.audit.traced import TracedFunction, run_compiled
+
+# Random directions at each point; and the steps of the largest value that is tried.
+_DIRECTIONS = 6
+_MAX_STEPS = 300
+
+
+def without_curvature(mismatch: Mismatch, function: TracedFunction) -> Iterator[Diagnosis]:
+    """A Hessian that lacks what a step of the value, by itself, is curved."""
+    steps = _curved_steps(function)
+    if not steps or len(function.closed.jaxpr.eqns) > _MAX_STEPS:
+        return
+    rng = np.random.default_rng(0)
+    d = rng.normal(size=(len(mismatch.theta), _DIRECTIONS, mismatch.theta.shape[1]))
+
+    def along(matrices: np.ndarray, vectors: np.ndarray = d) -> np.ndarray:
+        return np.einsum("mki,mij,mkj->mk", vectors, matrices, vectors)
+
+    lines = mismatch._replace(
+        hand=along(mismatch.hand), expected=along(mismatch.expected),
+        allowed=along(mismatch.allowed, np.abs(d)), wrong=np.ones(d.shape[:2], bool),
+    )  # fmt: skip
+    found = np.asarray([
+        [run_compiled(function, _curvatures, theta, v) for v in vectors]
+        for theta, vectors in zip(mismatch.theta, d, strict=True)
+    ])  # fmt: skip
+    for k, place in enumerate(steps):
+        if matches(lines, found[:, :, k]) and np.any(found[:, :, k]):
+            where = source_of(function.closed.jaxpr.eqns[place])
+            text = f"The curvature of an inner step is left out, as in the Gauss–Newton matrix JᵀJ, or in the expected information{where}."  # noqa: E501
+            evidence = f"reproduced along {_DIRECTIONS} directions at every point"
+            yield Diagnosis("gauss-newton", mismatch.name, text, evidence)
+            return
+
+
+def _curved_steps(function: TracedFunction) -> list[int]:
+    """The steps that depend on θ."""
+    jaxpr = function.closed.jaxpr
+    active, found = set(jaxpr.invars), []
+    for place, eqn in enumerate(jaxpr.eqns):
+        floats = all(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in eqn.outvars)
+        if floats and any(isinstance(v, core.Var) and v in active for v in eqn.invars):
+            active.update(eqn.outvars)
+            found.append(place)
+    return found[:-1]
+
+
+def _curvatures(function: TracedFunction, theta: jax.Array, direction: jax.Array) -> jax.Array:
+    """The second derivative of the value along a direction without that of each step, (steps,)."""
+    jaxpr, steps = function.closed.jaxpr, _curved_steps(function)
+    kept = 1 - jnp.eye(len(steps))
+    values: dict[Any, Any] = dict(zip(jaxpr.constvars, function.constants, strict=True))
+    values[jaxpr.invars[0]] = theta
+    slopes: dict[Any, Any] = {jaxpr.invars[0]: direction}
+    curves: dict[Any, Any] = {jaxpr.invars[0]: jnp.zeros((len(steps), *theta.shape))}
+    column = {place: k for k, place in enumerate(steps)}
+    last = max(p for p, eqn in enumerate(jaxpr.eqns) if jaxpr.outvars[0] in eqn.outvars)
+    for place, eqn in enumerate(jaxpr.eqns[: last + 1]):
+        inputs = [v.val if isinstance(v, core.Literal) else values[v] for v in eqn.invars]
+        mine = [i for i, v in enumerate(eqn.invars) if isinstance(v, core.Var) and v in slopes]
+        mine = [i for i in mine if jnp.issubdtype(eqn.invars[i].aval.dtype, jnp.floating)]
+
+        def step(*given: Any, eqn: Any = eqn, at: list[int] = mine, known: Any = inputs) -> Any:
+            now = list(known)
+            for i, x in zip(at, given, strict=True):
+                now[i] = x
+            return take_step(function, eqn, now)
+
+        if not mine or (place not in column and place != last):
+            values.update(zip(eqn.outvars, take_step(function, eqn, inputs), strict=True))
+            continue
+        x = tuple(inputs[i] for i in mine)
+        dx = tuple(slopes[eqn.invars[i]] for i in mine)
+
+        def slope(*given: Any, step: Any = step, dx: Any = dx) -> Any:
+            return jax.jvp(step, given, dx)[1]
+
+        found, first = jax.jvp(step, x, dx)
+        bend = jax.jvp(slope, x, dx)[1]
+        ddx = tuple(curves[eqn.invars[i]] for i in mine)
+        carried = jax.vmap(lambda *c, step=step, x=x: jax.jvp(step, x, c)[1])(*ddx)
+        for v, value, s, b, c in zip(eqn.outvars, found, first, bend, carried, strict=True):
+            keep = kept[:, column[place]] if place in column else jnp.ones(len(steps))
+            values[v], slopes[v] = value, s
+            curves[v] = keep.reshape(-1, *(1,) * jnp.ndim(b)) * (c + b)
+    return curves[jaxpr.outvars[0]].reshape(len(steps))
