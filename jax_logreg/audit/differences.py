@@ -223,15 +223,23 @@ def shrink_to_curvature(
 
     Without it a column of large numbers would carry every logit to where the loss is flat.
     """
-    steps = np.diag(_SCALE_STEP * scale)
+    size = np.max(np.abs(values(theta[None])[0]), initial=0.0)
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (2, len(theta)))
+    if not size or np.max(_curvatures(values, theta, scale * signs)) <= size:
+        return scale  # along all coordinates together it changes no more
+    curvature = _curvatures(values, theta, np.diag(scale))
+    limit = np.sqrt(size / np.maximum(len(theta) * curvature, 1e-300))
+    return scale * np.clip(limit, _LEAST_SHRINKAGE, 1.0)
+
+
+def _curvatures(values: BatchedFunction, theta: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """|Second derivatives| along directions, (d,): of several values the largest."""
+    steps = _SCALE_STEP * directions
     found = values(np.concatenate([theta[None], theta + steps, theta - steps]))
     centre, ahead, behind = found[0], found[1 : 1 + len(steps)], found[1 + len(steps) :]
-    curvature = np.abs(ahead - 2 * centre + behind) - _granularity(centre)
-    curvature = np.maximum(curvature, 0) / _SCALE_STEP**2
-    size = np.max(np.abs(centre), initial=0.0)
-    curvature = np.nan_to_num(curvature).reshape(len(steps), -1).max(axis=1)
-    limit = np.sqrt(size / np.maximum(len(theta) * curvature, 1e-300))
-    return scale * np.clip(limit, _LEAST_SHRINKAGE, 1.0) if size else scale
+    change = np.abs(ahead - 2 * centre + behind) - _granularity(centre)
+    change = np.nan_to_num(change).reshape(len(steps), -1).max(axis=1)
+    return np.maximum(change, 0) / _SCALE_STEP**2
 
 
 def central_differences(

@@ -196,10 +196,11 @@ class QuickCheck:
         growth: np.ndarray | None = None
         for theta in reversed(self.points.extreme):
             raw = self.function.attempt(theta, dtype="float64")
-            level = np.ravel(self.target.values(theta[None])[0])
-            if raw is None or not np.isfinite(level).all():
+            if raw is None:
                 continue
             if not np.isfinite(raw).all():
+                if not self.target.has_value(theta):
+                    continue
                 point = _agreement(theta, None, raw, np.zeros(raw.shape))
                 self.findings += remarks(self.function.name, point, far=True)
                 continue
@@ -207,18 +208,20 @@ class QuickCheck:
             hand, size = parts.sum(axis=1), np.linalg.norm(parts, axis=1)
             growth = np.sign(hand) if growth is None else growth
             if self.gradients is None:  # differences of a right gradient are right at any distance
-                self._judge_far_out(theta, hand, size, np.abs(level), growth)
+                self._judge_far_out(theta, hand, size, growth)
 
     def _judge_far_out(
         self,
         theta: np.ndarray,
         hand: np.ndarray,
         size: np.ndarray,
-        level: np.ndarray,
         growth: np.ndarray,
     ) -> None:
-        steps = _STEP * self.points.ray[None]
-        found = np.ravel(central_differences(self.target.values, theta, steps)) / _STEP
+        step = _STEP * self.points.ray
+        ahead, behind = (
+            np.ravel(x) for x in self.target.values(np.stack([theta + step, theta - step]))
+        )
+        found, level = (ahead - behind) / (2 * _STEP), np.abs(ahead)
         if not np.isfinite(found).all():
             return
         allowed = _FAR_OUT * np.maximum(size, np.abs(found)) + _NOISE * level / _STEP

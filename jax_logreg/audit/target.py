@@ -40,6 +40,8 @@ _NOISE = 100.0
 # relative to θ, is outside its domain.
 _SENTINEL, _NEARBY = 1e3, 1e-6
 _TIMED_CALLS = 3
+# The values at so many points are kept.
+_RECENT = 200
 
 
 class Target:
@@ -84,6 +86,7 @@ class Target:
         self.split: SplitLoss | None = None
         self.model: LogisticModel | None = None
         self._value, self._args = value, args
+        self._recent: dict[bytes, np.ndarray] = {}
         self._translated: Callable[[Any], Any] | None = None
         self.user_function = UserFunction(
             "value", called or value, layout, args, numpy, None if any_shape else ()
@@ -198,8 +201,14 @@ class Target:
             return self.user_function(theta, dtype="float64")
 
     def _value_or_nan(self, theta: np.ndarray) -> np.ndarray:
-        value = self.user_function.attempt(theta, dtype="float64")
-        return np.full(self.out_shape, np.nan) if value is None else value
+        """The value, of the points asked for last without another call."""
+        key = theta.tobytes()
+        if key not in self._recent:
+            value = self.user_function.attempt(theta, dtype="float64")
+            self._recent[key] = np.full(self.out_shape, np.nan) if value is None else value
+            if len(self._recent) > _RECENT:
+                del self._recent[next(iter(self._recent))]
+        return self._recent[key]
 
     def has_value(self, theta: np.ndarray) -> bool:
         """Whether the value is finite, and no number that stands for infinity."""
@@ -225,7 +234,7 @@ class Target:
         """How much processor time a call of the value takes, whatever else the machine does."""
         began = time.thread_time()
         for _ in range(_TIMED_CALLS):
-            self._value_or_nan(self.at)
+            self.user_function.attempt(self.at, dtype="float64")
         return max((time.thread_time() - began) / _TIMED_CALLS, 1e-9)
 
     @property
