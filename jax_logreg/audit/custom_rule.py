@@ -56,6 +56,7 @@ def check_rule(f: Callable[..., Any], *args: Any, seed: int = 0) -> DerivativeRe
 
     Raises:
         ValueError: if there is no rule, or nothing to differentiate.
+        Exception: whatever f raises where it is called without derivatives.
 
     >>> @jax.custom_vjp
     ... def product(x, y):
@@ -146,6 +147,8 @@ class _Rule:
         varying = tuple(at[name] for name in self.names)
         given = jax.tree.map(_either, varying, self.args, is_leaf=lambda leaf: leaf is None)
         found = [jnp.ravel(x) for x in jax.tree.leaves(function(*given)) if _is_inexact(x)]
+        if not found:
+            raise ValueError("f must return floating-point numbers or arrays, but returns none.")
         flat = jnp.concatenate(found)
         return flat if flat.size <= _MAX_OUTPUTS else self.weighted(flat)[None]
 
@@ -188,11 +191,15 @@ class _Rule:
         return _LinearMap(scalar, flat, outputs(flat))
 
     def matrix(self, mode: str, at: dict[str, Any]) -> jax.Array:
-        """The gradient, Jacobian or Hessian that the rules give."""
+        """The Jacobian or Hessian that the rules give, a row an output."""
         linear = self.linear_map(mode, at)
         units = jnp.eye(linear.example.size, dtype=linear.example.dtype)
-        found = jnp.stack([linear.apply(u) for u in units], axis=-1 if mode == FORWARD else 0)
-        return found[0] if mode != SECOND and len(found) == 1 else found
+        return jnp.stack([linear.apply(u) for u in units], axis=-1 if mode == FORWARD else 0)
+
+    def first_derivative(self, mode: str, at: dict[str, Any]) -> Any:
+        """The Jacobian, or the gradient of a single output, in the structure of the point."""
+        unravel, rows = ravel_pytree(at)[1], self.matrix(mode, at)
+        return unravel(rows[0]) if len(rows) == 1 else jax.vmap(unravel)(rows)
 
     def product(self, at: dict[str, Any], vector: Any) -> jax.Array:
         """Second derivatives of the weighted outputs times a vector."""
@@ -231,9 +238,10 @@ class _Rule:
             small = ravel_pytree(self.at)[0].size <= _MAX_HESSIAN
             hand = {"hessian": partial(self.matrix, mode)} if small else {"hvp": self.product}
             return _renamed(check(lambda at: self.weighted(self.body(at)), **hand), mode)
+        first = partial(self.first_derivative, mode)
         if self.outputs(self.function, self.at).size > 1:
-            return _renamed(check(self.body, jacobian=partial(self.matrix, mode)), mode)
-        hand = {"gradient": partial(self.matrix, mode)}
+            return _renamed(check(self.body, jacobian=first), mode)
+        hand = {"gradient": first}
         return _renamed(check(lambda at: self.body(at)[0], **hand), mode)
 
     def _same_value(self, mode: str) -> list[Finding]:

@@ -62,7 +62,7 @@ def test_a_second_derivative_alone_can_be_wrong():
     )
     report = check_rule(cube, 2.0)
     assert named(report) == {"reverse": True, "second order": False}
-    assert [(d.where, d.kind) for d in report.diagnoses] == [("second order", "zero")]
+    assert (report.diagnosis.where, report.diagnosis.kind) == ("second order", "zero")
 
 
 def test_a_rule_that_ignores_its_cotangent_is_found():
@@ -204,11 +204,23 @@ def test_a_rule_that_raises_is_reported():
         (lambda: check_rule(softplus, 1), "floating-point"),
         (lambda: check_rule(softplus), "floating-point"),
         (lambda: check_rule("f", 1.0), "must be a function"),
+        (lambda: check_rule(lambda x: jnp.round(softplus(x)).astype(int), 1.0), "must return"),
     ],
 )
 def test_a_call_that_makes_no_sense_is_refused(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_the_rules_of_defjvps_are_the_users_own():
+    """They are made in a file of JAX."""
+    scaled = jax.custom_jvp(lambda x, y: x**2 * y)
+    scaled.defjvps(None, lambda t, _, x, y: 2 * x**2 * t)
+    report = check_rule(scaled, 2.0, 3.0)
+    assert {d.where for d in report.diagnoses} == {"reverse", "forward", "second order"}
+    right = jax.custom_jvp(lambda x, y: x**2 * y)
+    right.defjvps(lambda t, _, x, y: 2 * x * y * t, lambda t, _, x, y: x**2 * t)
+    assert check_rule(right, 2.0, 3.0).ok  # the same text, another rule
 
 
 def test_partial_and_methods_have_their_own_arguments():
