@@ -138,6 +138,8 @@ def matrix_blocks(
         where = "above" if upper.any() else "below"
         how = f"{how or 'it is wrong'}; its transpose, on the other side of the diagonal, is right"
         a = a._replace(name=f"{a.name} ({where} the diagonal)")
+    if block.sum() == 1:
+        kinds = ["coordinate", *(kind for kind in kinds if kind != "block")]
     if how:
         text = f"Only the block of {a.name} with {b.name} is wrong: {how}."
         evidence = f"{int(wrong.sum())} of {wrong.size} entries differ"

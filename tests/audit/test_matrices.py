@@ -190,3 +190,12 @@ def test_two_arrays_are_exchanged():
     report = check_derivatives(four, gradient=gradient, at=at)
     assert report.diagnosis.kind == "swapped", str(report)
     assert "a and b are exchanged" in report.diagnosis.message
+
+
+def test_one_entry_of_a_hessian_is_a_coordinate():
+    hessian = jax.hessian(value)
+    report = check_derivatives(
+        value, hessian=lambda t: hessian(t).at[2, 0].multiply(-1), at=np.array([0.3, -0.5, 0.4])
+    )
+    assert [d.kind for d in report.diagnoses] == ["coordinate", "sign"], str(report)
+    assert report.diagnosis.fix == "H[2:, :1] = H[:1, 2:].T"
