@@ -9,6 +9,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -141,6 +142,34 @@ def keeps_traces(function: Callable[..., Any]) -> bool:
 
 def _is_jitted(function: Any) -> bool:
     return callable(function) and hasattr(function, "lower") and hasattr(function, "__wrapped__")
+
+
+# How often a function is called by steps: for more calls it pays to compile its steps.
+_MAX_CALLS = 20
+
+
+def by_steps(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A user's function of JAX's arrays, whose steps NumPy takes in the first calls.
+
+    Called as it is, each of its steps would be compiled. Every call runs the user's code. What
+    cannot be traced, and what computes much, is called as it is.
+    """
+    left = _MAX_CALLS
+
+    def call(theta: Any, *args: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left >= 0 and all(isinstance(x, jax.Array) for x in jax.tree.leaves(theta)):
+            with suppress(Exception):
+                whole = jax.make_jaxpr(lambda t: function(t, *args), return_shape=True)
+                closed, shapes = whole(theta)
+                if cost_per_step(closed.jaxpr) <= _MAX_COST:
+                    found = evaluate(closed, jax.tree.leaves(theta))
+                    return jax.tree.unflatten(jax.tree.structure(shapes), map(jnp.asarray, found))
+            left = 0
+        return function(theta, *args)
+
+    return call
 
 
 # Audits of so many different shapes, and JAX's caches are emptied.

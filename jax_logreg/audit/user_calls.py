@@ -18,6 +18,7 @@ from jax_logreg.audit.findings import ERROR, Finding, UnusableOutput
 from jax_logreg.audit.layout import PytreeLayout
 from jax_logreg.audit.readings import Reading, Shape
 from jax_logreg.audit.returned import DIAGONAL, Reader, first_line
+from jax_logreg.audit.traced import by_steps
 
 DERIVATIVES = ("gradient", "jacobian", "hessian", "hvp")
 # Parts of JAX's errors where a trace holds a captured array in the other precision.
@@ -119,6 +120,12 @@ class UserFunction:
         """The other arguments; NumPy arrays among them cannot be written to."""
         return jax.tree.map(_as_numpy if self.numpy else _as_readonly, self.args)
 
+    @cached_property
+    def _called(self) -> Callable[..., Any]:
+        """The function; a value, which is traced anyway, without compiling its steps."""
+        is_traced = self.name == "value" and not self.numpy
+        return by_steps(self.function) if is_traced else self.function
+
     def _call(self, vectors: Vectors, dtype: Any) -> Any:
         before = [np.asarray(v, dtype) for v in vectors]
         try:
@@ -139,7 +146,7 @@ class UserFunction:
     def _evaluate(self, before: list[np.ndarray], args: tuple[Any, ...]) -> Any:
         copies = [v.copy() for v in before]
         given = [self.layout.unravel(c if self.numpy else jnp.asarray(c)) for c in copies]
-        raw = self.function(*given, *args)
+        raw = self._called(*given, *args)
         if not self.numpy:
             raw = jax.block_until_ready(raw)
         for i, (tree, copy, flat) in enumerate(zip(given, copies, before, strict=True)):
@@ -167,6 +174,8 @@ class UserFunction:
     def _told(self, error: Exception) -> UnusableOutput:
         if isinstance(error, UnusableOutput):
             return error
+        if isinstance(error, jax.errors.UnexpectedTracerError):
+            return self._unusable("hidden-state", "uses what another call left behind.")
         if _IMMUTABLE in str(error):
             text = "writes into an array in place, which JAX's arrays do not allow: numpy=True calls it with NumPy's."  # noqa: E501
             return self._unusable("raises", text)

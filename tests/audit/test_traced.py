@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jax_logreg import check_derivatives
 from jax_logreg.audit import traced
@@ -42,3 +43,36 @@ def test_a_small_program_is_not_compiled_and_a_large_one_is(x64):
         value = traced.run_compiled(function, total, np.zeros(3))
         assert value == rows
         assert isinstance(value, jax.Array) == is_compiled
+
+
+def test_the_value_runs_in_every_call_though_its_steps_are_not_compiled(x64):
+    calls = []
+
+    def value(t):
+        calls.append(type(t))
+        return jnp.sum(jnp.exp(t))
+
+    called = traced.by_steps(value)
+    for k in range(3):
+        assert float(called(jnp.full(2, float(k)))) == pytest.approx(2 * np.exp(k))
+    assert len(calls) == 3
+    for _ in range(traced._MAX_CALLS):
+        called(jnp.ones(2))
+    assert not issubclass(calls[-1], jax.core.Tracer)
+
+
+def test_what_cannot_be_traced_is_called_as_it_is(x64):
+    called = traced.by_steps(lambda t: float(t[0]) if t[0] > 0 else -1.0)
+    assert called(jnp.ones(2)) == 1
+    assert called(-jnp.ones(2)) == -1
+
+
+def test_a_gradient_that_needs_what_the_value_left_behind_keeps_state():
+    kept = {}
+
+    def value(w):
+        kept["p"] = jax.nn.sigmoid(w)
+        return -jnp.sum(jnp.log(kept["p"]))
+
+    report = check_derivatives(value, gradient=lambda w: kept["p"] - 1, at=np.zeros(3))
+    assert report.diagnosis.kind == "hidden-state"
