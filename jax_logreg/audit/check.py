@@ -225,7 +225,10 @@ def _check_arguments(value: Any, pair: Any, given: dict[str, Any], args: Any) ->
     if value is None and pair is None:
         raise ValueError("give the value, or value_and_grad=: derivatives are compared with it.")
     if not given and pair is None:
-        raise ValueError("give at least one of gradient=, hessian=, hvp=, jacobian= to check.")
+        rule = isinstance(value, jax.custom_jvp | jax.custom_vjp)
+        hint = " For its own rule: jax_logreg.audit.custom_rule.check_rule." if rule else ""
+        text = "give at least one of gradient=, hessian=, hvp=, jacobian= to check."
+        raise ValueError(text + hint)
     functions = {"value": value, "value_and_grad": pair, **given}
     for name, function in functions.items():
         if function is not None and not callable(function):

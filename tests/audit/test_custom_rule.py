@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jax_logreg import check_derivatives
 from jax_logreg.audit.custom_rule import check_rule
 from jax_logreg.audit.without_rules import has_rules, without_rules
 
@@ -221,6 +222,11 @@ def test_the_rules_of_defjvps_are_the_users_own():
     right = jax.custom_jvp(lambda x, y: x**2 * y)
     right.defjvps(lambda t, _, x, y: 2 * x * y * t, lambda t, _, x, y: x**2 * t)
     assert check_rule(right, 2.0, 3.0).ok  # the same text, another rule
+
+
+def test_who_gives_a_rule_and_no_derivative_is_sent_here():
+    with pytest.raises(ValueError, match="check_rule"):
+        check_derivatives(softplus, at=1.0)
 
 
 def test_partial_and_methods_have_their_own_arguments():
