@@ -90,9 +90,10 @@ def _likeliest(function: UserFunction, references: list[ReferenceValue]) -> list
         return []
     near = [np.mean([_alikeness(r.read(a), e) for a, e in samples]) for r in readings]
     is_reduced = function.reader.arrays[0].size != samples[0][1].size and len(samples[0][0]) == 1
-    bar = 1 - _NEARER if is_reduced else near[0] + _NEARER
+    # What is accepted as it is must be right, or off by a factor, in another order to be so read.
+    bar = 1 - _NEARER if is_reduced or function.reader.tolerated else near[0] + _NEARER
     best = sorted(range(len(near)), key=lambda i: -near[i])
-    chosen = [readings[i] for i in best if near[i] > bar]
+    chosen = [readings[i] for i in best if near[i] > max(bar, near[0])]
     return chosen if is_reduced else chosen[:1]
 
 

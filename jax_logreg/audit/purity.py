@@ -15,6 +15,7 @@ import numpy as np
 from jax_logreg.audit.compare_entries import is_same
 from jax_logreg.audit.findings import ERROR, Finding
 from jax_logreg.audit.user_calls import UserFunction, argument_names
+from jax_logreg.audit.user_names import captured
 
 # So many more calls are made where a random generator was used and the answers are the same.
 _MANY = 20
@@ -29,7 +30,7 @@ def find_impurities(function: UserFunction, *vectors: np.ndarray) -> tuple[list[
         function: one of the user's functions.
         vectors: its flat arguments.
     """
-    around = captured(function.function)
+    around = _surroundings(function.function)
     arrays = _snapshots(around)
     first, second, drawn = _two_answers(function, vectors, around)
     said = [f"changes {what}, which it captures, in place." for what in _changed(around, arrays)]
@@ -52,9 +53,9 @@ def _two_answers(
 
     Random numbers may twice be the same, so where a generator was used more calls are made.
     """
-    before = _generators(around, function.args)
+    before = _generators(function, around)
     first, second = (function.attempt(*vectors, dtype="float64") for _ in range(2))
-    drawn = [k for k, state in _generators(around, function.args).items() if state != before[k]]
+    drawn = [k for k, state in _generators(function, around).items() if state != before[k]]
     for _ in range(_MANY if drawn else 0):
         if first is None or second is None or not np.array_equal(first, second):
             return first, second, drawn
@@ -63,36 +64,27 @@ def _two_answers(
 
 
 def _by_how_much(first: np.ndarray, second: np.ndarray) -> str:
-    size = float(np.max(np.abs(first), initial=0.0))
+    size = max(float(np.max(np.abs(x), initial=0.0)) for x in (first, second))
     if first.shape != second.shape or not size:
         return ""
     return f" by {float(np.max(np.abs(first - second))) / size:.0%} of the largest entry"
 
 
-def captured(function: Callable[..., Any], depth: int = 2) -> dict[str, Any]:
-    """What a function and the functions that it calls take from outside, by name."""
-    function = inspect.unwrap(function)
+def _surroundings(function: Callable[..., Any]) -> dict[str, Any]:
+    """What a function captures, and the attributes of the object that it belongs to."""
     owner = getattr(function, "__self__", function)
-    found = {f"self.{k}": v for k, v in getattr(owner, "__dict__", {}).items()}
-    try:
-        variables = inspect.getclosurevars(getattr(function, "__func__", function))
-    except (TypeError, ValueError):  # a builtin, or an object that is called
-        return found
-    found |= {**variables.globals, **variables.nonlocals}
-    for inner in list(found.values()) if depth else ():
-        if inspect.isfunction(inner) and not (inner.__module__ or "").startswith(("jax.", "numpy")):
-            found = captured(inner, depth - 1) | found
-    return found
+    attributes = {f"self.{k}": v for k, v in getattr(owner, "__dict__", {}).items()}
+    return captured(function) | attributes
 
 
-def _generators(around: dict[str, Any], args: tuple[Any, ...]) -> dict[str, Any]:
+def _generators(function: UserFunction, around: dict[str, Any]) -> dict[str, Any]:
     """The states of the random generators that a function may use."""
-    state = np.random.get_state()
-    found: dict[str, Any] = {
-        "np.random": (bytes(state[1]), *state[2:]),  # type: ignore[index]
-        "random": random.getstate(),
-    }
-    given = {f"args[{i}]": arg for i, arg in enumerate(args)}
+    found: dict[str, Any] = {}
+    if _mentions_random(function, around):
+        state = np.random.get_state()
+        found["np.random"] = bytes(state[1]), *state[2:]  # type: ignore[index]
+        found["random"] = random.getstate()
+    given = {f"args[{i}]": arg for i, arg in enumerate(function.args)}
     for name, value in {**around, **given}.items():
         if isinstance(value, np.random.Generator):
             found[name] = str(value.bit_generator.state)
@@ -101,6 +93,19 @@ def _generators(around: dict[str, Any], args: tuple[Any, ...]) -> dict[str, Any]
         elif isinstance(value, random.Random):
             found[name] = value.getstate()
     return found
+
+
+def _mentions_random(function: UserFunction, around: dict[str, Any]) -> bool:
+    """Whether its code may use the global generators, which are slow to look at."""
+    for used in (function.function, *around.values()):
+        used = getattr(used, "__func__", used)
+        names = getattr(getattr(used, "__code__", None), "co_names", ())
+        owner = getattr(used, "__self__", None)
+        is_module = inspect.ismodule(used) and used.__name__ in ("random", "numpy.random")
+        is_method = isinstance(owner, np.random.RandomState | random.Random)
+        if "random" in names or is_module or is_method:
+            return True
+    return False
 
 
 def _snapshots(around: dict[str, Any]) -> dict[str, np.ndarray]:

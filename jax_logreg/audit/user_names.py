@@ -203,7 +203,7 @@ def find_names(
         first.setdefault(number, code)
     numbers = {code: number for number, code in first.items() if number not in (0.0, 1.0)}
     theta = next(iter(_parameters(value)), "theta")
-    space = dict(_captured(value)) | dict(zip(_parameters(value)[1:], args, strict=False))
+    space = captured(value) | dict(zip(_parameters(value)[1:], args, strict=False))
     return UserNames(constants, theta, RESULTS[kind], numbers, space, layout)
 
 
@@ -213,7 +213,7 @@ def named_data(value: Callable[..., Any], args: tuple[Any, ...]) -> Iterator[tup
     if isinstance(value, functools.partial):
         yield from ((name, x) for name, x in value.keywords.items() if _is_datum(x))
         args, value = (*value.args, *args), value.func
-    found = [*zip(_parameters(value)[1:], args, strict=False), *_captured(value)]
+    found = [*zip(_parameters(value)[1:], args, strict=False), *captured(value).items()]
     called: Any = value if inspect.isroutine(value) else type(value).__call__
     owner = value if called is not value else getattr(value, "__self__", None)
     found.append(("self", getattr(owner, "__dict__", {})))
@@ -233,16 +233,18 @@ def _parameters(value: Callable[..., Any]) -> list[str]:
     return []
 
 
-def _captured(value: Callable[..., Any]) -> list[tuple[str, Any]]:
+def captured(function: Callable[..., Any], depth: int = 2) -> dict[str, Any]:
     """What a function uses beside its arguments, and what those functions use that it calls."""
-    called = value if inspect.isroutine(value) else type(value).__call__
+    function = inspect.unwrap(function)
+    called = function if inspect.isroutine(function) else type(function).__call__
+    found: dict[str, Any] = {}
     with suppress(TypeError, ValueError):  # a builtin captures nothing
-        found = inspect.getclosurevars(called)
-        direct = {**found.globals, **found.nonlocals}
-        helpers = [f for f in direct.values() if inspect.isfunction(f)]
-        inner = [inspect.getclosurevars(f) for f in helpers]
-        return [*direct.items(), *(pair for i in inner for pair in i.globals.items())]
-    return []
+        variables = inspect.getclosurevars(called)
+        found = {**variables.globals, **variables.nonlocals}
+    helpers = [f for f in found.values() if inspect.isfunction(f)] if depth else []
+    for helper in helpers:
+        found = {**captured(helper, depth - 1), **found}
+    return found
 
 
 def _is_datum(x: Any) -> bool:
