@@ -91,9 +91,10 @@ def _likeliest(function: UserFunction, references: list[ReferenceValue]) -> list
     near = [np.mean([_alikeness(r.read(a), e) for a, e in samples]) for r in readings]
     is_reduced = function.reader.arrays[0].size != samples[0][1].size and len(samples[0][0]) == 1
     # What is accepted as it is must be right, or off by a factor, in another order to be so read.
-    bar = 1 - _NEARER if is_reduced or function.reader.tolerated else near[0] + _NEARER
+    bar = 1 - _NEARER if is_reduced or function.reader.tolerated else 0.0
+    bar = bar if is_reduced else max(bar, near[0] + _NEARER)
     best = sorted(range(len(near)), key=lambda i: -near[i])
-    chosen = [readings[i] for i in best if near[i] > max(bar, near[0])]
+    chosen = [readings[i] for i in best if near[i] > bar]
     return chosen if is_reduced else chosen[:1]
 
 
