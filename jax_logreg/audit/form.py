@@ -88,7 +88,7 @@ def _likeliest(function: UserFunction, references: list[ReferenceValue]) -> list
     readings = list(islice(function.reader.readings(), _MAX_READINGS))
     if not samples or not readings:
         return []
-    near = [np.mean([_alikeness(r.read(a), e) for a, e in samples]) for r in readings]
+    near = [float(np.mean([_alikeness(r.read(a), e) for a, e in samples])) for r in readings]
     is_reduced = function.reader.arrays[0].size != samples[0][1].size and len(samples[0][0]) == 1
     # What is accepted as it is must be right, or off by a factor, in another order to be so read.
     bar = 1 - _NEARER if is_reduced or function.reader.tolerated else 0.0
