@@ -91,7 +91,8 @@ def check_derivatives(
 
     Args:
         value: value(θ, *args), a number, or an array if ``jacobian`` is given. It may be
-            plain NumPy code: then finite differences are the reference.
+            plain NumPy code: then finite differences are the reference; and where these find
+            a mistake, autodiff of a copy that runs with JAX in NumPy's place.
         value_and_grad: value_and_grad(θ, *args), a tuple (value, gradient), in place of
             ``value`` and ``gradient``: the form of SciPy's ``jac=True``.
         gradient: gradient(θ, *args), of the structure of θ, or flat.
@@ -285,7 +286,7 @@ class Audit:
         quick = self._quick_comparisons(points) if target.function is None else None
         if quick is not None:
             return self._make_report(quick, self._properties(quick, points), None, "differences")
-        if target.function is None and target.translate(points.moderate):
+        if target.function is None and target.translate(points.moderate, points.extreme):
             return Audit(target, self._functions, self._seed, self._impurities).report()
         sweep = _sweep(target, points, self._seed)
         gradient = next((f for f in self._functions if f.name == "gradient"), None)

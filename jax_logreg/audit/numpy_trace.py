@@ -249,9 +249,16 @@ def _package(x: Any) -> str:
 
 
 def _is_standard(x: Any) -> bool:
-    """Whether it is of Python itself."""
+    """Whether it is of Python itself, and not of code that was run without a module's name."""
     package = _package(x)
+    if package == "builtins":
+        return not isinstance(x, types.FunctionType) and not _is_nameless(x)
     return package in sys.stdlib_module_names and package not in _ARRAY_LIBRARIES | {"__main__"}
+
+
+def _is_nameless(x: Any) -> bool:
+    kind = x if isinstance(x, type) else type(x)
+    return kind.__module__ == "builtins" and "__dict__" in vars(kind)
 
 
 class _Module:
@@ -363,6 +370,9 @@ class _JaxFunction:
 def _extreme(name: str, in_jax: Any) -> Callable[..., Any]:
     builtin, reduce = getattr(builtins, name), getattr(np, name)
 
+    def of_two(a: Any, b: Any) -> Any:
+        return np.asarray(builtin(a, b), np.result_type(a, b))[()]  # 0 of 0 and -0.3 is 0.0
+
     def extreme(*items: Any, **options: Any) -> Any:
         if options or not any_traced(items):
             return builtin(*items, **options)
@@ -370,7 +380,7 @@ def _extreme(name: str, in_jax: Any) -> Callable[..., Any]:
             if isinstance(items[0], TracedArray):
                 return apply(reduce, lambda x: getattr(jnp, name)(x), items[0])
             items = tuple(items[0])
-        return functools.reduce(lambda a, b: apply(builtin, in_jax, a, b), items)
+        return functools.reduce(lambda a, b: apply(of_two, in_jax, a, b), items)
 
     return extreme
 

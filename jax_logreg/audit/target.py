@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
@@ -115,30 +115,38 @@ class Target:
             return
         self._analyse(function)
 
-    def translate(self, points: list[np.ndarray]) -> bool:
+    def translate(self, points: list[np.ndarray], far: Sequence[np.ndarray] = ()) -> bool:
         """Trace NumPy code with JAX in NumPy's place, if that gives the same numbers.
 
         A branch is taken as at the user's point; where that matters, both are.
 
         Args:
-            points: at which the numbers are compared.
+            points: at which the numbers must be the same.
+            far: at which they are if that can be had.
 
         Returns:
             Whether it did: ``function`` is then the traced value.
         """
-        for both_branches in (False, True):
-            point = self.layout.unravel(self.at)
-            copied = translated(self._value, point, self._args, both_branches)
-            try:
-                with warnings.catch_warnings(), np.errstate(all="ignore"):
-                    warnings.simplefilter("ignore")
-                    function = trace(lambda t: copied(self.layout.unravel(t)), jnp.asarray(self.at))  # noqa: B023
-                    if self._is_the_value(function, np.stack(points)):
-                        self._take_translation(copied, function)
-                        return True
-            except Exception:  # code that cannot be run on anything but NumPy arrays
-                return False
-        return False
+        usable = []
+        with suppress(Exception), warnings.catch_warnings(), np.errstate(all="ignore"):
+            # Code may be such that it cannot be run on anything but NumPy arrays.
+            warnings.simplefilter("ignore")
+            for both_branches in (False, True):
+                copied = self._translated_value(both_branches)
+                function = trace(copied, jnp.asarray(self.at))
+                if self._has_same_numbers(function, points) and self._is_smooth(function, points):
+                    usable.append((copied, function))
+                    if self._has_same_numbers(function, far):
+                        usable = usable[-1:]
+                        break
+        if usable:
+            self._take_translation(*usable[0])
+        return bool(usable)
+
+    def _translated_value(self, both_branches: bool) -> Callable[[Any], Any]:
+        point = self.layout.unravel(self.at)
+        copied = translated(self._value, point, self._args, both_branches)
+        return lambda theta: copied(self.layout.unravel(theta))
 
     def _take_translation(self, copied: Callable[[Any], Any], function: TracedFunction) -> None:
         self._translated = copied
@@ -148,22 +156,26 @@ class Target:
         self.findings.append(Finding("translated", NOTE, "value", text))
         self._analyse(function)
 
-    def _is_the_value(self, function: TracedFunction, points: np.ndarray) -> bool:
-        """Whether a traced function has the user's numbers, and derivatives where they have."""
+    def _has_same_numbers(self, function: TracedFunction, points: Sequence[np.ndarray]) -> bool:
+        """Whether a traced function has the user's numbers, up to their round-off."""
+        if not len(points):
+            return True
         users_own, again = (np.stack([self._value_or_nan(p) for p in points]) for _ in range(2))
         if not np.array_equal(users_own, again, equal_nan=True):
             return False
-        found = np.asarray(batched(function)(points)).reshape(users_own.shape)
+        found = np.asarray(batched(function)(np.stack(points))).reshape(users_own.shape)
         eps = np.finfo("float32" if function.has_float32_inside else "float64").eps
         usual = np.median(np.abs(users_own)[np.isfinite(users_own)])
         close = _SAME * eps * (np.abs(users_own) + usual)
         close += _NOISE * np.stack([round_off(self.values, p, np.abs(p) + 1) for p in points])
         same = (found == users_own) | (np.isnan(found) & np.isnan(users_own))
-        if not (same | (np.abs(found - users_own) <= close)).all():
-            return False
-        slopes = Autodiff(function).at_rows(self.first_derivative, points)
-        finite = np.isfinite(users_own).reshape(len(points), -1).all(axis=1)
-        return bool(finite.any() and np.isfinite(slopes[finite]).all())
+        return bool((same | (np.abs(found - users_own) <= close)).all())
+
+    def _is_smooth(self, function: TracedFunction, points: list[np.ndarray]) -> bool:
+        """Whether a traced function has derivatives where the value is finite, and where it is."""
+        finite = [p for p in points if np.isfinite(self._value_or_nan(p)).all()]
+        slopes = Autodiff(function).at_rows(self.first_derivative, np.stack(finite))
+        return bool(np.isfinite(slopes).all())
 
     def _analyse(self, function: TracedFunction) -> None:
         theta = jnp.asarray(self.at)
@@ -185,7 +197,7 @@ class Target:
     def flat_value(self, theta: Any) -> Any:
         """The value of a flat vector of JAX's."""
         if self._translated is not None:
-            return self._translated(self.layout.unravel(theta))
+            return self._translated(theta)
         return self._value(self.layout.unravel(theta), *self._args)
 
     def value_at(self, theta: np.ndarray) -> np.ndarray:

@@ -299,6 +299,12 @@ def written_to_a_global(theta):
 
 
 @value
+def hinge_by_rows(theta):
+    signs = 2 * Y - 1
+    return sum(max(0, 1 - float(s * X6[i].dot(theta))) for i, s in enumerate(signs))
+
+
+@value
 def penalties(theta):
     lasso = np.abs(theta).sum() + abs(theta[0]) + sum(abs(t) for t in theta)
     smooth = np.sum(np.diff(theta, n=2) ** 2)

@@ -153,6 +153,30 @@ def test_what_would_give_other_numbers_is_left_to_differences(value):
     assert {name: x for name, x in vars(found).items() if name != "values"} == before
 
 
+def test_code_that_was_run_without_a_modules_name():
+    code = """
+import math
+class Rate:
+    def of(self, z):
+        return math.exp(z)
+def value(theta):
+    return sum(max(Rate().of(z), 1) for z in theta)
+"""
+    names = {}
+    exec(code, names)
+    assert target(names["value"]).translate([AT, *NEAR])
+
+
+def test_a_branch_taken_only_far_out_is_followed():
+    def huber(theta):
+        return sum(z**2 if abs(z) < 50 else 100 * abs(z) - 2500 for z in values.X6 @ theta)
+
+    found = target(lambda theta: huber(np.asarray(theta)))
+    far = [100 * AT]
+    assert found.translate([*NEAR, AT], far)
+    np.testing.assert_allclose(found.function(far[0]), huber(far[0]))
+
+
 def test_pytrees_arguments_and_names_of_the_data():
     def value(params, x, y, weights=None):
         z = np.dot(x, params["w"]) + params["b"]
