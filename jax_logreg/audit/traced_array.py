@@ -552,6 +552,11 @@ def _cdist(a: Any, b: Any, metric: str = "euclidean") -> Any:
     return jnp.where(square == 0, 0.0, jnp.sqrt(jnp.where(square == 0, 1.0, square)))
 
 
+def _absolute(x: Any) -> Any:
+    """|x| with the slope 0 at zero, where JAX's is 1: that of log(1 + e^-|x|) + max(x, 0)."""
+    return jnp.abs(x) if jnp.iscomplexobj(x) else x * jnp.sign(x)
+
+
 def _huber(delta: Any, r: Any) -> Any:
     inside = jnp.abs(r) <= delta
     return jnp.where(inside, r**2 / 2, delta * (jnp.abs(r) - delta / 2))
@@ -566,7 +571,7 @@ _RENAMED: dict[str, Callable[..., Any]] = {
     "math.log": _log,
     "cdist": _cdist,
     "math.dist": lambda p, q: jnp.linalg.norm(jnp.asarray(p) - jnp.asarray(q)),
-    "fabs": jnp.abs,
+    **dict.fromkeys(("absolute", "fabs"), _absolute),
     "fsum": jnp.sum,
     "row_stack": jnp.vstack,
     "fix": jnp.trunc,

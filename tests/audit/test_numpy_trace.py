@@ -167,6 +167,17 @@ def value(theta):
     assert target(names["value"]).translate([AT, *NEAR])
 
 
+def test_two_kinks_that_cancel_at_the_usual_start():
+    def value(w):
+        z = values.X6 @ w
+        return np.sum(np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))))
+
+    found = target(value, np.zeros(6))
+    assert found.translate([found.at, AT])
+    slope = Autodiff(found.function)("gradient", np.zeros(6))
+    np.testing.assert_allclose(slope, values.X6.sum(axis=0) / 2, rtol=1e-12)
+
+
 def test_a_branch_taken_only_far_out_is_followed():
     def huber(theta):
         return sum(z**2 if abs(z) < 50 else 100 * abs(z) - 2500 for z in values.X6 @ theta)
