@@ -258,6 +258,7 @@ class Audit:
         seed: of points and directions.
         impurities: what was found of functions that answer by more than their arguments, if that
             was looked for; these are left out.
+        settled: by name, the derivatives that few differences have shown to be right.
     """
 
     def __init__(
@@ -266,9 +267,10 @@ class Audit:
         functions: list[UserFunction],
         seed: int,
         impurities: list[Finding] | None = None,
+        settled: dict[str, DerivativeComparison] | None = None,
     ):
         self._target, self._functions, self._seed = target, functions, seed
-        self._impurities = impurities
+        self._impurities, self._settled = impurities, settled or {}
         self._findings = [*target.findings, *(impurities or [])]
 
     def report(self) -> DerivativeReport:
@@ -283,17 +285,23 @@ class Audit:
             return self._make_report([], [], None, "nothing")
         if self._impurities is None and not self._leave_out_impure(points.moderate[0]):
             return self._make_report([], [], None, "nothing")
-        quick = self._quick_comparisons(points) if target.function is None else None
-        if quick is not None:
-            return self._make_report(quick, self._properties(quick, points), None, "differences")
+        if target.function is None:
+            self._settled = self._quick_comparisons(points)
+        if target.function is None and len(self._settled) == len(self._functions):
+            found = self._add_settled()
+            return self._make_report(found, self._properties(found, points), None, "differences")
         if target.function is None and target.translate(points.moderate, points.extreme):
-            return Audit(target, self._functions, self._seed, self._impurities).report()
+            known = self._impurities, self._settled
+            return Audit(target, self._functions, self._seed, *known).report()
         sweep = _sweep(target, points, self._seed)
         gradient = next((f for f in self._functions if f.name == "gradient"), None)
         reference, remarks = _choose_reference(target, gradient, points, sweep)
         self._findings += remarks
-        found = [self._compare(function, reference, points) for function in self._functions]
-        self._findings += check_purity(target, self._functions, points, found)
+        settled = self._add_settled()
+        others = [f for f in self._functions if f.name not in self._settled]
+        compared = [self._compare(function, reference, points) for function in others]
+        self._findings += check_purity(target, self._functions, points, compared)
+        found = [*settled, *compared]
         return self._make_report(found, self._properties(found, points), sweep, reference.name)
 
     def _leave_out_impure(self, theta: np.ndarray) -> bool:
@@ -321,25 +329,28 @@ class Audit:
         # Where autodiff is finite nowhere, it is enough that the value is.
         return points if target.has_first_derivative(points.moderate[0]) else draw(target.has_value)
 
-    def _quick_comparisons(self, points: AuditPoints) -> list[DerivativeComparison] | None:
-        """What few differences settle: every derivative is right. None if one may not be."""
-        found: list[DerivativeComparison] = []
+    def _quick_comparisons(self, points: AuditPoints) -> dict[str, DerivativeComparison]:
+        """The derivatives that few differences show to be right, by name."""
+        found: dict[str, DerivativeComparison] = {}
         rng, gradients = np.random.default_rng(self._seed + 1), None
         for function in self._functions:
-            check = QuickCheck(self._target, function, points, gradients, rng)
-            comparison = check.comparison()
+            comparison = QuickCheck(self._target, function, points, gradients, rng).comparison()
             if comparison is None:
-                return None
+                continue
             add_form(function, comparison)
             if function.name == DIAGONAL:
                 differences = FiniteDifferences(self._target.values, points.scale, gradients)
                 remark = diagonal_remark(_off_diagonal(differences, points.moderate[0]))
                 comparison.findings.append(remark)
-            found.append(comparison)
+            found[function.name] = comparison
             if function.name == "gradient":
                 gradients = _gradient_rows(function, self._target.at)
-        self._findings += [finding for comparison in found for finding in comparison.findings]
         return found
+
+    def _add_settled(self) -> list[DerivativeComparison]:
+        settled = list(self._settled.values())
+        self._findings += [finding for comparison in settled for finding in comparison.findings]
+        return settled
 
     def _compare(
         self, function: UserFunction, reference: Reference, points: AuditPoints
