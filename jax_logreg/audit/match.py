@@ -101,6 +101,9 @@ def complexity(pieces: int = 0, factors: int = 0, vagueness: float = 0.0) -> flo
     return pieces + factors + vagueness
 
 
+# A factor is a simple number if it is this near to one: at least, and at most, whatever the
+# round-off of the numbers that it was fitted to.
+_SNAPPED = 1e-9, 1e-5
 # From here on an explanation is too complex to be taken without trying further ones.
 COMPLEX = complexity(pieces=1, factors=1)
 # Up to here one changed piece or factor explains every number.
@@ -191,7 +194,9 @@ def fit_parts(mismatch: Mismatch, parts: Sequence[np.ndarray]) -> Fit:
     size = np.linalg.norm(A, axis=0)
     size = np.where(size > 0, size, 1)
     solution = np.linalg.lstsq(A / size, b, rcond=None)[0] / size
-    factors = tuple(map(_snapped, solution))
+    # How far factors move if every entry moves by what is allowed, in the worst direction.
+    spread = np.linalg.norm(np.linalg.pinv(A / size), axis=1) / size
+    factors = tuple(map(_snapped, solution, np.clip(spread, *_SNAPPED)))
     model = np.sum([f * part for f, part in zip(factors, parts, strict=True)], axis=0)
     enough = np.count_nonzero(informative) >= len(parts) + _SPARE
     return Fit(factors, bool(enough) and matches(mismatch, model), residual(mismatch, model))
@@ -229,8 +234,8 @@ def _positive(allowed: np.ndarray) -> np.ndarray:
     return np.where(allowed > 0, allowed, least if np.isfinite(least) else 1.0)
 
 
-def _snapped(factor: float) -> float:
+def _snapped(factor: float, within: float) -> float:
     for candidate in (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0):
-        if abs(factor - candidate) <= 1e-9:
+        if abs(factor - candidate) <= within:
             return candidate
     return float(factor)
