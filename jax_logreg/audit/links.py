@@ -343,9 +343,10 @@ def _with_factor(
     (c,) = fit.factors
     if not fit.exact or c == 1:
         return
-    how = {0.0: "nothing goes back", -1.0: "the sign is flipped on the way back"}.get(c)
-    how = how or f"the factor {names.describe(c)} is too much on the way back"
-    text = f"{how[0].upper()}{how[1:]} {_edge(function, link)}."
+    how = "The sign is flipped on the way back"
+    if c != -1:
+        how = f"The factor {names.describe(c)} is too much on the way back"
+    text = f"{how} {_edge(function, link)}." if c else f"{_left_out(function, link)}."
     effort = complexity(1, factors=int(not names.has_name(c)))
     evidence = f"of the terms of the chain rule one has the factor {c:.8g}"
     yield Diagnosis("chain-factor", mismatch.name, text, evidence, effort)
@@ -359,7 +360,7 @@ def wrong_gradients(mismatch: Mismatch, changes: LinkChanges) -> Iterator[Model]
 
         def text(link: Link = link, option: int = option) -> str:
             if option < 0:
-                return f"Nothing goes back {_edge(function, link)}"
+                return _left_out(function, link)
             return describe(function, link, mismatch, option)
 
         yield Model("chain-factor", text, gradient)
@@ -423,6 +424,10 @@ _EDGES = {
     "sub": ("the first term", "the term that is subtracted"),
     "pow": ("the base", "the exponent"),
 }
+
+
+def _left_out(function: TracedFunction, link: Link) -> str:
+    return f"As if it were constant, the path is left out {_edge(function, link)}"
 
 
 def _edge(function: TracedFunction, link: Link) -> str:

@@ -183,7 +183,7 @@ def cuts_apart(d):
 
 
 LOOPS = {
-    "a loop": (bradley_terry, {"gradient": winners_only}, RNG.normal(size=5), "Nothing goes back"),
+    "a loop": (bradley_terry, {"gradient": winners_only}, RNG.normal(size=5), "path is left out"),
     "an inner derivative": (
         decay, {"jacobian": decay_without_inner_derivative}, np.array([1.0, 0.7, 0.2]),
         "A factor is forgotten",
