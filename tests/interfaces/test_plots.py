@@ -169,7 +169,7 @@ def test_an_audit_names_the_entries_and_says_what_is_wrong(monkeypatch):
     ]  # fmt: skip
     assert right.get_title() == "gradient: right"
     assert wrong.get_title().splitlines()[:2] == [
-        "gradient: 1 of 3 differ", "Only weight is wrong (there the factor is",
+        "gradient: 1 of 3 differ", "Only weight is wrong: the sign is flipped.",
     ]  # fmt: skip
     many = lr.plot_reports({"many": report_of([f"w{i}" for i in range(40)], 2.0)})
     check_texts(many, monkeypatch)
