@@ -79,6 +79,11 @@ class SplitLoss:
         return tuple(self._variables[0].aval.shape)
 
     @property
+    def num_steps(self) -> int:
+        """Of the loss."""
+        return len(self.function.closed.jaxpr.eqns)
+
+    @property
     def size(self) -> int:
         """Length of θ."""
         return self.function.argument_size

@@ -46,6 +46,8 @@ _PROBES = 2
 # Up to this many numbers the rows are tried one by one, and data are changed and tried again.
 _MAX_CONTRIBUTIONS = 5_000_000
 _MAX_DATA = 1_000_000
+# A value of more steps, such as a loop over rows, takes too long to be asked again and again.
+_MAX_STEPS = 300
 _REPRODUCED = "with this mistake the numbers are reproduced at every point"
 
 
@@ -355,7 +357,7 @@ def by_changed_data(parts: Parts, split: SplitLoss, names: list[str]) -> Iterato
     chain rule. So it works for any loss, logistic or not.
     """
     constants = split.constants
-    if sum(np.size(c) for c in constants) > _MAX_DATA:
+    if sum(np.size(c) for c in constants) > _MAX_DATA or split.num_steps > _MAX_STEPS:
         return
     for place, datum in enumerate(constants):
         if not jnp.issubdtype(jnp.result_type(datum), jnp.floating) or not np.size(datum):
@@ -391,6 +393,8 @@ def _where_changed(parts: Parts, split: SplitLoss, other: SplitLoss) -> tuple[st
 def by_rows(parts: Parts, split: SplitLoss) -> Iterator[Diagnosis]:
     """One row left out or counted twice, whatever the loss."""
     mismatch = parts.mismatch
+    if split.num_steps > _MAX_STEPS:
+        return
     if len(split.shape) > 2 or np.prod(split.shape) * mismatch.theta.size > _MAX_CONTRIBUTIONS:
         return
     contributions = _row_contributions(mismatch, split)
