@@ -8,7 +8,8 @@ Read from the top: ``check`` is the entry and the course of an audit.
     against what      reference (points; autodiff), differences, step_sweep
     how near          quick_check (plain NumPy), compare_entries, judgement
     what is wrong     diagnose; match (does an explanation fit, and how complex is it),
-                      patterns (in any numbers), mistakes (the catalogue), match_recipe
+                      patterns (in any numbers), mistakes (the catalogue), match_recipe,
+                      links, curvatures (steps of the value)
     what comes out    report
     our own formulas  proof (this project's), text_formulas (those of two texts)
 """

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from jax_logreg.audit.links import source_of, take_step
+from jax_logreg.audit.links import source_of
 from jax_logreg.audit.match import Diagnosis, Mismatch, matches
+from jax_logreg.audit.steps import active_places, as_function, first_values, inputs_of, take_step
 from jax_logreg.audit.traced import TracedFunction, run_compiled
 
 # Random directions at each point; and the steps of the largest value that is tried.
@@ -66,25 +67,16 @@ def _curvatures(function: TracedFunction, theta: jax.Array, direction: jax.Array
     """The second derivative of the value along a direction without that of each step, (steps,)."""
     jaxpr, steps = function.closed.jaxpr, _curved_steps(function)
     kept = 1 - jnp.eye(len(steps))
-    values: dict[Any, Any] = dict(zip(jaxpr.constvars, function.constants, strict=True))
-    values[jaxpr.invars[0]] = theta
+    values = first_values(function, theta)
     slopes: dict[Any, Any] = {jaxpr.invars[0]: direction}
     curves: dict[Any, Any] = {jaxpr.invars[0]: jnp.zeros((len(steps), *theta.shape))}
     column = {place: k for k, place in enumerate(steps)}
     last = max(p for p, eqn in enumerate(jaxpr.eqns) if jaxpr.outvars[0] in eqn.outvars)
     for place, eqn in enumerate(jaxpr.eqns[: last + 1]):
-        inputs = [v.val if isinstance(v, core.Literal) else values[v] for v in eqn.invars]
-        mine = [i for i, v in enumerate(eqn.invars) if isinstance(v, core.Var) and v in slopes]
-        mine = [i for i in mine if jnp.issubdtype(eqn.invars[i].aval.dtype, jnp.floating)]
-
-        def step(*given: Any, eqn: Any = eqn, at: list[int] = mine, known: Any = inputs) -> Any:
-            now = list(known)
-            for i, x in zip(at, given, strict=True):
-                now[i] = x
-            return take_step(function, eqn, now)
-
+        inputs, mine = inputs_of(eqn, values), active_places(eqn, slopes)
+        step = as_function(jaxpr, eqn, inputs, mine)
         if not mine or (place not in column and place != last):
-            values.update(zip(eqn.outvars, take_step(function, eqn, inputs), strict=True))
+            values.update(zip(eqn.outvars, take_step(jaxpr, eqn, inputs), strict=True))
             continue
         x = tuple(inputs[i] for i in mine)
         dx = tuple(slopes[eqn.invars[i]] for i in mine)

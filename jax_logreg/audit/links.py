@@ -8,6 +8,7 @@ constant), by its square, by itself at another place. Each is tried.
 
 import linecache
 import os
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,6 +20,13 @@ from jax.extend import core
 
 from jax_logreg.audit.match import Diagnosis, Mismatch, complexity, fit_parts, matches
 from jax_logreg.audit.pairs import Model
+from jax_logreg.audit.steps import (
+    active_places,
+    as_function,
+    first_values,
+    inputs_of,
+    take_step,
+)
 from jax_logreg.audit.traced import TracedFunction, run_compiled
 from jax_logreg.audit.user_names import UserNames
 
@@ -152,21 +160,12 @@ def _gradients(function: TracedFunction, theta: jax.Array, choices: jax.Array) -
 def _backward(function: TracedFunction, theta: jax.Array) -> Callable[[jax.Array], jax.Array]:
     """The way back through the value at θ, as a function of what is chosen for the links."""
     jaxpr, links = function.closed.jaxpr, find_links(function)
-    values: dict[Any, Any] = dict(zip(jaxpr.constvars, function.constants, strict=True))
-    values[jaxpr.invars[0]] = theta
+    values = first_values(function, theta)
     active = set(jaxpr.invars)
-    steps: list[tuple[int, list[Any], Any]] = []
+    steps: list[tuple[int, list[int], Any]] = []
     for place, eqn in enumerate(jaxpr.eqns):
-        inputs = [v.val if isinstance(v, core.Literal) else values[v] for v in eqn.invars]
-        mine = [i for i, v in enumerate(eqn.invars) if isinstance(v, core.Var) and v in active]
-        mine = [i for i in mine if jnp.issubdtype(eqn.invars[i].aval.dtype, jnp.floating)]
-
-        def step(*given: Any, eqn: Any = eqn, at: list[int] = mine, all_: Any = inputs) -> Any:
-            known = list(all_)
-            for i, x in zip(at, given, strict=True):
-                known[i] = x
-            return take_step(function, eqn, known)
-
+        inputs, mine = inputs_of(eqn, values), active_places(eqn, active)
+        step = as_function(jaxpr, eqn, inputs, mine)
         found, vjp = jax.vjp(step, *(inputs[i] for i in mine)) if mine else (step(), None)
         values.update(zip(eqn.outvars, found, strict=True))
         if mine:
@@ -207,15 +206,6 @@ def _backward(function: TracedFunction, theta: jax.Array) -> Callable[[jax.Array
     return back
 
 
-def take_step(function: TracedFunction, eqn: Any, inputs: Sequence[Any]) -> list[Any]:
-    """One step of a function, alone."""
-    given = {v: x for v, x in zip(eqn.invars, inputs, strict=True) if isinstance(v, core.Var)}
-    alone = function.closed.jaxpr.replace(
-        constvars=[], invars=list(given), outvars=list(eqn.outvars), eqns=[eqn]
-    )
-    return list(core.jaxpr_as_fun(core.ClosedJaxpr(alone, []))(*given.values()))
-
-
 def _factors(function: TracedFunction, link: Link, values: dict[Any, Any]) -> list[jax.Array]:
     """What may stand for the derivative of a link, entry by entry; nothing for an edge."""
     if link.operand != _ENTRIES:
@@ -234,8 +224,8 @@ def _entrywise(
     function: TracedFunction, link: Link, values: dict[Any, Any]
 ) -> Callable[[jax.Array], jax.Array]:
     """The function from the start to the end of a link, everything else as it is."""
-    eqns, wanted, chain = function.closed.jaxpr.eqns, {link.end}, []
-    for eqn in reversed(eqns[: link.place + 1]):
+    jaxpr, wanted, chain = function.closed.jaxpr, {link.end}, []
+    for eqn in reversed(jaxpr.eqns[: link.place + 1]):
         if wanted & set(eqn.outvars):
             chain.append(eqn)
             wanted |= {v for v in eqn.invars if isinstance(v, core.Var) and v is not link.start}
@@ -244,11 +234,8 @@ def _entrywise(
         inner = {link.start: x}
         for eqn in reversed(chain):
             if any(isinstance(v, core.Var) and v in inner for v in eqn.invars):
-                given = [
-                    v.val if isinstance(v, core.Literal) else inner.get(v, values[v])
-                    for v in eqn.invars
-                ]
-                inner.update(zip(eqn.outvars, take_step(function, eqn, given), strict=True))
+                given = inputs_of(eqn, ChainMap(inner, values))
+                inner.update(zip(eqn.outvars, take_step(jaxpr, eqn, given), strict=True))
         return inner[link.end]
 
     return of_entries
@@ -381,17 +368,16 @@ def describe(function: TracedFunction, link: Link, mismatch: Mismatch, option: i
 def _name_of_map(function: TracedFunction, link: Link, theta: np.ndarray) -> str:
     """The name of an entrywise function, recognised by its values."""
     jaxpr = function.closed.jaxpr
-    values: dict[Any, Any] = dict(zip(jaxpr.constvars, function.constants, strict=True))
-    values[jaxpr.invars[0]] = jnp.asarray(theta)
+    values = first_values(function, jnp.asarray(theta))
     for eqn in jaxpr.eqns[: link.place + 1]:
-        given = [v.val if isinstance(v, core.Literal) else values[v] for v in eqn.invars]
-        values.update(zip(eqn.outvars, take_step(function, eqn, given), strict=True))
+        found = take_step(jaxpr, eqn, inputs_of(eqn, values))
+        values.update(zip(eqn.outvars, found, strict=True))
     of_entries = _entrywise(function, link, values)
     shape, places = np.shape(values[link.start]), np.array([-1.3, -0.4, 0.6, 1.7])
     with np.errstate(all="ignore"):
-        found = [np.ravel(of_entries(jnp.full(shape, t)))[:1] for t in places]
+        points = [np.ravel(of_entries(jnp.full(shape, t)))[:1] for t in places]
         for name, f in _KNOWN_MAPS.items():
-            if np.allclose(np.concatenate(found), f(places), rtol=1e-6, equal_nan=True):
+            if np.allclose(np.concatenate(points), f(places), rtol=1e-6, equal_nan=True):
                 return name
     return "this function of each entry"
 

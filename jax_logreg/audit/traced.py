@@ -114,7 +114,7 @@ def is_described_by_text(eqn: Any) -> bool:
     """False for a user's custom rule; JAX's own are known by their source file."""
     if "custom" not in eqn.primitive.name and "callback" not in eqn.primitive.name:
         return True
-    # The rule of defjvps is of JAX's file whoever calls it: the body's file must be as well.
+    # The rule of defjvps is of JAX's file for every caller: the body's file must be as well.
     body = getattr(eqn.params.get("call_jaxpr"), "jaxpr", None)
     parts = [getattr(part, "debug_info", None) for part in (eqn.params.get("jvp_jaxpr_fun"), body)]
     sources = [str(getattr(part, "func_src_info", "")) for part in parts]

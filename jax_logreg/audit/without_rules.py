@@ -1,7 +1,7 @@
 """A function without its ``custom_jvp`` and ``custom_vjp`` rules: its body, as autodiff sees it.
 
-JAX keeps the body of such a function in the jaxpr of whoever calls it, beside the rule. So
-the rules can be taken out wherever they are: in a layer of a network, or inside a loop.
+JAX keeps the body of such a function in the jaxpr of its caller, beside the rule. So the
+rules can be taken out wherever they are: in a layer of a network, or inside a loop.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +10,7 @@ from typing import Any
 import jax
 from jax.extend import core
 
+from jax_logreg.audit.steps import inputs_of, take_step
 from jax_logreg.audit.traced import is_described_by_text
 
 _RULES = {"custom_jvp_call", "custom_vjp_call"}
@@ -48,25 +49,13 @@ def _evaluate(closed: Any, inputs: Sequence[Any]) -> list[Any]:
     jaxpr = closed.jaxpr
     known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *inputs], strict=True))
 
-    def value(variable: Any) -> Any:
-        return variable.val if isinstance(variable, core.Literal) else known[variable]
-
     for eqn in jaxpr.eqns:
         if _is_rule(eqn):
-            found = _evaluate(eqn.params["call_jaxpr"], [value(v) for v in eqn.invars])
+            found = _evaluate(eqn.params["call_jaxpr"], inputs_of(eqn, known))
         else:
-            found = _run_step(jaxpr, _step_without_rules(eqn), known)
+            found = take_step(jaxpr, _step_without_rules(eqn), inputs_of(eqn, known))
         known.update(zip(eqn.outvars, found, strict=True))
-    return [value(v) for v in jaxpr.outvars]
-
-
-def _run_step(jaxpr: Any, eqn: Any, known: dict[Any, Any]) -> list[Any]:
-    """One step of a jaxpr, as a jaxpr of its own."""
-    variables = list(dict.fromkeys(v for v in eqn.invars if not isinstance(v, core.Literal)))
-    step = jaxpr.replace(
-        constvars=[], invars=variables, outvars=eqn.outvars, eqns=[eqn], effects=eqn.effects
-    )
-    return core.jaxpr_as_fun(core.ClosedJaxpr(step, []))(*(known[v] for v in variables))
+    return [v.val if isinstance(v, core.Literal) else known[v] for v in jaxpr.outvars]
 
 
 def _step_without_rules(eqn: Any) -> Any:

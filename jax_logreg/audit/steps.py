@@ -1,0 +1,56 @@
+"""One step of a jaxpr by itself: what goes in, and the step as a function of it."""
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+
+from jax_logreg.audit.traced import TracedFunction
+
+
+def first_values(function: TracedFunction, theta: jax.Array) -> dict[Any, Any]:
+    """What is known before the first step of a function of θ, by variable."""
+    jaxpr = function.closed.jaxpr
+    known = dict(zip(jaxpr.constvars, function.constants, strict=True))
+    return {**known, jaxpr.invars[0]: theta}
+
+
+def inputs_of(eqn: Any, values: Mapping[Any, Any]) -> list[Any]:
+    """What goes into a step."""
+    return [v.val if isinstance(v, core.Literal) else values[v] for v in eqn.invars]
+
+
+def active_places(eqn: Any, active: Container[Any]) -> list[int]:
+    """Where a step takes a real number that depends on θ."""
+    variables: list[Any] = list(eqn.invars)
+    return [
+        i
+        for i, v in enumerate(variables)
+        if isinstance(v, core.Var) and v in active and jnp.issubdtype(v.aval.dtype, jnp.floating)
+    ]
+
+
+def take_step(jaxpr: Any, eqn: Any, inputs: Sequence[Any]) -> list[Any]:
+    """What comes out of a step of a jaxpr."""
+    given = {v: x for v, x in zip(eqn.invars, inputs, strict=True) if isinstance(v, core.Var)}
+    alone = jaxpr.replace(
+        constvars=[], invars=list(given), outvars=list(eqn.outvars), eqns=[eqn],
+        effects=eqn.effects,
+    )  # fmt: skip
+    return list(core.jaxpr_as_fun(core.ClosedJaxpr(alone, []))(*given.values()))
+
+
+def as_function(
+    jaxpr: Any, eqn: Any, inputs: Sequence[Any], places: Sequence[int]
+) -> Callable[..., list[Any]]:
+    """A step as a function of some of its inputs, the others as they are."""
+
+    def step(*given: Any) -> list[Any]:
+        known = list(inputs)
+        for i, x in zip(places, given, strict=True):
+            known[i] = x
+        return take_step(jaxpr, eqn, known)
+
+    return step
