@@ -24,12 +24,15 @@ def inputs_of(eqn: Any, values: Mapping[Any, Any]) -> list[Any]:
 
 def active_places(eqn: Any, active: Container[Any]) -> list[int]:
     """Where a step takes a real number that depends on θ."""
-    variables: list[Any] = list(eqn.invars)
-    return [
-        i
-        for i, v in enumerate(variables)
-        if isinstance(v, core.Var) and v in active and jnp.issubdtype(v.aval.dtype, jnp.floating)
-    ]
+    return [i for i, v in enumerate(eqn.invars) if _is_variable(v) and v in active and _is_real(v)]
+
+
+def _is_variable(v: Any) -> bool:
+    return isinstance(v, core.Var)
+
+
+def _is_real(v: Any) -> bool:
+    return bool(jnp.issubdtype(v.aval.dtype, jnp.floating))
 
 
 def take_step(jaxpr: Any, eqn: Any, inputs: Sequence[Any]) -> list[Any]:
