@@ -4,8 +4,9 @@ Explanations are tried from the general to the particular, and those that are co
 if no simple one was found. Where none fits, the diagnosis is "unknown".
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -70,7 +71,13 @@ def diagnose(target: Target, comparison: DerivativeComparison) -> list[Diagnosis
         mismatch = mismatch._replace(values=np.ravel(target.values(mismatch.theta)))
     names = target.user_names(mismatch.name)
     found = rank(_explanations(target, mismatch))
-    for more in (_by_changed_data, _by_links, _by_curvatures, _by_two_mistakes):
+    find_changes = cache(partial(_link_changes, target))
+    for more in (
+        _by_changed_data,
+        partial(_by_links, find_changes),
+        _by_curvatures,
+        partial(_by_two_mistakes, find_changes),
+    ):
         if _is_complex(found):
             found = rank([*found, *more(target, mismatch, names)])
     if _is_complex(found) and any(not point.wrong.any() for point in usable):
@@ -88,12 +95,25 @@ def _by_changed_data(target: Target, mismatch: Mismatch, names: UserNames) -> It
         yield from match_recipe.by_changed_data(parts, target.split, target.data_names())
 
 
-def _by_links(target: Target, mismatch: Mismatch, names: UserNames) -> Iterator[Diagnosis]:
-    if target.function is not None and mismatch.name in ("gradient", "jacobian"):
+# The changes of the links of a value, found when they are first asked for.
+FindChanges = Callable[[], links.LinkChanges | None]
+
+
+def _link_changes(target: Target) -> links.LinkChanges | None:
+    return None if target.function is None else links.find_changes(target.function)
+
+
+def _by_links(
+    find_changes: FindChanges, target: Target, mismatch: Mismatch, names: UserNames
+) -> Iterator[Diagnosis]:
+    changes = None
+    if target.function is not None and mismatch.name == "jacobian":
         mismatch, function = _as_gradient(target.function, mismatch)
         changes = links.find_changes(function)
-        if changes is not None:
-            yield from links.by_links(mismatch, changes, names)
+    elif mismatch.name == "gradient":
+        changes = find_changes()
+    if changes is not None:
+        yield from links.by_links(mismatch, changes, names)
 
 
 def _by_curvatures(target: Target, mismatch: Mismatch, names: UserNames) -> Iterator[Diagnosis]:
@@ -101,7 +121,9 @@ def _by_curvatures(target: Target, mismatch: Mismatch, names: UserNames) -> Iter
         yield from curvatures.without_curvature(mismatch, target.function)
 
 
-def _by_two_mistakes(target: Target, mismatch: Mismatch, names: UserNames) -> Iterator[Diagnosis]:
+def _by_two_mistakes(
+    find_changes: FindChanges, target: Target, mismatch: Mismatch, names: UserNames
+) -> Iterator[Diagnosis]:
     if mismatch.name == "jacobian" or target.function is None:
         return
     parts = None if target.split is None else match_recipe.split_parts(mismatch, target.split)
@@ -111,7 +133,7 @@ def _by_two_mistakes(target: Target, mismatch: Mismatch, names: UserNames) -> It
         if mismatch.name == "gradient":
             models += match_recipe.wrong_gradients(parts, target.model)
     elif mismatch.name == "gradient":
-        changes = links.find_changes(target.function)
+        changes = find_changes()
         if changes is not None:
             models += links.wrong_gradients(mismatch, changes)
     yield from by_two_mistakes(mismatch, target.layout, names, models)
@@ -210,8 +232,6 @@ def _through_logits(target: Target, split: SplitLoss, mismatch: Mismatch) -> Ite
 
 def _as_gradient(function: TracedFunction, mismatch: Mismatch) -> tuple[Mismatch, TracedFunction]:
     """A Jacobian's rows summed with random weights are the gradient of a scalar function."""
-    if mismatch.name != "jacobian":
-        return mismatch, function
     weight = np.random.default_rng(0).uniform(0.5, 2.0, size=mismatch.hand.shape[1:2])
     hand, expected, allowed = (
         np.einsum("i,mij->mj", weight, a)

@@ -10,7 +10,7 @@ import linecache
 import os
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
@@ -250,18 +250,26 @@ class LinkChanges:
         links: of it.
         options: numbers of links, and what stands in for their derivatives; −1 for nothing.
         choices: see :func:`_gradients`.
+        known: the gradients at the points that were asked for, by the bytes of θ.
     """
 
     function: TracedFunction
     links: list[Link]
     options: list[tuple[list[int], int]]
     choices: np.ndarray
+    known: dict[bytes, np.ndarray] = field(default_factory=dict, compare=False)
 
     def gradients(self, thetas: np.ndarray) -> np.ndarray:
         """The gradient at every θ with each change, (changes, m, P)."""
-        with np.errstate(all="ignore"):
-            found = [run_compiled(self.function, _gradients, t, self.choices) for t in thetas]
-        return np.stack(found, axis=1)
+        return np.stack([self._at(theta) for theta in thetas], axis=1)
+
+    def _at(self, theta: np.ndarray) -> np.ndarray:
+        key = theta.tobytes()
+        if key not in self.known:
+            with np.errstate(all="ignore"):
+                found = run_compiled(self.function, _gradients, theta, self.choices)
+            self.known[key] = np.asarray(found)
+        return self.known[key]
 
 
 def find_changes(function: TracedFunction) -> LinkChanges | None:
