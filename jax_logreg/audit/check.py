@@ -287,15 +287,15 @@ class Audit:
             return self._make_report([], [], None, "nothing")
         if target.function is None:
             self._settled = self._quick_comparisons(points)
-        if target.function is None and len(self._settled) == len(self._functions):
-            found = self._add_settled()
-            return self._make_report(found, self._properties(found, points), None, "differences")
-        if target.function is None and target.translate(points.moderate, points.extreme):
-            known = self._impurities, self._settled
-            return Audit(target, self._functions, self._seed, *known).report()
+            if len(self._settled) == len(self._functions):
+                found = self._add_settled()
+                sentences = self._properties(found, points)
+                return self._make_report(found, sentences, None, "differences")
+            if target.translate(points.moderate, points.extreme):
+                known = self._impurities, self._settled
+                return Audit(target, self._functions, self._seed, *known).report()
         sweep = _sweep(target, points, self._seed)
-        gradient = next((f for f in self._functions if f.name == "gradient"), None)
-        reference, remarks = _choose_reference(target, gradient, points, sweep)
+        reference, remarks = _choose_reference(target, self._gradient_rows(), points, sweep)
         self._findings += remarks
         settled = self._add_settled()
         others = [f for f in self._functions if f.name not in self._settled]
@@ -370,7 +370,7 @@ class Audit:
         calls = [arguments(theta) for theta in points.moderate + points.extreme]
         values = reference.reference_values(function.name, calls)
         moderate, extreme = values[: len(points.moderate)], values[len(points.moderate) :]
-        if isinstance(reference, Autodiff):  # differences know where there are kinks
+        if isinstance(reference, Autodiff):  # differences know where slopes jump
             moderate[-1] = self._without_jumps(function.name, reference, points, moderate)
         found = compare_in_any_form(function, self._target, moderate, extreme)
         if function.name == DIAGONAL:
@@ -493,6 +493,10 @@ class Audit:
             return self._target.values
         if self._target.function is not None:
             return partial(Autodiff(self._target.function).at_rows, "gradient")
+        return self._gradient_rows()
+
+    def _gradient_rows(self) -> BatchedFunction | None:
+        """The hand-written gradient, if there is one, at the rows of an array."""
         gradient = next((f for f in self._functions if f.name == "gradient"), None)
         return None if gradient is None else _gradient_rows(gradient, self._target.at)
 
@@ -544,13 +548,15 @@ def _sweep(target: Target, points: AuditPoints, seed: int) -> StepSweep | None:
 
 
 def _choose_reference(
-    target: Target, gradient: UserFunction | None, points: AuditPoints, sweep: StepSweep | None
+    target: Target,
+    gradients: BatchedFunction | None,
+    points: AuditPoints,
+    sweep: StepSweep | None,
 ) -> tuple[Reference, list[Finding]]:
     """Autodiff, unless there is none, or differences of the value contradict it.
 
     The hand-written gradient, if there is one, is differenced for second derivatives.
     """
-    gradients = None if gradient is None else _gradient_rows(gradient, target.at)
     differences = FiniteDifferences(target.values, points.scale, gradients)
     if target.function is None:
         return differences, []

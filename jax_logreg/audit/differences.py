@@ -2,9 +2,9 @@
 
 Two estimates are made of every first derivative. Differences extrapolated over steps from a
 tenth of the scale down have ten digits where the function is smooth. One central difference over
-a millionth of the scale has seven, but holds between kinks too, of which a ReLU network has
-thousands; its error is known: the round-off of the function over the step, and the disagreement
-of its two sides. Where the estimates contradict each other, the second is believed.
+a millionth of the scale has seven, but holds between jumps of the slope too, of which a ReLU
+network has thousands; its error is known: the round-off of the function over the step, and the
+disagreement of its two sides. Where the estimates contradict each other, the second is believed.
 """
 
 from collections.abc import Callable
@@ -124,7 +124,7 @@ def _divided(found: Estimate, scale: np.ndarray) -> Estimate:
 def first_derivatives(
     values: BatchedFunction, theta: np.ndarray, directions: np.ndarray
 ) -> Estimate:
-    """Derivatives along directions, also where there are kinks near the point.
+    """Derivatives along directions, also where the slope jumps near the point.
 
     Args:
         values: a function at the rows of an array: numbers or arrays.
@@ -154,12 +154,26 @@ def _over_fine_steps(
     values: BatchedFunction, theta: np.ndarray, directions: np.ndarray
 ) -> Estimate:
     """Central differences over a tiny step, within the disagreement of the two sides."""
-    steps = _FINE_STEP * directions
-    found = values(np.concatenate([theta[None], theta + steps, theta - steps]))
-    centre, ahead, behind = found[0], found[1 : 1 + len(steps)], found[1 + len(steps) :]
-    forward, backward = (ahead - centre) / _FINE_STEP, (centre - behind) / _FINE_STEP
+    _, slope, jump = two_sides(values, theta, _FINE_STEP, directions)
     noise = round_off(values, theta, directions.sum(axis=0)) / _FINE_STEP
-    return Estimate((forward + backward) / 2, np.abs(forward - backward) + noise)
+    return Estimate(slope, jump + noise)
+
+
+def two_sides(
+    values: BatchedFunction, theta: np.ndarray, step: float, directions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The function at a point, its central differences, and how far its two sides disagree."""
+    centre, ahead, behind = _beside(values, theta, step * directions)
+    forward, backward = (ahead - centre) / step, (centre - behind) / step
+    return centre, (forward + backward) / 2, np.abs(forward - backward)
+
+
+def _beside(
+    values: BatchedFunction, theta: np.ndarray, steps: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A function at θ, and at θ + step and θ − step for the rows of steps."""
+    found = values(np.concatenate([theta[None], theta + steps, theta - steps]))
+    return found[0], found[1 : 1 + len(steps)], found[1 + len(steps) :]
 
 
 def _eps(level: np.ndarray) -> float:
@@ -234,11 +248,9 @@ def shrink_to_curvature(
 
 def _curvatures(values: BatchedFunction, theta: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """|Second derivatives| along directions, (d,): of several values the largest."""
-    steps = _SCALE_STEP * directions
-    found = values(np.concatenate([theta[None], theta + steps, theta - steps]))
-    centre, ahead, behind = found[0], found[1 : 1 + len(steps)], found[1 + len(steps) :]
+    centre, ahead, behind = _beside(values, theta, _SCALE_STEP * directions)
     change = np.abs(ahead - 2 * centre + behind) - _granularity(centre)
-    change = np.nan_to_num(change).reshape(len(steps), -1).max(axis=1)
+    change = np.nan_to_num(change).reshape(len(directions), -1).max(axis=1)
     return np.maximum(change, 0) / _SCALE_STEP**2
 
 

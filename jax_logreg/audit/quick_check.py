@@ -17,7 +17,7 @@ from jax_logreg.audit.compare_entries import (
     is_same,
     remarks,
 )
-from jax_logreg.audit.differences import central_differences, mixed_differences
+from jax_logreg.audit.differences import central_differences, mixed_differences, two_sides
 from jax_logreg.audit.findings import Finding
 from jax_logreg.audit.judgement import flat_value, is_flatter, is_guarded
 from jax_logreg.audit.reference import AuditPoints, BatchedFunction
@@ -25,7 +25,7 @@ from jax_logreg.audit.returned import DIAGONAL
 from jax_logreg.audit.target import Target
 from jax_logreg.audit.user_calls import UserFunction
 
-# Steps, relative to the scale: of first differences; of these again where there may be a kink;
+# Steps, relative to the scale: of first differences; of these again where the slope may jump;
 # of second differences.
 _STEP, _FINE_STEP, _SECOND_STEP = 3e-5, 1e-7, 3e-4
 # Agreement, relative to the derivative and to the largest part of it; of second differences; and
@@ -33,8 +33,8 @@ _STEP, _FINE_STEP, _SECOND_STEP = 3e-5, 1e-7, 3e-4
 _OF_ENTRY, _OF_LARGEST, _OF_SECOND, _FAR_OUT = 1e-7, 2e-8, 1e-6, 1e-2
 # Round-off of the user's function, in units of the size of its value.
 _NOISE = 16 * float(np.finfo(float).eps)
-# Up to this share of the differences may be beside a kink, where they say nothing.
-_MOST_KINKS, _IS_KINK = 0.2, 1e-3
+# Up to this share of the differences may be beside a jump, where they say nothing.
+_MOST_JUMPS, _IS_JUMP = 0.2, 1e-3
 # Agreement of float32 with float64.
 _SINGLE = 1e-2
 # So many second differences of a value are taken at most.
@@ -169,26 +169,22 @@ class QuickCheck:
         bad = ~(off <= _OF_LARGEST * size + _NOISE * level / _STEP)
         rows = bad.reshape(len(bad), -1).any(axis=1)
         if rows.any():
-            if rows.mean() > _MOST_KINKS and len(rows) > 1:
+            if rows.mean() > _MOST_JUMPS and len(rows) > 1:
                 raise Disagreement
-            self._beside_kinks(theta, directions[rows], hand[rows], size)
+            self._beside_jumps(theta, directions[rows], hand[rows], size)
             found[rows] = hand[rows]
         return found
 
-    def _beside_kinks(
+    def _beside_jumps(
         self, theta: np.ndarray, directions: np.ndarray, hand: np.ndarray, size: np.ndarray
     ) -> None:
-        """Over a finer step, between its two sides; at a kink nothing can be said."""
-        steps = _FINE_STEP * directions
-        found = self._differenced(np.concatenate([theta[None], theta + steps, theta - steps]))
-        found = found.reshape(-1, *hand.shape[1:])
-        centre, ahead, behind = found[0], found[1 : 1 + len(steps)], found[1 + len(steps) :]
-        forward, backward = (ahead - centre) / _FINE_STEP, (centre - behind) / _FINE_STEP
-        jump = np.abs(forward - backward)
+        """Over a finer step, between its two sides; at a jump nothing can be said."""
+        found = two_sides(self._differenced, theta, _FINE_STEP, directions)
+        centre, slope, jump = (x.reshape(-1, *hand.shape[1:]) for x in found)
         allowed = jump + _OF_ENTRY * np.abs(hand) + _NOISE * np.abs(centre) / _FINE_STEP
-        if not np.all(np.abs((forward + backward) / 2 - hand) <= allowed):
+        if not np.all(np.abs(slope - hand) <= allowed):
             raise Disagreement
-        if np.mean(jump > _IS_KINK * size) > _MOST_KINKS and len(directions) > 1:
+        if np.mean(jump > _IS_JUMP * size) > _MOST_JUMPS and len(directions) > 1:
             raise Disagreement
 
     def _far_out(self) -> None:
