@@ -12,7 +12,6 @@ import numpy as np
 
 from jax_logreg.audit.compare_entries import (
     DerivativeComparison,
-    check_purity,
     convexity,
     hessian_properties,
     hvp_properties,
@@ -25,7 +24,7 @@ from jax_logreg.audit.form import add_form, compare_in_any_form, diagonal_remark
 from jax_logreg.audit.judgement import forgive_flat_value, forgive_numerical
 from jax_logreg.audit.layout import PytreeLayout, make_layout
 from jax_logreg.audit.match import Diagnosis
-from jax_logreg.audit.purity import find_impurities
+from jax_logreg.audit.purity import check_purity, find_impurities
 from jax_logreg.audit.quick_check import QuickCheck
 from jax_logreg.audit.reference import (
     AuditPoints,

@@ -5,8 +5,7 @@ So the hand-written function is called in both precisions where that is possible
 mistake is sought in float64, whatever the dtype of the audit, and where float64
 disagrees, float32 shows whether the disagreement scales with the precision.
 
-The functions must also be pure: :func:`check_purity` asks the same again. And derivatives
-have properties beside being right: symmetry, definiteness, consistency.
+And derivatives have properties beside being right: symmetry, definiteness, consistency.
 """
 
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ import numpy as np
 from jax_logreg.audit.findings import ERROR, NOTE, WARNING, Finding, UnusableOutput
 from jax_logreg.audit.layout import PytreeLayout
 from jax_logreg.audit.logistic import LogisticModel
-from jax_logreg.audit.reference import AuditPoints, Autodiff, ReferenceValue, Vectors
+from jax_logreg.audit.reference import ReferenceValue
 from jax_logreg.audit.target import Target
 from jax_logreg.audit.user_calls import UserFunction
 
@@ -34,11 +33,6 @@ _NEVER_ROUND_OFF = 1e-2
 _ROUND_OFF_RATIO = 1e-5
 # What rounding the same datum to float32 twice explains, in units.
 _TWICE_ROUNDED = 8.0
-# Purity: agreement of two equal calls, relative to the largest entry; the relative distance
-# of a point nearby, at which an answer must differ; and how much it must.
-_SAME_ANSWER = 1e-5
-_NEARBY = 1e-5
-_MUST_DIFFER = 1e-8
 # Up to this many parameters the eigenvalues of a Hessian are computed.
 _MAX_EIGEN = 1500
 
@@ -295,78 +289,6 @@ def remarks(name: str, point: PointComparison, far: bool) -> Iterator[Finding]:
     if point.lossy:
         text = "differs from the reference by more than careful round-off, but the difference shrinks with the unit round-off: right, and loses digits."  # noqa: E501
         yield Finding("precision", NOTE if far else WARNING, name, text)
-
-
-Answers = dict[str, np.ndarray]
-
-
-def check_purity(
-    target: Target,
-    functions: list[UserFunction],
-    points: AuditPoints,
-    comparisons: list[DerivativeComparison],
-) -> Iterator[Finding]:
-    """Do the functions answer by their arguments alone? State, caches and random numbers.
-
-    They are called with the same arguments again, with other calls between, and at a point
-    very near.
-    """
-    everyone = [target.user_function, *functions]
-    first, other = points.moderate[0], points.moderate[1]
-    rounds = [_answers(everyone, theta) for theta in (first, first, other, first)]
-    for name, answer in rounds[0].items():
-        again = [answers[name] for answers in (rounds[1], rounds[3]) if name in answers]
-        if not all(is_same(answer, later) for later in again):
-            text = f"{name} gives another answer when it is asked the same again: it keeps state, or draws random numbers."  # noqa: E501
-            yield Finding("hidden-state", ERROR, name, text)
-    right = {c.name for c in comparisons if not (c.wrong or c.wrong_far_out)}
-    if target.function is not None:
-        answers = {name: answer for name, answer in rounds[0].items() if name in right}
-        yield from _check_for_cache(target, Autodiff(target.function), functions, first, answers)
-
-
-def _answers(functions: list[UserFunction], theta: np.ndarray) -> Answers:
-    answers = {
-        f.name: f.attempt(*_call_arguments(f.name, theta), dtype="float64") for f in functions
-    }
-    return {name: answer for name, answer in answers.items() if answer is not None}
-
-
-def _call_arguments(name: str, theta: np.ndarray) -> Vectors:
-    return (theta, np.ones(theta.size)) if name == "hvp" else (theta,)
-
-
-def _check_for_cache(
-    target: Target,
-    autodiff: Autodiff,
-    functions: list[UserFunction],
-    theta: np.ndarray,
-    answers: Answers,
-) -> Iterator[Finding]:
-    """At a point very near, the very same answer is one too many."""
-    near = theta * (1 + _NEARBY)
-    nearby = _answers(functions, near)
-    for name in sorted(set(nearby) & set(answers)):
-        arguments = _call_arguments(name, theta)
-        before = autodiff(name, *arguments)
-        after = autodiff(name, *_call_arguments(name, near))
-        size = np.abs(before) + target.unsaturated_size(name, *arguments)
-        differs = np.abs(after - before) > _MUST_DIFFER * size
-        is_coarse = _EPS[answers[name].dtype.name] > _NEARBY
-        if differs.any() and not is_coarse and np.array_equal(nearby[name], answers[name]):
-            text = (
-                f"{name} gives the very same answer at a point a hundred-thousandth away: a cache?"
-            )
-            yield Finding("hidden-state", ERROR, name, text)
-
-
-def is_same(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two answers are the same up to round-off."""
-    if one.shape != other.shape or not np.array_equal(np.isfinite(one), np.isfinite(other)):
-        return False
-    finite = np.isfinite(one)
-    size = float(np.max(np.abs(one[finite]), initial=0.0))
-    return bool(np.all(np.abs(one - other)[finite] <= _SAME_ANSWER * size))
 
 
 def model_properties(model: LogisticModel | None) -> list[str]:

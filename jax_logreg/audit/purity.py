@@ -10,13 +10,24 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.audit.compare_entries import is_same
+from jax_logreg.audit.compare_entries import DerivativeComparison
 from jax_logreg.audit.findings import ERROR, Finding
+from jax_logreg.audit.reference import AuditPoints, Autodiff, Vectors
+from jax_logreg.audit.target import Target
 from jax_logreg.audit.user_calls import UserFunction, argument_names
 from jax_logreg.audit.user_names import captured
 
+_ANOTHER_ANSWER = (
+    "gives another answer when it is asked the same again: it keeps state, or draws random numbers."
+)
+# Agreement of two equal calls, relative to the largest entry; the relative distance of a point
+# nearby, at which an answer must differ; and how much it must.
+_SAME_ANSWER = 1e-5
+_NEARBY = 1e-5
+_MUST_DIFFER = 1e-8
 # So many more calls are made where a random generator was used and the answers are the same.
 _MANY = 20
 # Captured arrays are watched up to so many entries.
@@ -40,8 +51,7 @@ def find_impurities(function: UserFunction, *vectors: np.ndarray) -> tuple[list[
         by = _by_how_much(first, second)
         said.append(f"draws random numbers ({', '.join(drawn)}): two equal calls differ{by}.")
     elif not agree:
-        text = "gives another answer when it is asked the same again: it keeps state, or draws random numbers."  # noqa: E501
-        said.append(text)
+        said.append(_ANOTHER_ANSWER)
     name = function.name
     return [Finding("hidden-state", ERROR, name, f"{name} {text}") for text in said], agree
 
@@ -140,3 +150,74 @@ def _has_same_contents(own: Any, given: Any) -> bool:
         for a, b in pairs
         if not isinstance(a, jax.Array)
     )
+
+
+Answers = dict[str, np.ndarray]
+
+
+def check_purity(
+    target: Target,
+    functions: list[UserFunction],
+    points: AuditPoints,
+    comparisons: list[DerivativeComparison],
+) -> Iterator[Finding]:
+    """Do the functions answer by their arguments alone? State, caches and random numbers.
+
+    They are called with the same arguments again, with other calls between, and at a point
+    very near.
+    """
+    everyone = [target.user_function, *functions]
+    first, other = points.moderate[0], points.moderate[1]
+    rounds = [_answers(everyone, theta) for theta in (first, first, other, first)]
+    for name, answer in rounds[0].items():
+        again = [answers[name] for answers in (rounds[1], rounds[3]) if name in answers]
+        if not all(is_same(answer, later) for later in again):
+            yield Finding("hidden-state", ERROR, name, f"{name} {_ANOTHER_ANSWER}")
+    right = {c.name for c in comparisons if not (c.wrong or c.wrong_far_out)}
+    if target.function is not None:
+        answers = {name: answer for name, answer in rounds[0].items() if name in right}
+        yield from _check_for_cache(target, Autodiff(target.function), functions, first, answers)
+
+
+def _answers(functions: list[UserFunction], theta: np.ndarray) -> Answers:
+    answers = {
+        f.name: f.attempt(*_call_arguments(f.name, theta), dtype="float64") for f in functions
+    }
+    return {name: answer for name, answer in answers.items() if answer is not None}
+
+
+def _call_arguments(name: str, theta: np.ndarray) -> Vectors:
+    return (theta, np.ones(theta.size)) if name == "hvp" else (theta,)
+
+
+def _check_for_cache(
+    target: Target,
+    autodiff: Autodiff,
+    functions: list[UserFunction],
+    theta: np.ndarray,
+    answers: Answers,
+) -> Iterator[Finding]:
+    """At a point very near, the very same answer is one too many."""
+    near = theta * (1 + _NEARBY)
+    nearby = _answers(functions, near)
+    for name in sorted(set(nearby) & set(answers)):
+        arguments = _call_arguments(name, theta)
+        before = autodiff(name, *arguments)
+        after = autodiff(name, *_call_arguments(name, near))
+        size = np.abs(before) + target.unsaturated_size(name, *arguments)
+        differs = np.abs(after - before) > _MUST_DIFFER * size
+        is_coarse = float(jnp.finfo(answers[name].dtype).eps) > _NEARBY
+        if differs.any() and not is_coarse and np.array_equal(nearby[name], answers[name]):
+            text = (
+                f"{name} gives the very same answer at a point a hundred-thousandth away: a cache?"
+            )
+            yield Finding("hidden-state", ERROR, name, text)
+
+
+def is_same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two answers are the same up to round-off."""
+    if one.shape != other.shape or not np.array_equal(np.isfinite(one), np.isfinite(other)):
+        return False
+    finite = np.isfinite(one)
+    size = float(np.max(np.abs(one[finite]), initial=0.0))
+    return bool(np.all(np.abs(one - other)[finite] <= _SAME_ANSWER * size))

@@ -14,12 +14,12 @@ import numpy as np
 from jax_logreg.audit.compare_entries import (
     DerivativeComparison,
     PointComparison,
-    is_same,
     remarks,
 )
 from jax_logreg.audit.differences import central_differences, mixed_differences, two_sides
 from jax_logreg.audit.findings import Finding
 from jax_logreg.audit.judgement import flat_value, is_flatter, is_guarded
+from jax_logreg.audit.purity import is_same
 from jax_logreg.audit.reference import AuditPoints, BatchedFunction
 from jax_logreg.audit.returned import DIAGONAL
 from jax_logreg.audit.target import Target
