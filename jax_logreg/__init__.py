@@ -3,6 +3,7 @@ and proved against autodiff.
 
 The package is layered: a folder imports only itself and the folders above it.
 
+    programs/     compiled once, kept      in memory and on disk
     objective/    what is minimised        model, losses, penalties, layout of theta
     derivatives/  its derivatives, twice   by hand, by autodiff, and what a solver may ask
     audit/        any function's, proved   check_derivatives, its report and diagnosis

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_logreg import L2
-from jax_logreg.fitting.jit_options import _programs
 from jax_logreg.objective.objective import Objective, make_objective
+from jax_logreg.programs.compiled import _programs
 
 MODELS = ("sigmoid", "softmax")
 N, P, K = 24, 3, 3

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "jax_logreg"
-ROOMS = ["objective", "derivatives", "audit", "solvers", "fitting", "inference", "interfaces"]
+ROOMS = [
+    "programs",
+    "objective",
+    "derivatives",
+    "audit",
+    "solvers",
+    "fitting",
+    "inference",
+    "interfaces",
+]
 # A heavy optional dependency may be imported in these files only.
 OPTIONAL = {
     "rich": {"interfaces/report.py"},

@@ -30,9 +30,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.objective.kernel_form import kernel_form
 from jax_logreg.objective.objective import Objective
+from jax_logreg.programs.compiled import Compiled
 from jax_logreg.solvers.base import Solver, gradient_above
 from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton import Newton

@@ -22,13 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_logreg.derivatives.oracle import Oracle, Point
-from jax_logreg.fitting.jit_options import are_concrete
-from jax_logreg.fitting.result import Status
+from jax_logreg.fitting.result import RUNNING, Status
+from jax_logreg.programs.compiled import are_concrete
 from jax_logreg.solvers.base import Solver, State, compute_unless, cond, switch, while_loop
 from jax_logreg.solvers.newton import Direction, newton_direction, newton_step
 from jax_logreg.solvers.newton_cg import cg_init, cg_run, cg_step, conjugate_gradients
 
-RUNNING = -1
 # A cheap test says that the run may be over: verify the point, which can cost a product with X.
 UNVERIFIED = -2
 

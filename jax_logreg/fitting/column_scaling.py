@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.objective.penalties import Penalty
+from jax_logreg.programs.compiled import Compiled
 
 # A column keeps its units if its entries lie within 1/limit and limit, and its centre within
 # limit half ranges of zero: squares of the limit then cost a third of the digits.

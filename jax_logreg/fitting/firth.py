@@ -16,10 +16,10 @@ from jax_logreg.derivatives.oracle import missing_capabilities
 from jax_logreg.fitting import collinearity
 from jax_logreg.fitting.auto_solver import Stage
 from jax_logreg.fitting.certificate import Tolerance
-from jax_logreg.fitting.jit_options import Compiled, are_concrete, is_concrete
 from jax_logreg.fitting.loop import Progress, solve_and_certify
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.objective.objective import Objective
+from jax_logreg.programs.compiled import Compiled, are_concrete, is_concrete
 from jax_logreg.solvers.base import Solver, State, scan
 from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton import Newton

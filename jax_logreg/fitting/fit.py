@@ -17,7 +17,6 @@ from jax_logreg.fitting import validation
 from jax_logreg.fitting.auto_solver import Stage, choose_stages
 from jax_logreg.fitting.certificate import Tolerance, make_tolerance
 from jax_logreg.fitting.firth import fit_firth
-from jax_logreg.fitting.jit_options import are_concrete
 from jax_logreg.fitting.loop import Progress, solve_and_certify
 from jax_logreg.fitting.padding import Dataset, make_design
 from jax_logreg.fitting.result import FitResult
@@ -26,6 +25,7 @@ from jax_logreg.objective.jax_settings import in_auto_axes, own_settings
 from jax_logreg.objective.objective import Objective, normalized_weights
 from jax_logreg.objective.penalties import Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures
+from jax_logreg.programs.compiled import are_concrete
 from jax_logreg.solvers.base import Solver, vary_alike
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 from jax_logreg.derivatives.oracle import HessianProduct, Oracle, Point, missing_capabilities
 from jax_logreg.fitting.auto_solver import NEWTON_LIMIT, Stage, has_cheap_hessian
 from jax_logreg.fitting.certificate import (
-    RUNNING,
     UNVERIFIED,
     Certificate,
     CertificateMethod,
@@ -28,8 +27,9 @@ from jax_logreg.fitting.certificate import (
     tighter,
     verified_status,
 )
-from jax_logreg.fitting.jit_options import Compiled, are_concrete, is_concrete
-from jax_logreg.fitting.result import FitResult, History, Status
+from jax_logreg.fitting.regular_newton import regular_newton
+from jax_logreg.fitting.result import RUNNING, FitResult, History, Status
+from jax_logreg.programs.compiled import Compiled, are_concrete, is_concrete
 from jax_logreg.solvers.base import Solver, State, compute_unless, while_loop
 from jax_logreg.solvers.newton import Newton
 
@@ -280,10 +280,7 @@ def _plan(oracle: FittedOracle, solver: Solver, *, concrete: bool) -> _Plan:
         last = method.EIGENVALUES if has_hessian else few
         return _Plan(None, last, with_loop=last)
     if has_hessian or (P <= NEWTON_LIMIT and bool(_minimum_may_not_exist(oracle))):
-        # Compiled with the loop of a regular Newton fit, which takes hardly longer than the
-        # dispatch of a second program; elsewhere alone, and then shared by all solvers.
-        is_regular = isinstance(solver, Newton) and not solver.singular
-        return _Plan(method.CHOLESKY, method.EIGENVALUES, method.CHOLESKY if is_regular else None)
+        return _Plan(method.CHOLESKY, method.EIGENVALUES)
     if "hvp" in oracle.capabilities:
         return _Plan(method.CONTINUED_CG, method.CG, with_loop=method.CONTINUED_CG)
     return _Plan(None, method.CG)
@@ -318,6 +315,25 @@ def _solve(
         return advance(oracle, solver, run, tol.gradient, until), None
     run, certificate = advance_to_certificate(oracle, solver, run, tol, until, plan.with_loop)
     return run, _Verdict(make_result(oracle, run, certificate, tol), jnp.asarray(False))
+
+
+@partial(Compiled, static_argnames="max_steps")
+def _solve_regular(
+    oracle: FittedOracle, theta: jax.Array, tol: Tolerance, max_steps: int
+) -> tuple[Run, _Verdict]:
+    """Newton's loop and its certificate, as far as Hessians of full rank go."""
+    end = regular_newton(oracle, theta, tol, max_steps)
+    run = Run(
+        State(end.point, end.status == int(Status.STALLED)),
+        end.num_steps,
+        end.status,
+        History(end.curve[:, 0], end.curve[:, 1]),
+    )
+    # A run that is not over has no certificate; another method gives it one.
+    status = jnp.where(end.status < 0, int(Status.MAX_STEPS), end.status)
+    rank = jnp.asarray(theta.size, jnp.int32)
+    certificate = Certificate(status.astype(jnp.int8), end.decrement, rank, jnp.asarray(False))
+    return run, _Verdict(make_result(oracle, run, certificate, tol), certificate.is_short)
 
 
 # --- a fit ----------------------------------------------------------------------------------
@@ -423,6 +439,9 @@ def _run_solver(
         oracle = oracle.with_float32_copy()
     concrete = are_concrete(oracle, solver, theta, tol)
     plan = _plan(oracle, solver, concrete=concrete)
+    if progress is None and concrete and isinstance(solver, Newton) and solver.is_regular:
+        run, verdict = _solve_regular(oracle, theta, tol, max_steps)
+        return _Ended(run, verdict, plan)
     if progress is None:
         run, verdict = _solve(oracle, solver, theta, tol, max_steps, plan)
         return _Ended(run, verdict, plan)

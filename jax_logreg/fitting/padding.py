@@ -19,11 +19,11 @@ from jax_logreg.fitting.column_scaling import (
     choose_scaling,
     choose_sparse_scaling,
 )
-from jax_logreg.fitting.jit_options import are_concrete
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.objective.dense_features import is_on_one_cpu, is_on_one_device
 from jax_logreg.objective.penalties import Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures
+from jax_logreg.programs.compiled import are_concrete
 
 # Multiply-adds of a Hessian in some ten microseconds: sizes grow by factors of four there. Up to
 # some milliseconds they grow by two, beyond by an eighth.

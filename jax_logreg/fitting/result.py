@@ -11,6 +11,9 @@ import numpy as np
 
 from jax_logreg.objective.jax_settings import own_settings
 
+# The code of a run that is not over.
+RUNNING = -1
+
 
 class Status(IntEnum):
     """How a fit ended. The first two are answers; the others are not.
@@ -195,9 +198,12 @@ class FitResult:
 
     @property
     @own_settings()
-    def converged(self) -> jax.Array:
-        """Whether the gradient is within tol at a point that was verified to be a minimum."""
-        return self.status_code <= Status.NOT_UNIQUE
+    def converged(self) -> Any:
+        """Whether the gradient is within tol at a point that was verified to be a minimum: a
+        boolean of NumPy, or of JAX inside ``jit``, for each fit."""
+        code: Any = self.status_code
+        code = code if isinstance(code, jax.core.Tracer) else np.asarray(code)
+        return code <= Status.NOT_UNIQUE
 
     @property
     @own_settings()

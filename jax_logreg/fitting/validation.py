@@ -22,12 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_logreg.derivatives import analytic, autodiff
-from jax_logreg.fitting.jit_options import are_concrete, is_concrete, is_traced
-from jax_logreg.objective.dense_features import to_device
+from jax_logreg.objective.dense_features import is_on_one_cpu, to_device
 from jax_logreg.objective.identifiability import class_mass
 from jax_logreg.objective.jax_settings import take_arrays
 from jax_logreg.objective.penalties import L2, Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures, sparse_features
+from jax_logreg.programs.compiled import are_concrete, is_concrete, is_traced
 from jax_logreg.solvers.base import Solver
 from jax_logreg.solvers.gradient_descent import GradientDescent
 from jax_logreg.solvers.lbfgs import LBFGS
@@ -276,6 +276,9 @@ def _one_hot(y: jax.Array, num_classes: int) -> jax.Array:
         raise ValueError(f"num_classes must be at least 2, but it is {num_classes}.")
     hint = f" K is {num_classes}. Recode the labels, or give label probabilities as (n, K)."
     y = check_entries("y", y, CLASS_NUMBERS, num_classes, hint=hint)
+    if is_concrete(y) and is_on_one_cpu(y):  # JAX would compile six operations for every size
+        table = np.asarray(y)[:, None] == np.arange(num_classes)
+        return jax.device_put(table.astype(y.dtype))
     with eager_if_concrete(y):
         one_hot = jax.nn.one_hot(y.astype(int), num_classes, dtype=y.dtype)
         return jnp.where(jnp.isnan(y)[:, None], jnp.nan, one_hot)

@@ -29,7 +29,6 @@ from jax_logreg.derivatives.firth import FirthOracle
 from jax_logreg.derivatives.oracle import Point
 from jax_logreg.fitting import validation
 from jax_logreg.fitting.column_scaling import ColumnScaling, choose_scaling, choose_sparse_scaling
-from jax_logreg.fitting.jit_options import Compiled
 from jax_logreg.fitting.padding import Dataset, make_design
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.objective.identifiability import LogisticProblem
@@ -38,6 +37,7 @@ from jax_logreg.objective.model import probability
 from jax_logreg.objective.objective import Objective, make_objective
 from jax_logreg.objective.penalties import Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures
+from jax_logreg.programs.compiled import Compiled
 
 # Squares of larger numbers, summed over rows, overflow in float64.
 _LARGEST = 1e152

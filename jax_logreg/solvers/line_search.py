@@ -205,20 +205,22 @@ def _next_trial(ends: jax.Array, trials: jax.Array) -> jax.Array:
     """The next trial step: the zero of the slope by linear interpolation."""
     before, low, high = ((end[0], end[1]) for end in ends)
     return jnp.where(
-        jnp.isfinite(high[0]), _interpolate(low, high, trials), _extrapolate(before, low)
+        jnp.isfinite(high[0]),
+        interpolate(low, high, is_far=(low[0] == 0) & (trials > _HALVINGS)),
+        _extrapolate(before, low),
     )
 
 
 _End = tuple[jax.Array, jax.Array]
 
 
-def _interpolate(low: _End, high: _End, trials: jax.Array) -> jax.Array:
-    """Between both ends."""
+def interpolate(low: _End, high: _End, *, is_far: jax.Array) -> jax.Array:
+    """Between both ends, each a step and the slope there; ``is_far`` after many trials."""
     (near, near_slope), (far, far_slope) = low, high
     share = -near_slope / (far_slope - near_slope)
     share = jnp.where(far_slope > 0, jnp.clip(share, 0.1, 0.9), 0.5)  # 0.5 also on NaN
     # A step many powers of ten too long, off a saturated start, is not halved away.
-    share = jnp.where((near == 0) & (trials > _HALVINGS), 0.01, share)
+    share = jnp.where(is_far, 0.01, share)
     return near + share * (far - near)
 
 

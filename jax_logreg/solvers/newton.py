@@ -66,6 +66,11 @@ class Newton(Solver):
     default_max_steps = 100
     scale_invariant = True
 
+    @property
+    def is_regular(self) -> bool:
+        """Whether every Hessian must have full rank: its factor then certifies the end as well."""
+        return self.search and not self.singular
+
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
         return State(oracle.evaluate(theta), jnp.asarray(False), jnp.zeros((), jnp.int32))
 
@@ -124,7 +129,7 @@ def _product(oracle: Oracle, point: Point) -> Product:
     return lambda vector: apply(vector).product
 
 
-class _Scaled(NamedTuple):
+class ScaledSystem(NamedTuple):
     """A system scaled to a unit diagonal, and its Cholesky factor; sound if that can be trusted."""
 
     matrix: jax.Array
@@ -134,15 +139,17 @@ class _Scaled(NamedTuple):
     sound: jax.Array
 
     def solve(self) -> jax.Array:
+        """The x with Hx = b, where that is sound."""
         return self.scale * cho_solve((self.factor, True), self.right)
 
 
-def _scaled(H: jax.Array, b: jax.Array) -> _Scaled:
+def scaled_system(H: jax.Array, b: jax.Array) -> ScaledSystem:
+    """The system Hx = b, H (P, P) symmetric, scaled and factored."""
     scale = jacobi_scaling(H)
     matrix = H * scale[:, None] * scale[None, :]
-    factor = jnp.linalg.cholesky(matrix)
+    factor = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
     sound = jnp.min(jnp.diag(factor)) ** 2 > _TRUSTED_PIVOT * _round_off(H)  # False on NaN
-    return _Scaled(matrix, b * scale, scale, factor, sound)
+    return ScaledSystem(matrix, b * scale, scale, factor, sound)
 
 
 def _round_off(H: jax.Array) -> float:
@@ -151,7 +158,7 @@ def _round_off(H: jax.Array) -> float:
 
 def regular_solve(H: jax.Array, b: jax.Array) -> Direction:
     """The x that solves Hx = b by Cholesky alone; where H is singular zero, and rank −1."""
-    system = _scaled(H, b)
+    system = scaled_system(H, b)
     x = jnp.where(system.sound, system.solve(), 0)
     return Direction(x, jnp.where(system.sound, H.shape[0], -1), jnp.zeros_like(x))
 
@@ -174,7 +181,7 @@ def minimum_norm_solve(H: jax.Array, b: jax.Array, product: Product | None = Non
     >>> x.round(3).tolist(), rank.item()
     ([1.0, 2.0], 1)
     """
-    system = _scaled(H, b)
+    system = scaled_system(H, b)
 
     def direct() -> Direction:
         x = system.solve()
@@ -186,7 +193,7 @@ def minimum_norm_solve(H: jax.Array, b: jax.Array, product: Product | None = Non
     return cond(system.sound, direct, by_eigenvalues)
 
 
-def _pseudo_solve(system: _Scaled, round_off: float, product: Product | None) -> Direction:
+def _pseudo_solve(system: ScaledSystem, round_off: float, product: Product | None) -> Direction:
     """The solve where the scaled matrix has eigenvalues that are zero to round-off."""
     scale, right = system.scale, system.right
     values, vectors = jnp.linalg.eigh(system.matrix)

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jax_logreg.fitting import jit_options
-from jax_logreg.fitting.jit_options import Compiled
+from jax_logreg.programs import compiled
+from jax_logreg.programs.compiled import Compiled
 from tests.problems import count_programs
 
 
@@ -54,13 +54,13 @@ def _refuse(x):
 
 @pytest.mark.parametrize("least", [True, False])
 def test_options_are_for_the_cpu_and_less_polish_stays_less(least, monkeypatch):
-    monkeypatch.setattr(jit_options, "_is_set", lambda option: least)
-    assert ("xla_backend_optimization_level" in jit_options._for_device()) is not least
+    monkeypatch.setattr(compiled, "_is_set", lambda option: least)
+    assert ("xla_backend_optimization_level" in compiled._for_device()) is not least
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert jit_options._for_device() == {}
+    assert compiled._for_device() == {}
 
 
 def test_what_jax_was_told_is_read():
     told = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
-    assert jit_options._is_set("jax_disable_most_optimizations") is told
-    assert not jit_options._is_set("jax_no_such_option")
+    assert compiled._is_set("jax_disable_most_optimizations") is told
+    assert not compiled._is_set("jax_no_such_option")

@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 
-from jax_logreg.fitting.jit_options import RecentPrograms
+from jax_logreg.programs.store import RecentPrograms
 
 # A fit of each of 1000 shapes, of a few sizes; the maps and the memory after the first hundred
 # shapes, and after all.
@@ -42,13 +43,7 @@ def test_a_thousand_shapes_fit_in_one_process():
 
 
 class Program:
-    """What the cache asks of a jitted function."""
-
-    def __init__(self):
-        self.is_cleared = False
-
-    def clear_cache(self):
-        self.is_cleared = True
+    """Any object that can be referred to weakly."""
 
 
 def test_the_program_unused_for_longest_goes():
@@ -56,6 +51,7 @@ def test_the_program_unused_for_longest_goes():
     a, b = programs.recall("a", Program), programs.recall("b", Program)
     assert programs.recall("a", Program) is a
     programs.recall("c", Program)
-    assert b.is_cleared
-    assert not a.is_cleared
+    gone = weakref.ref(b)
+    del b
+    assert gone() is None
     assert programs.num_made == {"a": 1, "b": 1, "c": 1}

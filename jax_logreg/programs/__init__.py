@@ -1,0 +1,1 @@
+"""Programs: what is compiled once is kept, in memory and on disk."""
