@@ -16,6 +16,8 @@ os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR",
     str(Path(tempfile.gettempdir(), f"jax_logreg_tests_{os.getpid()}")),
 )
+# Not so the programs that the estimator keeps: tests change the code that they are made of.
+os.environ.setdefault("JAX_LOGREG_PROGRAMS", "off")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 # And most programs run once: LLVM's polish of them would cost more than it gives back.
 # JAX_DISABLE_MOST_OPTIMIZATIONS=0 runs the tests on programs as a user has them.

@@ -189,7 +189,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         commands = importlib.import_module("jax_logreg.interfaces.commands")
-        status: int = getattr(commands, f"run_{options.command}")(options)
+        with commands.programs_on_disk():
+            status: int = getattr(commands, f"run_{options.command}")(options)
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # the reader of our output has seen enough

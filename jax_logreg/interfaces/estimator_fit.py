@@ -16,6 +16,7 @@ from jax_logreg.interfaces.estimator_options import Options
 from jax_logreg.objective.dense_features import aligned_copy
 from jax_logreg.objective.jax_settings import in_float64
 from jax_logreg.objective.penalties import Penalty
+from jax_logreg.programs.store import programs_on_disk
 
 # Up to this many entries a sparse table is made dense: every sparsity pattern compiles anew.
 _MAX_DENSE = 2**20
@@ -119,7 +120,7 @@ def fit_training(
         X = X.toarray()
     # Jeffreys' prior counts beside the sum of the weights: only their ratios matter otherwise.
     weight = training.weight if penalty.is_jeffreys else _of_size_one(training.weight)
-    with in_float64(), options.on_device():
+    with in_float64(), options.on_device(), programs_on_disk():
         result = fit(
             _as_dtype(X, options.dtype),
             training.codes,

@@ -12,6 +12,7 @@ from jax_logreg.programs.store import (
     RecentPrograms,
     current_folder,
     disk_key,
+    num_cache_hits,
     setting,
     settings,
 )
@@ -94,8 +95,9 @@ class Compiled:
         key = disk_key(function, structure, kinds, now, options) if folder else None
         program = folder.load(key) if folder and key else None
         if program is None:
+            num_hits = num_cache_hits()
             program = self._compile(function, leaves, structure, kinds)
-            if folder and key:
+            if folder and key and num_cache_hits() == num_hits:
                 folder.save(key, program)
         return program
 

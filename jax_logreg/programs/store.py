@@ -149,6 +149,25 @@ def current_folder() -> "ProgramFolder | None":
     return _checked_folder(_default_folder()) if _asked_for.get() else None
 
 
+_hits = threading.local()
+
+
+def num_cache_hits() -> int:
+    """How many programs this thread took from JAX's own cache on disk: written out again, such a
+    program lacks its code."""
+    _count_cache_hits()
+    return getattr(_hits, "count", 0)
+
+
+@functools.cache
+def _count_cache_hits() -> None:
+    def count(event: str, **_: Any) -> None:
+        if event == "/jax/compilation_cache/cache_hits":
+            _hits.count = getattr(_hits, "count", 0) + 1
+
+    jax.monitoring.register_event_listener(count)
+
+
 def _default_folder() -> Path | None:
     caches = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
     if caches and os.path.isabs(caches):
@@ -217,7 +236,7 @@ class ProgramFolder:
         try:
             payload = serialize(program.run)[0]
             body = pickle.dumps((key, payload, program.structure, program.num_inputs))
-        except Exception:  # some programs cannot be serialised, such as one that JAX had on disk
+        except Exception:  # a device, or a program with a callback, that cannot be serialised
             return
         with contextlib.suppress(OSError):  # a full disk must not stop a fit
             _write_whole(self._file(key), _sealed(body))

@@ -17,7 +17,7 @@ import pytest
 
 from jax_logreg.objective.losses import cross_entropy
 from jax_logreg.objective.penalties import L2
-from jax_logreg.programs import store
+from jax_logreg.programs import compiled, store
 from jax_logreg.programs.compiled import Compiled
 from jax_logreg.programs.store import (
     ProgramFolder,
@@ -34,8 +34,7 @@ ETA, Y = np.array([0.5, -1.0, 2.0]), np.array([1.0, 0.0, 1.0])
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.delenv(store.VARIABLE, raising=False)
-    # A program that JAX itself had on disk cannot be written out again.
-    jax.config.update("jax_enable_compilation_cache", False)
+    jax.config.update("jax_enable_compilation_cache", False)  # see the test of JAX's own cache
     yield keep_programs(tmp_path / "programs")
     stop_keeping_programs()
     jax.config.update("jax_enable_compilation_cache", True)
@@ -191,7 +190,7 @@ def test_the_folder_stays_small(tmp_path, monkeypatch):
 _WRITER = """
 import sys
 from pathlib import Path
-from jax_logreg.programs import store
+from jax_logreg.programs import compiled, store
 data = store._sealed(bytes(range(256)) * 4000)
 while True:
     for k in range(8):
@@ -244,6 +243,13 @@ def test_the_next_process_compiles_nothing_for_the_same_answer(tmp_path):
     ]
     assert [count for count, _ in answers] == ["1", "0"]
     assert answers[0][1] == answers[1][1]
+
+
+def test_a_program_from_the_cache_of_jax_is_not_kept(folder, monkeypatch):
+    """It runs, but what is written out of it does not."""
+    monkeypatch.setattr(compiled, "num_cache_hits", iter(range(10)).__next__)
+    losses()
+    assert entries(folder) == []
 
 
 def test_arrays_of_a_program_are_not_held(x64):
