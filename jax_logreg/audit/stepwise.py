@@ -4,52 +4,103 @@ An audit asks many small questions a few times each: compiling a program takes a
 long as running it this way. A step that has no counterpart here is left to JAX, by itself.
 """
 
+import functools
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.extend import core
 
+from jax_logreg.audit.numpy_steps import SEVERAL, STEPS
+
 # What a step costs beside its numbers, in numbers; and how many terms of a product cost as much
 # as one number that is computed otherwise.
 _STEP, _TERMS = 1000, 4
-# Products of this many terms NumPy's BLAS takes with one thread; several, where others compute as
-# well, wait for one another, and take fifty times as long.
-_BLOCK = 2**18
+# Plans that are kept, those used last.
+_MAX_PLANS = 1024
+_CALLS = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2"}
+_CALLS |= {"custom_jvp_call", "custom_vjp_call", "scan"}
 
-Step = Callable[..., Any]
+# Where a number is kept, and its dtype; of the dtypes that NumPy lacks, None.
+_Slot = tuple[int, Any]
+
+
+class _PlannedStep(NamedTuple):
+    """A step, and the slots of its inputs, of its outputs, and of what is needed no more."""
+
+    run: Callable[[list[Any]], Sequence[Any]]
+    inputs: list[int]
+    outputs: list[tuple[int, _Slot]]
+    done: list[int]
+
+
+class _Plan(NamedTuple):
+    """The steps that matter for the outputs of a jaxpr, with a slot for every variable."""
+
+    slots: list[Any]
+    given: list[_Slot]
+    steps: list[_PlannedStep]
+    outputs: list[int]
 
 
 def evaluate(closed: Any, arguments: Sequence[Any]) -> list[Any]:
     """The values of a closed jaxpr, as NumPy arrays but for JAX's random keys."""
-    jaxpr = closed.jaxpr
-    last_use = _last_uses(jaxpr)
-    values: dict[Any, Any] = {}
-
-    def read(v: Any) -> Any:
-        return _as_numpy(v.val, v.aval) if isinstance(v, core.Literal) else values[v]
-
-    def write(variables: Sequence[Any], found: Sequence[Any]) -> None:
-        for v, value in zip(variables, found, strict=True):
-            if v in last_use:
-                values[v] = _as_numpy(value, v.aval)
-
-    write([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *arguments])
+    plan = _make_plan(closed.jaxpr)
+    slots = plan.slots.copy()
+    for (slot, dtype), x in zip(plan.given, [*closed.consts, *arguments], strict=True):
+        slots[slot] = _as_numpy(x, dtype)
     with np.errstate(all="ignore"):
-        for i, eqn in enumerate(jaxpr.eqns):
-            write(eqn.outvars, _take_step(eqn, [read(v) for v in eqn.invars]))
-            for v in _variables(eqn.invars):
-                if last_use[v] == i:
-                    values.pop(v, None)
-    return [read(v) for v in jaxpr.outvars]
+        for run, inputs, outputs, done in plan.steps:
+            found = run([slots[i] for i in inputs])
+            for place, (slot, dtype) in outputs:
+                slots[slot] = _as_numpy(found[place], dtype)
+            for i in done:
+                slots[i] = None
+    return [slots[i] for i in plan.outputs]
 
 
-def _last_uses(jaxpr: Any) -> dict[Any, int]:
+@functools.lru_cache(_MAX_PLANS)
+def _make_plan(jaxpr: Any) -> _Plan:
+    eqns = needed_steps(jaxpr)
+    slots: list[Any] = []
+    numbers: dict[Any, int] = {}
+
+    def slot_of(v: Any) -> int:
+        if isinstance(v, core.Literal):
+            slots.append(_as_numpy(v.val, _dtype(v.aval)))
+            return len(slots) - 1
+        if v not in numbers:
+            slots.append(None)
+            numbers[v] = len(slots) - 1
+        return numbers[v]
+
+    given = [(slot_of(v), _dtype(v.aval)) for v in (*jaxpr.constvars, *jaxpr.invars)]
+    last_use = _last_uses(jaxpr, eqns)
+    steps = []
+    for i, eqn in enumerate(eqns):
+        inputs = [slot_of(v) for v in eqn.invars]
+        kept = [(k, v) for k, v in enumerate(eqn.outvars) if v in last_use]
+        outputs = [(k, (slot_of(v), _dtype(v.aval))) for k, v in kept]
+        done = {numbers[v] for v in _variables(eqn.invars) if last_use[v] == i}
+        steps.append(_PlannedStep(_runner(eqn), inputs, outputs, list(done)))
+    return _Plan(slots, given, steps, [slot_of(v) for v in jaxpr.outvars])
+
+
+def needed_steps(jaxpr: Any) -> list[Any]:
+    """The steps of a jaxpr on which its outputs, or its effects, depend."""
+    needed, found = set(_variables(jaxpr.outvars)), []
+    for eqn in reversed(jaxpr.eqns):
+        if eqn.effects or not needed.isdisjoint(eqn.outvars):
+            found.append(eqn)
+            needed.update(_variables(eqn.invars))
+    return found[::-1]
+
+
+def _last_uses(jaxpr: Any, eqns: Sequence[Any]) -> dict[Any, int]:
     """After which step each variable is needed no more; those that never are, are left out."""
-    uses = {v: i for i, eqn in enumerate(jaxpr.eqns) for v in _variables(eqn.invars)}
-    return uses | dict.fromkeys(_variables(jaxpr.outvars), len(jaxpr.eqns))
+    uses = {v: i for i, eqn in enumerate(eqns) for v in _variables(eqn.invars)}
+    return uses | dict.fromkeys(_variables(jaxpr.outvars), len(eqns))
 
 
 def _variables(atoms: Sequence[Any]) -> list[Any]:
@@ -89,23 +140,51 @@ def _inner_jaxpr(eqn: Any) -> Any:
     return core.ClosedJaxpr(inner, []) if isinstance(inner, core.Jaxpr) else inner
 
 
-def _as_numpy(value: Any, aval: Any) -> Any:
-    is_key = jax.dtypes.issubdtype(aval.dtype, jax.dtypes.extended)
-    return value if is_key else np.asarray(value, aval.dtype)
+def _dtype(aval: Any) -> Any:
+    return None if jax.dtypes.issubdtype(aval.dtype, jax.dtypes.extended) else aval.dtype
 
 
-def _take_step(eqn: Any, inputs: list[Any]) -> Sequence[Any]:
-    name, inner = eqn.primitive.name, _inner_jaxpr(eqn)
+def _as_numpy(value: Any, dtype: Any) -> Any:
+    return value if dtype is None else np.asarray(value, dtype)
+
+
+def _runner(eqn: Any) -> Callable[[list[Any]], Sequence[Any]]:
+    """What takes a step, from its inputs to its outputs."""
+    name, inner, params = eqn.primitive.name, _inner_jaxpr(eqn), eqn.params
     if name == "scan":
-        return _scan(inner, inputs, **eqn.params)
+        return lambda inputs: _scan(inner, inputs, **params)
     if inner is not None:
-        return evaluate(inner, inputs)
+        return functools.partial(evaluate, inner)
+    if name == "cond":
+        return lambda inputs: evaluate(params["branches"][int(inputs[0])], inputs[1:])
+    if name == "custom_linear_solve":
+        return lambda inputs: _solve(inputs, **params)
+
+    def by_jax(inputs: list[Any]) -> Sequence[Any]:
+        found = eqn.primitive.bind(*inputs, **params)
+        return found if eqn.primitive.multiple_results else [found]
+
     # NumPy's own dtypes only: not bfloat16, not the keys of random numbers.
-    if name in _STEPS and all(x.dtype.isbuiltin == 1 for x in inputs):
-        with suppress(TypeError, ValueError):  # what NumPy refuses is left to JAX
-            return [_STEPS[name](*inputs, **eqn.params)]
-    found = eqn.primitive.bind(*inputs, **eqn.params)
-    return list(found) if eqn.primitive.multiple_results else [found]
+    if name not in STEPS or any(getattr(v.aval.dtype, "isbuiltin", 0) != 1 for v in eqn.invars):
+        return by_jax
+    step, is_single = STEPS[name], name not in SEVERAL
+
+    def by_numpy(inputs: list[Any]) -> Sequence[Any]:
+        try:
+            found = step(*inputs, **params)
+        except (TypeError, ValueError):  # what NumPy refuses is left to JAX
+            return by_jax(inputs)
+        return [found] if is_single else found
+
+    return by_numpy
+
+
+def _solve(inputs: list[Any], const_lengths: Any, jaxprs: Any) -> list[Any]:
+    """The solution of a linear system, by the program that was given for it."""
+    lengths = [length or 0 for length in const_lengths]
+    first = sum(lengths[:2])
+    given = inputs[first : first + lengths[2]] + inputs[sum(lengths) :]
+    return evaluate(jaxprs.solve, given)
 
 
 def _scan(inner: Any, inputs: list[Any], **params: Any) -> list[Any]:
@@ -121,136 +200,3 @@ def _scan(inner: Any, inputs: list[Any], **params: Any) -> list[Any]:
         for stack, value in zip(stacks, found[len(carry) :], strict=True):
             stack[i] = value
     return [*carry, *stacks]
-
-
-def _dot_general(a: np.ndarray, b: np.ndarray, dimension_numbers: Any, **_: Any) -> np.ndarray:
-    (a_sum, b_sum), (a_batch, b_batch) = dimension_numbers
-    a_free = [i for i in range(a.ndim) if i not in (*a_sum, *a_batch)]
-    b_free = [i for i in range(b.ndim) if i not in (*b_sum, *b_batch)]
-    batch, rows, terms = ([a.shape[i] for i in axes] for axes in (a_batch, a_free, a_sum))
-    columns = [b.shape[i] for i in b_free]
-    n, k, m = (int(np.prod(sizes)) for sizes in (rows, terms, columns))
-    left = a.transpose([*a_batch, *a_free, *a_sum]).reshape(*batch, n, k)
-    right = b.transpose([*b_batch, *b_sum, *b_free]).reshape(*batch, k, m)
-    height = max(1, _BLOCK // max(1, k * m))
-    blocks = [left[..., i : i + height, :] @ right for i in range(0, max(n, 1), height)]
-    return np.concatenate(blocks, -2).reshape((*batch, *rows, *columns))
-
-
-def _broadcast_in_dim(
-    x: np.ndarray, *, shape: Sequence[int], broadcast_dimensions: Sequence[int], **_: Any
-) -> np.ndarray:
-    kept = [1] * len(shape)
-    for size, axis in zip(x.shape, broadcast_dimensions, strict=True):
-        kept[axis] = size
-    return np.broadcast_to(x.reshape(kept), shape)
-
-
-def _iota(*, shape: Sequence[int], dimension: int, **_: Any) -> np.ndarray:
-    counted = np.arange(shape[dimension])
-    return _broadcast_in_dim(counted, shape=shape, broadcast_dimensions=[dimension])
-
-
-def _pad(x: np.ndarray, value: np.ndarray, padding_config: Any) -> np.ndarray:
-    """Rows are put in between as well, and where the numbers are negative taken away."""
-    shape, inside, kept = [], [], []
-    for size, (low, high, between) in zip(x.shape, padding_config, strict=True):
-        spread = size + max(size - 1, 0) * between
-        shape.append(max(low, 0) + spread + max(high, 0))
-        inside.append(slice(max(low, 0), max(low, 0) + spread, between + 1))
-        kept.append(slice(max(-low, 0), shape[-1] - max(-high, 0)))
-    padded = np.full(shape, value, x.dtype)
-    padded[tuple(inside)] = x
-    return padded[tuple(kept)]
-
-
-def _slice(x: np.ndarray, *, start_indices: Any, limit_indices: Any, strides: Any) -> np.ndarray:
-    strides = strides or [1] * x.ndim
-    return x[tuple(map(slice, start_indices, limit_indices, strides))]
-
-
-def _select_n(which: np.ndarray, *cases: np.ndarray) -> np.ndarray:
-    return np.choose(which.astype(int), cases) if len(cases) != 2 else np.where(which, *cases[::-1])
-
-
-def _div(a: np.ndarray, b: np.ndarray) -> Any:
-    """Of integers, towards zero."""
-    return a / b if a.dtype.kind in "fc" else (a - np.fmod(a, b)) // b
-
-
-def _complex(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    joined = np.empty(np.broadcast_shapes(a.shape, b.shape), np.result_type(a, np.complex64))
-    joined.real, joined.imag = a, b
-    return joined
-
-
-def _convert(x: np.ndarray, new_dtype: Any, **_: Any) -> np.ndarray:
-    real = x.real if np.dtype(new_dtype).kind != "c" else x
-    return real.astype(new_dtype)
-
-
-def _elementwise(ufunc: Any) -> Step:
-    return lambda *x, **_: ufunc(*x)
-
-
-def _reduce(ufunc: Any) -> Step:
-    return lambda x, axes, **_: ufunc.reduce(x, axis=tuple(axes))
-
-
-def _accumulate(ufunc: Any) -> Step:
-    def step(x: np.ndarray, axis: int, reverse: bool) -> np.ndarray:
-        if reverse:
-            return np.flip(ufunc.accumulate(np.flip(x, axis), axis), axis)
-        return ufunc.accumulate(x, axis)
-
-    return step
-
-
-_CALLS = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2"}
-_CALLS |= {"custom_jvp_call", "custom_vjp_call", "scan"}
-_UFUNCS = {
-    "add_any": np.add, "add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative,
-    "max": np.maximum, "min": np.minimum, "rem": np.fmod, "pow": np.power, "abs": np.abs,
-    "exp": np.exp, "exp2": np.exp2, "log": np.log, "log1p": np.log1p, "expm1": np.expm1,
-    "sqrt": np.sqrt, "cbrt": np.cbrt, "square": np.square, "sign": np.sign, "floor": np.floor,
-    "ceil": np.ceil, "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin,
-    "acos": np.arccos, "atan": np.arctan, "atan2": np.arctan2, "sinh": np.sinh, "cosh": np.cosh,
-    "tanh": np.tanh, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
-    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
-    "ge": np.greater_equal, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
-    "not": np.invert, "is_finite": np.isfinite, "real": np.real, "imag": np.imag,
-    "conj": np.conj,
-}  # fmt: skip
-_REDUCTIONS = {
-    "sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum,
-    "and": np.bitwise_and, "or": np.bitwise_or,
-}  # fmt: skip
-_SCANS = {
-    "sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum,
-    "logsumexp": np.logaddexp,
-}  # fmt: skip
-_STEPS: dict[str, Step] = {
-    **{name: _elementwise(ufunc) for name, ufunc in _UFUNCS.items()},
-    **{f"reduce_{name}": _reduce(ufunc) for name, ufunc in _REDUCTIONS.items()},
-    **{f"cum{name}": _accumulate(ufunc) for name, ufunc in _SCANS.items()},
-    **dict.fromkeys(("copy", "copy_p", "stop_gradient"), lambda x, **_: x),
-    "stack": lambda *x, axis: np.stack(x, axis),
-    "div": _div,
-    "complex": _complex,
-    "rsqrt": lambda x, **_: 1 / np.sqrt(x),
-    "logistic": lambda x, **_: 1 / (1 + np.exp(-x)),
-    "integer_pow": lambda x, y: np.power(x, y),
-    "clamp": lambda low, x, high: np.minimum(np.maximum(x, low), high),
-    "select_n": _select_n,
-    "convert_element_type": _convert,
-    "broadcast_in_dim": _broadcast_in_dim,
-    "iota": _iota,
-    "reshape": lambda x, new_sizes, **_: x.reshape(new_sizes),
-    "squeeze": lambda x, dimensions: x.squeeze(dimensions),
-    "transpose": lambda x, permutation: x.transpose(permutation),
-    "concatenate": lambda *x, dimension: np.concatenate(x, dimension),
-    "pad": _pad,
-    "rev": lambda x, dimensions: np.flip(x, dimensions),
-    "slice": _slice,
-    "dot_general": _dot_general,
-}

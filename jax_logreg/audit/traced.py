@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from jax_logreg.audit.stepwise import cost_per_step, evaluate
+from jax_logreg.audit.stepwise import cost_per_step, evaluate, needed_steps
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,13 @@ def trace(function: Callable[[jax.Array], Any], example: jax.Array) -> TracedFun
 
 def _make_jaxpr(function: Callable[[jax.Array], Any], example: jax.Array) -> Any:
     closed = jax.make_jaxpr(lambda theta: function(theta))(example)
-    copies = [c if isinstance(c, jax.Array) else np.array(c) for c in closed.consts]
-    return core.ClosedJaxpr(closed.jaxpr, copies)
+    steps = needed_steps(closed.jaxpr)  # a value may compute its gradient, and drop it
+    used = {v for eqn in steps for v in eqn.invars if isinstance(v, core.Var)}
+    used |= {v for v in closed.jaxpr.outvars if isinstance(v, core.Var)}
+    kept = [(v, c) for v, c in zip(closed.jaxpr.constvars, closed.consts, strict=True) if v in used]
+    copies = [c if isinstance(c, jax.Array) else np.array(c) for _, c in kept]
+    jaxpr = closed.jaxpr.replace(eqns=steps, constvars=[v for v, _ in kept])
+    return core.ClosedJaxpr(jaxpr, copies)
 
 
 def _all_equations(jaxpr: Any) -> Iterator[Any]:
