@@ -2,8 +2,8 @@
 
 Read from the top: ``check`` is the entry and the course of an audit.
 
-    the functions     layout (of θ), user_calls; traced, stepwise (its steps by NumPy);
-                      target (the function under test)
+    the functions     layout (of θ), user_calls; traced, rolled (loops written out),
+                      stepwise (its steps by NumPy); target (the function under test)
     the loss in it    linear_predictor, logistic
     against what      reference (points; autodiff), differences, step_sweep
     how near          quick_check (plain NumPy), compare_entries, judgement

@@ -78,7 +78,7 @@ def confined(mismatch: Mismatch, layout: PytreeLayout, names: UserNames) -> Iter
     if mismatch.hand.ndim == 2:
         others = other_factors(mismatch, layout, names)
         blocks = list(_wrong_blocks(mismatch, layout))
-        how = [_how_wrong(mismatch, block, names, others) for block in blocks]
+        how = [how_wrong(mismatch, block, names, others) for block in blocks]
         found = [d for d in how if d is not None]
         if found and len(found) == len(how):
             yield from _composed(mismatch, blocks, found)
@@ -125,18 +125,23 @@ def _runs(mismatch: Mismatch, layout: PytreeLayout) -> Iterator[Block]:
     runs = [slice(run[0], run[-1] + 1) for key, run in groups if key]
     if len(runs) > _MAX_RUNS or (len(runs) == 1 and wrong.all()):
         return
-    for run in runs:
-        mask = np.zeros(layout.size, bool)
-        mask[run] = True
-        size = run.stop - run.start
-        part = replace(layout, shapes=((size,),), axes=((None,),), flat_names=None)
-        if size == 1:
-            yield Block(layout.name(run.start), f"[{run.start}]", mask, part)
-        else:
-            first, last = layout.name(run.start), layout.name(run.stop - 1)
-            span = patterns.as_slice(run.start, run.stop, layout.size)
-            named = f"θ[{span}]" if "θ" in first else f"{first} to {last}"
-            yield Block(named, f"[{span}]", mask, part)
+    yield from (run_of(layout, run) for run in runs)
+
+
+def run_of(layout: PytreeLayout, run: slice) -> Block:
+    """Entries of a flat θ that follow one another."""
+    mask = np.zeros(layout.size, bool)
+    mask[run] = True
+    size = run.stop - run.start
+    part = replace(
+        layout, shapes=((size,),), labels=("",), axes=((None,),), flat_names=None, treedef=None
+    )
+    if size == 1:
+        return Block(layout.name(run.start), f"[{run.start}]", mask, part)
+    first, last = layout.name(run.start), layout.name(run.stop - 1)
+    span = patterns.as_slice(run.start, run.stop, layout.size)
+    named = f"θ[{span}]" if "θ" in first else f"{first} to {last}"
+    return Block(named, f"[{span}]", mask, part)
 
 
 def _constant_ratios(mismatch: Mismatch) -> np.ndarray:
@@ -150,7 +155,7 @@ def _constant_ratios(mismatch: Mismatch) -> np.ndarray:
     return np.where(fits, c, np.nan)
 
 
-def _how_wrong(
+def how_wrong(
     mismatch: Mismatch, block: Block, names: UserNames, others: list[Factor]
 ) -> Diagnosis | None:
     """The least complex mistake of one block by itself; None if it has no known one."""

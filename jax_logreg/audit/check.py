@@ -543,7 +543,8 @@ def _sweep(target: Target, points: AuditPoints, seed: int) -> StepSweep | None:
     def value(theta: Any) -> Any:
         return target.complex_value(theta).reshape(())
 
-    return sweep_steps(target.values, value, theta, points.scale, slope, seed)
+    complex_value = None if target.is_translated else value
+    return sweep_steps(target.values, complex_value, theta, points.scale, slope, seed)
 
 
 def _choose_reference(

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from jax_logreg.audit.links import source_of
 from jax_logreg.audit.match import Diagnosis, Mismatch, matches
-from jax_logreg.audit.steps import active_places, as_function, first_values, inputs_of, take_step
+from jax_logreg.audit.source_lines import source_of
+from jax_logreg.audit.steps import active_places, as_function, inputs_of, take_step
 from jax_logreg.audit.traced import TracedFunction, run_compiled
 
 # Random directions at each point; and the steps of the largest value that is tried.
@@ -67,7 +67,7 @@ def _curvatures(function: TracedFunction, theta: jax.Array, direction: jax.Array
     """The second derivative of the value along a direction without that of each step, (steps,)."""
     jaxpr, steps = function.closed.jaxpr, _curved_steps(function)
     kept = 1 - jnp.eye(len(steps))
-    values = first_values(function, theta)
+    values = function.known_at(theta)
     slopes: dict[Any, Any] = {jaxpr.invars[0]: direction}
     curves: dict[Any, Any] = {jaxpr.invars[0]: jnp.zeros((len(steps), *theta.shape))}
     column = {place: k for k, place in enumerate(steps)}

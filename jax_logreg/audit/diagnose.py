@@ -4,9 +4,9 @@ Explanations are tried from the general to the particular, and those that are co
 if no simple one was found. Where none fits, the diagnosis is "unknown".
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import cache, partial
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from jax_logreg.audit import (
     matrices,
     patterns,
     penalties,
+    pieces,
 )
 from jax_logreg.audit.compare_entries import DerivativeComparison, PointComparison
 from jax_logreg.audit.fix import with_fix
@@ -66,76 +67,104 @@ def diagnose(target: Target, comparison: DerivativeComparison) -> list[Diagnosis
         wrong = [point for point in comparison.extreme if point.wrong.any()]
         where = "far out, where the arguments are large"
         return [_large_logits(comparison.name, wrong, where)] if wrong else []
-    mismatch = _stack(comparison.name, usable)
-    if target.is_scalar:
-        mismatch = mismatch._replace(values=np.ravel(target.values(mismatch.theta)))
-    names = target.user_names(mismatch.name)
-    found = rank(_explanations(target, mismatch))
-    find_changes = cache(partial(_link_changes, target))
-    for more in (
-        _by_changed_data,
-        partial(_by_links, find_changes),
-        _by_curvatures,
-        partial(_by_two_mistakes, find_changes),
-    ):
+    case = _Wrong(target, _with_values(target, _stack(comparison.name, usable)))
+    found = rank(_explanations(case))
+    for more in (_by_changed_data, _by_links, _by_curvatures, _by_pieces, _by_two_mistakes):
         if _is_complex(found):
-            found = rank([*found, *more(target, mismatch, names)])
+            found = rank([*found, *more(case)])
     if _is_complex(found) and any(not point.wrong.any() for point in usable):
         found = rank([*found, *_only_at_large_logits(target, comparison.name, usable)])
-    return [with_fix(d, mismatch, names) for d in found] or [_unknown(mismatch)]
+    return [with_fix(d, case.mismatch, case.names) for d in found] or [_unknown(case.mismatch)]
+
+
+def _with_values(target: Target, mismatch: Mismatch) -> Mismatch:
+    if not target.is_scalar:
+        return mismatch
+    return mismatch._replace(values=np.ravel(target.values(mismatch.theta)))
+
+
+@dataclass
+class _Wrong:
+    """A wrong derivative, and what is found out about it when it is first asked for."""
+
+    target: Target
+    mismatch: Mismatch
+
+    @cached_property
+    def names(self) -> UserNames:
+        """What the user's code calls things."""
+        return self.target.user_names(self.mismatch.name)
+
+    @cached_property
+    def parts(self) -> match_recipe.Parts | None:
+        """Data term and penalty; None if the value has no logits, or many values."""
+        if self.target.split is None or self.mismatch.name == "jacobian":
+            return None
+        return match_recipe.split_parts(self.mismatch, self.target.split)
+
+    @cached_property
+    def changes(self) -> links.LinkChanges | None:
+        """The changes of the links of a value."""
+        function = self.target.function
+        return None if function is None else links.find_changes(function)
+
+    @cached_property
+    def models_of_data(self) -> list[Model]:
+        """The derivative with each of the data changed."""
+        function = self.target.function
+        if function is None or self.mismatch.name == "jacobian":
+            return []
+        names = self.target.data_names()
+        return list(pieces.with_changed_data(self.mismatch, function, names))
 
 
 def _is_complex(found: list[Diagnosis]) -> bool:
     return not found or found[0].complexity >= COMPLEX
 
 
-def _by_changed_data(target: Target, mismatch: Mismatch, names: UserNames) -> Iterator[Diagnosis]:
-    if target.split is not None and mismatch.name != "jacobian":
-        parts = match_recipe.split_parts(mismatch, target.split)
-        yield from match_recipe.by_changed_data(parts, target.split, target.data_names())
+def _by_changed_data(wrong: _Wrong) -> Iterator[Diagnosis]:
+    if wrong.parts is not None and wrong.target.split is not None:
+        names = wrong.target.data_names()
+        yield from match_recipe.by_changed_data(wrong.parts, wrong.target.split, names)
 
 
-# The changes of the links of a value, found when they are first asked for.
-FindChanges = Callable[[], links.LinkChanges | None]
-
-
-def _link_changes(target: Target) -> links.LinkChanges | None:
-    return None if target.function is None else links.find_changes(target.function)
-
-
-def _by_links(
-    find_changes: FindChanges, target: Target, mismatch: Mismatch, names: UserNames
-) -> Iterator[Diagnosis]:
-    changes = None
-    if target.function is not None and mismatch.name == "jacobian":
-        mismatch, function = _as_gradient(target.function, mismatch)
+def _by_links(wrong: _Wrong) -> Iterator[Diagnosis]:
+    mismatch, function, changes = wrong.mismatch, wrong.target.function, None
+    if function is not None and mismatch.name == "jacobian":
+        mismatch, function = _as_gradient(function, mismatch)
         changes = links.find_changes(function)
     elif mismatch.name == "gradient":
-        changes = find_changes()
+        changes = wrong.changes
     if changes is not None:
-        yield from links.by_links(mismatch, changes, names)
+        yield from links.by_links(mismatch, changes, wrong.names)
 
 
-def _by_curvatures(target: Target, mismatch: Mismatch, names: UserNames) -> Iterator[Diagnosis]:
-    if target.function is not None and mismatch.name == "hessian" and target.is_scalar:
-        yield from curvatures.without_curvature(mismatch, target.function)
+def _by_curvatures(wrong: _Wrong) -> Iterator[Diagnosis]:
+    function = wrong.target.function
+    if function is not None and wrong.mismatch.name == "hessian" and wrong.target.is_scalar:
+        yield from curvatures.without_curvature(wrong.mismatch, function)
 
 
-def _by_two_mistakes(
-    find_changes: FindChanges, target: Target, mismatch: Mismatch, names: UserNames
-) -> Iterator[Diagnosis]:
+def _by_pieces(wrong: _Wrong) -> Iterator[Diagnosis]:
+    models = list(wrong.models_of_data)
+    if wrong.mismatch.name == "gradient" and wrong.changes is not None:
+        models += links.wrong_gradients(wrong.mismatch, wrong.changes)
+    yield from pieces.in_pieces(wrong.mismatch, wrong.target.layout, wrong.names, models)
+
+
+def _by_two_mistakes(wrong: _Wrong) -> Iterator[Diagnosis]:
+    target, mismatch, names, parts = wrong.target, wrong.mismatch, wrong.names, wrong.parts
     if mismatch.name == "jacobian" or target.function is None:
         return
-    parts = None if target.split is None else match_recipe.split_parts(mismatch, target.split)
     models: list[Model] = []
     if parts is not None and target.model is not None:
         yield from match_recipe.by_pairs(parts, target.model, names)
         if mismatch.name == "gradient":
             models += match_recipe.wrong_gradients(parts, target.model)
-    elif mismatch.name == "gradient":
-        changes = find_changes()
-        if changes is not None:
-            models += links.wrong_gradients(mismatch, changes)
+    elif mismatch.name == "gradient" and wrong.changes is not None:
+        models += links.wrong_gradients(mismatch, wrong.changes)
+    if target.model is None:
+        models += wrong.models_of_data
     yield from by_two_mistakes(mismatch, target.layout, names, models)
 
 
@@ -164,11 +193,12 @@ def _stack(name: str, points: list[PointComparison]) -> Mismatch:
     )
 
 
-def _explanations(target: Target, mismatch: Mismatch) -> Iterator[Diagnosis]:
-    names, layout = target.user_names(mismatch.name), target.layout
+def _explanations(wrong: _Wrong) -> Iterator[Diagnosis]:
+    target, mismatch, names = wrong.target, wrong.mismatch, wrong.names
+    layout = target.layout
     yield from patterns.proportional(mismatch, names)
-    if mismatch.name != "jacobian" and target.split is not None:
-        yield from _through_logits(target, target.split, mismatch)
+    if wrong.parts is not None and target.split is not None:
+        yield from _through_logits(wrong, target.split, wrong.parts)
     yield from patterns.misplaced(mismatch, layout, names)
     yield from patterns.rearranged(mismatch, layout, names)
     yield from matrices.matrix_shapes(mismatch, names)
@@ -204,11 +234,15 @@ def _constant_part(target: Target, name: str) -> tuple[str, str]:
     return "penalty-factor", "in a Hessian that is the part of the penalty"
 
 
-def _through_logits(target: Target, split: SplitLoss, mismatch: Mismatch) -> Iterator[Diagnosis]:
-    model, layout, names = target.model, target.layout, target.user_names(mismatch.name)
-    parts = match_recipe.split_parts(mismatch, split)
+def _through_logits(
+    wrong: _Wrong, split: SplitLoss, parts: match_recipe.Parts
+) -> Iterator[Diagnosis]:
+    mismatch, names, layout = wrong.mismatch, wrong.names, wrong.target.layout
+    model = wrong.target.model
     intercepts = np.zeros(layout.size, bool) if model is None else intercept_mask(model)
-    of_penalty = list(match_recipe.by_penalty(parts, intercepts, layout, names))
+    of_penalty: list[Diagnosis] = []
+    if model is not None or match_recipe.is_penalty(parts, split):
+        of_penalty += match_recipe.by_penalty(parts, intercepts, layout, names)
     yield from of_penalty
     if model is not None:
         yield from match_recipe.by_catalogue(parts, model, names)

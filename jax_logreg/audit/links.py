@@ -6,8 +6,6 @@ one step replaced: by 1 (the mask of a ReLU is forgotten), by 0 (what divides is
 constant), by its square, by itself at another place. Each is tried.
 """
 
-import linecache
-import os
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,10 +18,10 @@ from jax.extend import core
 
 from jax_logreg.audit.match import Diagnosis, Mismatch, complexity, fit_parts, matches
 from jax_logreg.audit.pairs import Model
+from jax_logreg.audit.source_lines import line_of, source_of
 from jax_logreg.audit.steps import (
     active_places,
     as_function,
-    first_values,
     inputs_of,
     take_step,
 )
@@ -35,9 +33,6 @@ from jax_logreg.audit.user_names import UserNames
 _MAX_LINKS, _MAX_STEPS, _MAX_NUMBERS = 120, 800, 20_000_000
 # With so many entries one point tells what is worth trying at all of them.
 _ENOUGH = 4
-# So much of a line of the user's code is shown.
-_MAX_LINE = 100
-_NOT_THE_USERS = tuple(os.path.dirname(str(file)) for file in (jax.__file__, np.__file__, __file__))
 # Steps that only rearrange, and steps that act on each entry by itself.
 _REARRANGE = {
     "reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "convert_element_type",
@@ -160,7 +155,7 @@ def _gradients(function: TracedFunction, theta: jax.Array, choices: jax.Array) -
 def _backward(function: TracedFunction, theta: jax.Array) -> Callable[[jax.Array], jax.Array]:
     """The way back through the value at θ, as a function of what is chosen for the links."""
     jaxpr, links = function.closed.jaxpr, find_links(function)
-    values = first_values(function, theta)
+    values = function.known_at(theta)
     active = set(jaxpr.invars)
     steps: list[tuple[int, list[int], Any]] = []
     for place, eqn in enumerate(jaxpr.eqns):
@@ -278,7 +273,7 @@ def find_changes(function: TracedFunction) -> LinkChanges | None:
     of_line: dict[Any, list[int]] = {}
     for number, link in enumerate(links):
         eqn = steps[link.place]
-        key = _line(eqn), eqn.primitive.name, link.end.aval.shape, link.operand
+        key = line_of(eqn), eqn.primitive.name, link.end.aval.shape, link.operand
         of_line.setdefault(key, []).append(number)
     together = [group for group in of_line.values() if len(group) > 1]
     alone = [[number] for number in range(len(links))]
@@ -376,7 +371,7 @@ def describe(function: TracedFunction, link: Link, mismatch: Mismatch, option: i
 def _name_of_map(function: TracedFunction, link: Link, theta: np.ndarray) -> str:
     """The name of an entrywise function, recognised by its values."""
     jaxpr = function.closed.jaxpr
-    values = first_values(function, jnp.asarray(theta))
+    values = function.known_at(jnp.asarray(theta))
     for eqn in jaxpr.eqns[: link.place + 1]:
         found = take_step(jaxpr, eqn, inputs_of(eqn, values))
         values.update(zip(eqn.outvars, found, strict=True))
@@ -434,20 +429,3 @@ def _edge(function: TracedFunction, link: Link) -> str:
         f"{operand} {what}" if operand else f"argument {link.operand + 1} of {eqn.primitive.name}"
     )
     return f"through {step}{source_of(eqn)}"
-
-
-def source_of(eqn: Any) -> str:
-    """Where the user's code has a step: its line."""
-    file, number = _line(eqn)
-    line = linecache.getline(file, number).strip() if file else ""
-    line = line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}…"
-    return f", in `{line}`" if line else f", in line {number}" if file else ""
-
-
-def _line(eqn: Any) -> tuple[str, int]:
-    """File and line of the user's code that a step comes from; ("", 0) if it is not known."""
-    traceback = getattr(eqn.source_info, "traceback", None)
-    for frame in traceback.frames if traceback is not None else ():
-        if not frame.file_name.startswith((*_NOT_THE_USERS, "<")):
-            return frame.file_name, frame.line_num
-    return "", 0

@@ -89,6 +89,16 @@ def split_parts(mismatch: Mismatch, split: SplitLoss) -> Parts:
     return Parts(mismatch, mismatch.expected - penalty, penalty)
 
 
+def is_penalty(parts: Parts, split: SplitLoss) -> bool:
+    """Whether what is not the data term is a penalty: the data term does not depend on it."""
+    theta = parts.mismatch.theta
+    if len(theta) < 2 or not parts.penalty.any():
+        return True
+    eta = np.repeat(run_compiled(split, _logits, theta)[:1], 2, axis=0)
+    here, there = np.asarray(run_compiled(split, _slopes, theta[:2], eta))
+    return np.allclose(here, there, rtol=1e-9, atol=1e-9 * np.max(np.abs(here), initial=0.0))
+
+
 def _as_products(mismatch: Mismatch) -> Mismatch:
     """A Hessian's products with random vectors: the same mistakes, in P numbers."""
     rng = np.random.default_rng(0)

@@ -353,7 +353,7 @@ PENALTY_MISTAKES = tuple(
 
 
 def changed_data(datum: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
-    """What may stand in for an array of numbers that a loss uses: (kind, words, array)."""
+    """What may stand in for an array that a loss uses: (kind, words, array)."""
     if datum.ndim == 2 and datum.shape[0] == datum.shape[1]:
         yield "transposed", "the transpose of", datum.T.copy()
     for axis in range(datum.ndim):
@@ -361,6 +361,11 @@ def changed_data(datum: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
             words = f"the entries shifted by one along axis {axis} of"
             yield "off-by-one", words, np.roll(datum, shift, axis)
     labels = bool(np.all((datum == 0) | (datum == 1)))
+    if labels:
+        words = "ones in place of the zeros and ones (a mask, an indicator) of"
+        yield "weights", words, np.ones_like(datum)
+    if datum.dtype == bool:
+        return
     if datum.ndim == 1 and bool(np.all(datum >= 0)) and not labels:
         yield "weights", "ones in place of", np.ones_like(datum)
         yield "weights", "the square of", datum**2

@@ -43,13 +43,14 @@ def by_two_mistakes(
             continue
         second = _second(_against(mismatch, model.numbers), mismatch, layout, names)
         for d in second:
-            text = f"Two mistakes: {_inner(model.text())}; and {_inner(d.message)}."
+            text = f"Two mistakes: {inner_sentence(model.text())}; and {inner_sentence(d.message)}."
             effort = complexity(1) + d.complexity
             for kind in dict.fromkeys((model.kind, d.kind)):
                 yield Diagnosis(kind, mismatch.name, text, d.evidence, effort)
 
 
-def _inner(sentence: str) -> str:
+def inner_sentence(sentence: str) -> str:
+    """A sentence as a part of another."""
     return f"{sentence[0].lower()}{sentence[1:].rstrip('.')}"
 
 

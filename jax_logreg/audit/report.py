@@ -301,6 +301,8 @@ def _sweep_text(sweep: StepSweep) -> str:
     if math.isfinite(sweep.slope):
         text += f", falling with slope {sweep.slope:.2f} before it"
     tried = f"all {sweep.coordinates} coordinates" if sweep.coordinates else "random directions"
+    if sweep.complex_error is None:
+        return f"{text} ({tried})."
     exact = f"{sweep.complex_error:.1e}." if math.isfinite(sweep.complex_error) else (
         "the value does not allow it."
     )  # fmt: skip

@@ -27,7 +27,8 @@ class StepSweep(NamedTuple):
             smooth function, about 0 means that the reference is wrong. NaN if too few.
         coordinates: how many coordinates were tried one by one at the best step.
         worst_coordinate: largest relative difference among these, and its index.
-        complex_error: the same by the complex step; NaN where the value does not allow it.
+        complex_error: the same by the complex step; NaN where the value does not allow it, None
+            if it was not tried.
 
     >>> from jax_logreg.audit.check import check_derivatives
     >>> report = check_derivatives(lambda t: t**3, gradient=lambda t: 3 * t**2, at=1.0)
@@ -42,12 +43,12 @@ class StepSweep(NamedTuple):
     slope: float
     coordinates: int
     worst_coordinate: tuple[float, int]
-    complex_error: float
+    complex_error: float | None
 
 
 def sweep_steps(
     values: BatchedFunction,
-    value: Callable[[Any], Any],
+    value: Callable[[Any], Any] | None,
     theta: np.ndarray,
     scale: np.ndarray,
     slope: np.ndarray,
@@ -57,7 +58,7 @@ def sweep_steps(
 
     Args:
         values: the function at the rows of an array.
-        value: the function at one point, for the complex step.
+        value: the function at one point, for the complex step; None to leave it out.
         theta: the point.
         scale: of every coordinate; a step is relative to it.
         slope: the gradient, (P,).
@@ -80,7 +81,8 @@ def sweep_steps(
         coordinates, worst = theta.size, (float(np.max(off)), int(np.argmax(off)))
     return StepSweep(
         STEPS, errors, step, float(errors[best]), _truncation_slope(errors, best),
-        coordinates, worst, _complex_step_error(value, theta, directions, expected, size),
+        coordinates, worst,
+        None if value is None else _complex_step_error(value, theta, directions, expected, size),
     )  # fmt: skip
 
 

@@ -3,18 +3,8 @@
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax.extend import core
-
-from jax_logreg.audit.traced import TracedFunction
-
-
-def first_values(function: TracedFunction, theta: jax.Array) -> dict[Any, Any]:
-    """What is known before the first step of a function of θ, by variable."""
-    jaxpr = function.closed.jaxpr
-    known = dict(zip(jaxpr.constvars, function.constants, strict=True))
-    return {**known, jaxpr.invars[0]: theta}
 
 
 def inputs_of(eqn: Any, values: Mapping[Any, Any]) -> list[Any]:

@@ -252,6 +252,11 @@ class Target:
         return max((time.thread_time() - began) / _TIMED_CALLS, 1e-9)
 
     @property
+    def is_translated(self) -> bool:
+        """Whether it is NumPy code that was run with JAX in NumPy's place."""
+        return self._translated is not None
+
+    @property
     def is_scalar(self) -> bool:
         """Whether the value is one number."""
         return int(np.prod(self.out_shape, dtype=int)) == 1

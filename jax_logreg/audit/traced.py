@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from jax_logreg.audit.rolled import rolled
 from jax_logreg.audit.stepwise import cost_per_step, evaluate, needed_steps
 
 
@@ -41,6 +42,11 @@ class TracedFunction:
     def __call__(self, *arguments: Any) -> Any:
         """The function's value."""
         return core.jaxpr_as_fun(self.closed)(*arguments)[0]
+
+    def known_at(self, theta: jax.Array) -> dict[Any, Any]:
+        """What is known before the first step, by variable."""
+        known = dict(zip(self.closed.jaxpr.constvars, self.constants, strict=True))
+        return {**known, self.closed.jaxpr.invars[0]: theta}
 
     def with_constants(self, constants: Sequence[Any]) -> "TracedFunction":
         """The same function of other data."""
@@ -85,18 +91,69 @@ def trace(function: Callable[[jax.Array], Any], example: jax.Array) -> TracedFun
     Raises:
         Exception: whatever the function raises when it is traced.
     """
-    closed = _make_jaxpr(function, example)
-    loops = {"scan", "while", "cond"}
-    if not any(eqn.primitive.name in loops for eqn in _all_equations(closed.jaxpr)):
-        with jax.disable_jit():
-            closed = _make_jaxpr(function, example)
+    closed = jax.make_jaxpr(lambda theta: function(theta))(example)
+    if not any(eqn.primitive.name in _LOOPS for eqn in _all_equations(closed.jaxpr)):
+        closed = _without_calls(closed)
+    closed = rolled(_copied(closed), is_described_by_text)
     # The text of a jaxpr says all that it does, unless it has custom rules or callbacks.
     plain = all(map(is_described_by_text, _all_equations(closed.jaxpr)))
     return TracedFunction(closed, str(closed.jaxpr) if plain else object())
 
 
-def _make_jaxpr(function: Callable[[jax.Array], Any], example: jax.Array) -> Any:
-    closed = jax.make_jaxpr(lambda theta: function(theta))(example)
+_LOOPS, _CALLS = {"scan", "while", "cond"}, {"jit", "pjit"}
+
+
+def _without_calls(closed: Any) -> Any:
+    """A jaxpr with the steps of jitted functions in place of their calls."""
+    jaxpr, constants = closed.jaxpr, dict[int, tuple[Any, Any]]()
+    known = {v: v for v in (*jaxpr.constvars, *jaxpr.invars)}
+    steps = list(_inlined(jaxpr, known, constants, None))
+    jaxpr = jaxpr.replace(
+        eqns=steps, outvars=[v if _is_literal(v) else known[v] for v in jaxpr.outvars],
+        constvars=[*jaxpr.constvars, *(v for v, _ in constants.values())],
+    )  # fmt: skip
+    return core.ClosedJaxpr(jaxpr, [*closed.consts, *(c for _, c in constants.values())])
+
+
+def _inlined(
+    jaxpr: Any, known: dict[Any, Any], constants: dict[int, tuple[Any, Any]], caller: Any
+) -> Iterator[Any]:
+    """Steps in the variables of the outermost program.
+
+    Args:
+        jaxpr: of the whole, or of a jitted function.
+        known: what its variables are in the outermost program; gets those of its steps.
+        constants: gets the arrays of jitted functions, with a variable for each.
+        caller: source of the call, if it is one of JAX's own functions, which the user did not
+            write; None for the user's code.
+    """
+    for eqn in jaxpr.eqns:
+        given = [v if _is_literal(v) else known[v] for v in eqn.invars]
+        source = caller or eqn.source_info
+        if eqn.primitive.name in _CALLS:
+            inner = eqn.params["jaxpr"]
+            own = [constants.setdefault(id(c), (core.Var(v.aval), c))[0]
+                   for v, c in zip(inner.jaxpr.constvars, inner.consts, strict=True)]  # fmt: skip
+            inside = dict(
+                zip([*inner.jaxpr.constvars, *inner.jaxpr.invars], own + given, strict=True)
+            )
+            is_of_jax = os.path.dirname(jax.__file__) in str(inner.jaxpr.debug_info.func_src_info)
+            yield from _inlined(inner.jaxpr, inside, constants, source if is_of_jax else caller)
+            answers = [v if _is_literal(v) else inside[v] for v in inner.jaxpr.outvars]
+            known.update(zip(eqn.outvars, answers, strict=True))
+        else:
+            # A function may be called twice: its variables are others each time.
+            outvars = [core.Var(v.aval) for v in eqn.outvars]
+            known.update(zip(eqn.outvars, outvars, strict=True))
+            yield eqn.replace(invars=given, outvars=outvars, source_info=source)
+
+
+def _is_literal(v: Any) -> bool:
+    return isinstance(v, core.Literal)
+
+
+def _copied(closed: Any) -> Any:
+    """The steps that matter, and copies of the arrays that they use."""
     steps = needed_steps(closed.jaxpr)  # a value may compute its gradient, and drop it
     used = {v for eqn in steps for v in eqn.invars if isinstance(v, core.Var)}
     used |= {v for v in closed.jaxpr.outvars if isinstance(v, core.Var)}
