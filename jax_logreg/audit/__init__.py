@@ -9,7 +9,7 @@ Read from the top: ``check`` is the entry and the course of an audit.
     how near          quick_check (plain NumPy), compare_entries, judgement
     what is wrong     diagnose; match (does an explanation fit, and how complex is it),
                       patterns (in any numbers), mistakes (the catalogue), match_recipe,
-                      links, curvatures (steps of the value)
+                      links, curvatures (steps of the value), row_factors (Xᵀr), pieces
     what comes out    report
     our own formulas  proof (this project's), text_formulas (those of two texts)
 """

@@ -14,13 +14,17 @@ import numpy as np
 from jax.extend import core
 
 from jax_logreg.audit.match import Diagnosis, Mismatch, matches
-from jax_logreg.audit.source_lines import source_of
+from jax_logreg.audit.source_lines import expression_of, source_of
 from jax_logreg.audit.steps import active_places, as_function, inputs_of, take_step
 from jax_logreg.audit.traced import TracedFunction, run_compiled
 
 # Random directions at each point; and the steps of the largest value that is tried.
 _DIRECTIONS = 6
 _MAX_STEPS = 300
+
+
+_GAUSS_NEWTON = "The curvature of an inner step is left out, as in the Gauss–Newton matrix JᵀJ, or in the expected information"  # noqa: E501
+_OUTER = "The second derivative of a step is left out, and with it the outer product of the slopes inside it"  # noqa: E501
 
 
 def without_curvature(mismatch: Mismatch, function: TracedFunction) -> Iterator[Diagnosis]:
@@ -42,40 +46,45 @@ def without_curvature(mismatch: Mismatch, function: TracedFunction) -> Iterator[
         [run_compiled(function, _curvatures, theta, v) for v in vectors]
         for theta, vectors in zip(mismatch.theta, d, strict=True)
     ])  # fmt: skip
-    for k, place in enumerate(steps):
+    for k, group in enumerate([*steps, *steps]):
         if matches(lines, found[:, :, k]) and np.any(found[:, :, k]):
-            where = source_of(function.closed.jaxpr.eqns[place])
-            text = f"The curvature of an inner step is left out, as in the Gauss–Newton matrix JᵀJ, or in the expected information{where}."  # noqa: E501
+            where = source_of(function.closed.jaxpr.eqns[group[0]])
+            text = _GAUSS_NEWTON if k < len(steps) else _OUTER
             evidence = f"reproduced along {_DIRECTIONS} directions at every point"
-            yield Diagnosis("gauss-newton", mismatch.name, text, evidence)
+            yield Diagnosis("gauss-newton", mismatch.name, f"{text}{where}.", evidence)
             return
 
 
-def _curved_steps(function: TracedFunction) -> list[int]:
-    """The steps that depend on θ."""
+def _curved_steps(function: TracedFunction) -> list[list[int]]:
+    """The steps that depend on θ; those of one expression, as in a loop, together."""
     jaxpr = function.closed.jaxpr
-    active, found = set(jaxpr.invars), []
+    active, found = set(jaxpr.invars), dict[Any, list[int]]()
     for place, eqn in enumerate(jaxpr.eqns):
         floats = all(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in eqn.outvars)
         if floats and any(isinstance(v, core.Var) and v in active for v in eqn.invars):
             active.update(eqn.outvars)
-            found.append(place)
-    return found[:-1]
+            found.setdefault((expression_of(eqn), eqn.primitive.name), []).append(place)
+    return list(found.values())
 
 
 def _curvatures(function: TracedFunction, theta: jax.Array, direction: jax.Array) -> jax.Array:
-    """The second derivative of the value along a direction without that of each step, (steps,)."""
+    """The second derivative of the value along a direction, (2 · steps,).
+
+    First without that of each step and of all before it, then without that of each step alone.
+    """
     jaxpr, steps = function.closed.jaxpr, _curved_steps(function)
     kept = 1 - jnp.eye(len(steps))
+    before = jnp.concatenate([kept, jnp.ones_like(kept)])
+    alone = jnp.concatenate([kept, kept])
     values = function.known_at(theta)
     slopes: dict[Any, Any] = {jaxpr.invars[0]: direction}
-    curves: dict[Any, Any] = {jaxpr.invars[0]: jnp.zeros((len(steps), *theta.shape))}
-    column = {place: k for k, place in enumerate(steps)}
+    curves: dict[Any, Any] = {jaxpr.invars[0]: jnp.zeros((2 * len(steps), *theta.shape))}
+    column = {place: k for k, group in enumerate(steps) for place in group}
     last = max(p for p, eqn in enumerate(jaxpr.eqns) if jaxpr.outvars[0] in eqn.outvars)
     for place, eqn in enumerate(jaxpr.eqns[: last + 1]):
         inputs, mine = inputs_of(eqn, values), active_places(eqn, slopes)
         step = as_function(jaxpr, eqn, inputs, mine)
-        if not mine or (place not in column and place != last):
+        if not mine or place not in column:
             values.update(zip(eqn.outvars, take_step(jaxpr, eqn, inputs), strict=True))
             continue
         x = tuple(inputs[i] for i in mine)
@@ -89,7 +98,7 @@ def _curvatures(function: TracedFunction, theta: jax.Array, direction: jax.Array
         ddx = tuple(curves[eqn.invars[i]] for i in mine)
         carried = jax.vmap(lambda *c, step=step, x=x: jax.jvp(step, x, c)[1])(*ddx)
         for v, value, s, b, c in zip(eqn.outvars, found, first, bend, carried, strict=True):
-            keep = kept[:, column[place]] if place in column else jnp.ones(len(steps))
+            k, shape = column[place], (-1, *(1,) * jnp.ndim(b))
             values[v], slopes[v] = value, s
-            curves[v] = keep.reshape(-1, *(1,) * jnp.ndim(b)) * (c + b)
-    return curves[jaxpr.outvars[0]].reshape(len(steps))
+            curves[v] = before[:, k].reshape(shape) * c + alone[:, k].reshape(shape) * b
+    return curves[jaxpr.outvars[0]].reshape(2 * len(steps))

@@ -40,6 +40,7 @@ from jax_logreg.audit.match import (
 from jax_logreg.audit.pairs import Model, by_two_mistakes
 from jax_logreg.audit.reference import Autodiff
 from jax_logreg.audit.returned import DIAGONAL
+from jax_logreg.audit.row_factors import by_row_factors
 from jax_logreg.audit.target import Target
 from jax_logreg.audit.traced import TracedFunction
 from jax_logreg.audit.user_names import UserNames
@@ -69,7 +70,9 @@ def diagnose(target: Target, comparison: DerivativeComparison) -> list[Diagnosis
         return [_large_logits(comparison.name, wrong, where)] if wrong else []
     case = _Wrong(target, _with_values(target, _stack(comparison.name, usable)))
     found = rank(_explanations(case))
-    for more in (_by_changed_data, _by_links, _by_curvatures, _by_pieces, _by_two_mistakes):
+    for more in (
+        _by_changed_data, _by_links, _by_curvatures, _by_pieces, _by_row_factors, _by_two_mistakes,
+    ):  # fmt: skip
         if _is_complex(found):
             found = rank([*found, *more(case)])
     if _is_complex(found) and any(not point.wrong.any() for point in usable):
@@ -117,6 +120,14 @@ class _Wrong:
         names = self.target.data_names()
         return list(pieces.with_changed_data(self.mismatch, function, names))
 
+    @cached_property
+    def models_of_conditions(self) -> list[Model]:
+        """The derivative with each condition on θ taken to hold everywhere, or nowhere."""
+        function = self.target.function
+        if function is None or self.mismatch.name == "jacobian":
+            return []
+        return list(pieces.with_conditions(self.mismatch, function))
+
 
 def _is_complex(found: list[Diagnosis]) -> bool:
     return not found or found[0].complexity >= COMPLEX
@@ -145,8 +156,20 @@ def _by_curvatures(wrong: _Wrong) -> Iterator[Diagnosis]:
         yield from curvatures.without_curvature(wrong.mismatch, function)
 
 
+def _by_row_factors(wrong: _Wrong) -> Iterator[Diagnosis]:
+    target = wrong.target
+    yield from patterns.fixed(wrong.mismatch, 0.0)
+    if wrong.parts is not None and wrong.mismatch.name == "gradient":
+        yield from patterns.fixed(wrong.mismatch, wrong.parts.penalty)
+    if target.function is not None and wrong.mismatch.name == "gradient":
+        penalty = 0.0 if wrong.parts is None else wrong.parts.penalty
+        yield from by_row_factors(
+            wrong.mismatch, target.function, target.split, penalty, wrong.names, target.data_names()
+        )
+
+
 def _by_pieces(wrong: _Wrong) -> Iterator[Diagnosis]:
-    models = list(wrong.models_of_data)
+    models = [*wrong.models_of_data, *wrong.models_of_conditions]
     if wrong.mismatch.name == "gradient" and wrong.changes is not None:
         models += links.wrong_gradients(wrong.mismatch, wrong.changes)
     yield from pieces.in_pieces(wrong.mismatch, wrong.target.layout, wrong.names, models)
@@ -164,7 +187,7 @@ def _by_two_mistakes(wrong: _Wrong) -> Iterator[Diagnosis]:
     elif mismatch.name == "gradient" and wrong.changes is not None:
         models += links.wrong_gradients(mismatch, wrong.changes)
     if target.model is None:
-        models += wrong.models_of_data
+        models += [*wrong.models_of_data, *wrong.models_of_conditions]
     yield from by_two_mistakes(mismatch, target.layout, names, models)
 
 

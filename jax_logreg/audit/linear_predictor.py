@@ -57,7 +57,7 @@ class SplitLoss:
 
     def logits(self, theta: jax.Array) -> jax.Array:
         """η of parameters."""
-        return _evaluate(self.function, self._variables[:1], theta)[0]
+        return self.function.outputs(self._variables[:1], theta)[0]
 
     def loss_of_logits(self, theta: jax.Array, eta: jax.Array) -> jax.Array:
         """The loss with η given; what depends on θ beside η is the penalty."""
@@ -98,6 +98,11 @@ def _vjp_rows(split: SplitLoss, stack: jax.Array) -> jax.Array:
     return jax.vmap(lambda r: vjp(r)[0])(stack)
 
 
+def logits_at(split: SplitLoss, thetas: jax.Array) -> jax.Array:
+    """η at every θ."""
+    return jax.vmap(split.logits)(thetas)
+
+
 def column_norms(
     vjp: Callable[[np.ndarray], np.ndarray],
     shape: tuple[int, ...],
@@ -114,11 +119,6 @@ def column_norms(
     """
     signs = rng.integers(0, 2, (_VJP_BATCH, *shape)) * 2.0 - 1
     return np.sqrt(np.mean(vjp(signs * root_weights) ** 2, axis=0))
-
-
-def _evaluate(function: TracedFunction, variables: list[Any], theta: jax.Array) -> list[jax.Array]:
-    jaxpr = function.closed.jaxpr.replace(outvars=variables)
-    return core.jaxpr_as_fun(core.ClosedJaxpr(jaxpr, function.constants))(theta)
 
 
 def weighted_sum(function: TracedFunction, weights: np.ndarray, theta: jax.Array) -> TracedFunction:
@@ -147,7 +147,7 @@ def _values_of_equations(
     function: TracedFunction, theta: jax.Array, equations: tuple[int, ...]
 ) -> list[jax.Array]:
     eqns = function.closed.jaxpr.eqns
-    return _evaluate(function, [eqns[i].outvars[0] for i in equations], theta)
+    return function.outputs([eqns[i].outvars[0] for i in equations], theta)
 
 
 def _ends_of_linear_chains(jaxpr: Any) -> tuple[int, ...]:

@@ -52,10 +52,14 @@ _FORGOTTEN = {
     "cumsum": "The cumulative sum is forgotten", "rev": "The reversed order is forgotten",
     "mul": "A factor is forgotten", "div": "A divisor is forgotten",
     "neg": "A minus sign is forgotten", "sub": "A minus sign is forgotten",
+    "gather": "Of repeated indices only the last counts, as in `g[index] += …`, where `np.add.at` "
+    "adds all of them,",
 }  # fmt: skip
 
 
-_ENTRIES, _LINEAR = -1, -2
+_ENTRIES, _LINEAR, _LAST = -1, -2, -3
+# Of so many indices it is looked which are repeated.
+_MAX_INDICES = 3000
 
 
 class Link(NamedTuple):
@@ -65,7 +69,8 @@ class Link(NamedTuple):
         start: the variable that goes in.
         end: the variable that comes out.
         place: of the step that makes ``end``; of the operand there, if it is a single edge.
-        operand: which; −1 for a function of each entry of ``start``, −2 for a linear step.
+        operand: which; −1 for a function of each entry of ``start``, −2 for a linear step, −3
+            for entries of ``start`` that are chosen by indices.
     """
 
     start: Any
@@ -125,6 +130,8 @@ def find_links(function: TracedFunction) -> list[Link]:
         # A scalar may be spread over an array in the same step.
         if is_forgettable and eqn.invars[mine[0]].aval.shape in ((), end.aval.shape):
             maps.append(Link(eqn.invars[mine[0]], end, place, _LINEAR))
+        if name == "gather" and mine == [0] and 1 < eqn.invars[1].aval.shape[0] < _MAX_INDICES:
+            maps.append(Link(eqn.invars[0], end, place, _LAST))
         if name not in _ENTRYWISE or len(eqn.outvars) > 1:
             continue
         starts = {heads.get(eqn.invars[i], eqn.invars[i]) for i in mine}
@@ -189,6 +196,9 @@ def _backward(function: TracedFunction, theta: jax.Array) -> Callable[[jax.Array
                 if link.operand >= 0:
                     edges[link.operand] = choice[number, 0]
                     continue
+                if link.operand == _LAST:
+                    through = through * (choice[number, 0] + choice[number, 1] * factors[number][0])
+                    continue
                 through = through * choice[number, 0]
                 options = enumerate(factors[number], 1)
                 instead = sum(choice[number, i] * factor for i, factor in options)
@@ -203,6 +213,9 @@ def _backward(function: TracedFunction, theta: jax.Array) -> Callable[[jax.Array
 
 def _factors(function: TracedFunction, link: Link, values: dict[Any, Any]) -> list[jax.Array]:
     """What may stand for the derivative of a link, entry by entry; nothing for an edge."""
+    if link.operand == _LAST:
+        eqn = function.closed.jaxpr.eqns[link.place]
+        return [_last_of_each(inputs_of(eqn, values)[1], eqn)]
     if link.operand != _ENTRIES:
         return [] if link.operand >= 0 else [jnp.ones_like(values[link.start])]
     of_entries, x = _entrywise(function, link, values), values[link.start]
@@ -213,6 +226,17 @@ def _factors(function: TracedFunction, link: Link, values: dict[Any, Any]) -> li
     f, df = values[link.end], slope(x)
     found = [option(x, f, df, slope) for _, option in _INSTEAD]
     return [jnp.where(jnp.isfinite(m), m, 0.0) for m in found]
+
+
+def _last_of_each(indices: jax.Array, eqn: Any) -> jax.Array:
+    """1 where a chosen entry is the last with its index, else 0."""
+    num_places = indices.shape[-1]
+    flat = indices.reshape(-1, num_places)
+    same = jnp.all(flat[:, None] == flat[None], axis=2)
+    last = ~jnp.any(jnp.triu(same, 1), axis=1)
+    shape, offset = eqn.outvars[0].aval.shape, eqn.params["dimension_numbers"].offset_dims
+    kept = [1 if axis in offset else size for axis, size in enumerate(shape)]
+    return last.reshape(kept).astype(float)
 
 
 def _entrywise(
@@ -276,6 +300,8 @@ def find_changes(function: TracedFunction) -> LinkChanges | None:
         key = line_of(eqn), eqn.primitive.name, link.end.aval.shape, link.operand
         of_line.setdefault(key, []).append(number)
     together = [group for group in of_line.values() if len(group) > 1]
+    chosen = [number for number, link in enumerate(links) if link.operand == _LAST]
+    together += [chosen] if len(chosen) > 1 else []
     alone = [[number] for number in range(len(links))]
     # Of many links, those that stand alone in their line of code.
     alone = alone if len(links) <= _MAX_LINKS else [g for g in of_line.values() if len(g) == 1]
@@ -359,7 +385,7 @@ def wrong_gradients(mismatch: Mismatch, changes: LinkChanges) -> Iterator[Model]
 def describe(function: TracedFunction, link: Link, mismatch: Mismatch, option: int) -> str:
     """A sentence: which derivative is replaced, and by what."""
     eqn = function.closed.jaxpr.eqns[link.place]
-    if link.operand == _LINEAR:
+    if link.operand in (_LINEAR, _LAST):
         return f"{_FORGOTTEN[eqn.primitive.name]} on the way back{source_of(eqn)}"
     name = _name_of_map(function, link, mismatch.theta[0])
     sentence = _INSTEAD[option][0].format(name)

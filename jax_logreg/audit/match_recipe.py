@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_logreg.audit.layout import PytreeLayout
-from jax_logreg.audit.linear_predictor import SplitLoss
+from jax_logreg.audit.linear_predictor import SplitLoss, logits_at
 from jax_logreg.audit.logistic import LogisticModel, penalty_slope
 from jax_logreg.audit.match import (
     SLACK,
@@ -94,7 +94,7 @@ def is_penalty(parts: Parts, split: SplitLoss) -> bool:
     theta = parts.mismatch.theta
     if len(theta) < 2 or not parts.penalty.any():
         return True
-    eta = np.repeat(run_compiled(split, _logits, theta)[:1], 2, axis=0)
+    eta = np.repeat(run_compiled(split, logits_at, theta)[:1], 2, axis=0)
     here, there = np.asarray(run_compiled(split, _slopes, theta[:2], eta))
     return np.allclose(here, there, rtol=1e-9, atol=1e-9 * np.max(np.abs(here), initial=0.0))
 
@@ -335,13 +335,9 @@ def _data_term(
     if not those of the points.
     """
     theta, *vector = mismatch.call_arguments
-    eta = run_compiled(logits, _logits, theta if linear is None else linear)
+    eta = run_compiled(logits, logits_at, theta if linear is None else linear)
     z = [run_compiled(moves, _moves_of_logits, v) for v in vector]
     return back.vjp_to_parameters(np.asarray(run_compiled(loss, _slopes, theta, eta, *z)))
-
-
-def _logits(split: SplitLoss, thetas: jax.Array) -> jax.Array:
-    return jax.vmap(split.logits)(thetas)
 
 
 def _moves_of_logits(split: SplitLoss, vectors: jax.Array) -> jax.Array:
@@ -430,7 +426,7 @@ def _row_contributions(mismatch: Mismatch, split: SplitLoss) -> np.ndarray:
     """The part of each row in the derivative, (m, n, P)."""
     theta, *vector = mismatch.call_arguments
     z = [run_compiled(split, _moves_of_logits, v) for v in vector]
-    slopes = run_compiled(split, _slopes, theta, run_compiled(split, _logits, theta), *z)
+    slopes = run_compiled(split, _slopes, theta, run_compiled(split, logits_at, theta), *z)
     columns = np.asarray(run_compiled(split, _columns))
     slopes = np.asarray(slopes).reshape(len(theta), len(columns), -1)
     return np.einsum("mnk,nkp->mnp", slopes, columns)
@@ -473,7 +469,7 @@ def without_intercept(
 def outer_products(parts: Parts, split: SplitLoss) -> Iterator[Diagnosis]:
     """Σ (∂ℓᵢ/∂η)² x xᵀ in place of the curvature, whatever the loss."""
     theta, vector = parts.mismatch.call_arguments
-    slopes = run_compiled(split, _slopes, theta, run_compiled(split, _logits, theta))
+    slopes = run_compiled(split, _slopes, theta, run_compiled(split, logits_at, theta))
     r, z = np.asarray(slopes), np.asarray(run_compiled(split, _moves_of_logits, vector))
     products = r * np.sum(r * z, axis=tuple(range(2, r.ndim)), keepdims=True)
     data = split.vjp_to_parameters(products)

@@ -352,6 +352,11 @@ PENALTY_MISTAKES = tuple(
 )
 
 
+def is_mask(datum: np.ndarray) -> bool:
+    """Whether an array holds zeros and ones only."""
+    return bool(np.all((datum == 0) | (datum == 1)))
+
+
 def changed_data(datum: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
     """What may stand in for an array that a loss uses: (kind, words, array)."""
     if datum.ndim == 2 and datum.shape[0] == datum.shape[1]:
@@ -360,7 +365,7 @@ def changed_data(datum: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
         for shift in (1, -1) if datum.shape[axis] > 1 else ():
             words = f"the entries shifted by one along axis {axis} of"
             yield "off-by-one", words, np.roll(datum, shift, axis)
-    labels = bool(np.all((datum == 0) | (datum == 1)))
+    labels = is_mask(datum)
     if labels:
         words = "ones in place of the zeros and ones (a mask, an indicator) of"
         yield "weights", words, np.ones_like(datum)

@@ -218,7 +218,7 @@ _UFUNCS = {
     "ge": np.greater_equal, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
     "not": np.invert, "is_finite": np.isfinite, "real": np.real, "imag": np.imag,
     "conj": np.conj, "lgamma": scipy.special.gammaln, "digamma": scipy.special.psi,
-    "polygamma": scipy.special.polygamma, "erf": scipy.special.erf, "erfc": scipy.special.erfc,
+    "erf": scipy.special.erf, "erfc": scipy.special.erfc,
     "erf_inv": scipy.special.erfinv,
 }  # fmt: skip
 _REDUCTIONS = {

@@ -360,6 +360,19 @@ def _leaf_block(layout: PytreeLayout, wrong: np.ndarray) -> str | None:
     return f"the block of {a} with {b}"
 
 
+def fixed(mismatch: Mismatch, rest: np.ndarray | float) -> Iterator[Diagnosis]:
+    """The same at every point, apart from a part that is right."""
+    hand, expected = mismatch.hand - rest, mismatch.expected - rest
+    bound = SLACK * mismatch.allowed
+    if len(hand) < _MIN_POINTS or np.all(np.abs(expected - expected[:1]) <= bound):
+        return
+    if np.any(hand) and np.all(np.abs(hand - hand[:1]) <= bound):
+        apart = " apart from the penalty" if np.any(rest) else ""
+        text = f"It is the same at every point{apart}: as if it were computed once, and kept."
+        evidence = f"the same numbers at {len(hand)} points, where the reference changes"
+        yield Diagnosis("hidden-state", mismatch.name, text, evidence)
+
+
 def describe_block(layout: PytreeLayout, wrong: np.ndarray) -> str | None:
     """One leaf, or one index along one axis of a leaf, in the user's words."""
     touched = [i for i, part in enumerate(layout.slices) if wrong[part].any()]

@@ -7,20 +7,26 @@ reproduces what is wrong; what is left over must be right, or have a mistake of 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
+from jax.extend import core
 
 from jax_logreg.audit.blocks import Block, how_wrong, other_factors, run_of
 from jax_logreg.audit.layout import PytreeLayout
-from jax_logreg.audit.match import COMPLEX, LOCATED, SLACK, Diagnosis, Mismatch, complexity
-from jax_logreg.audit.mistakes import changed_data
+from jax_logreg.audit.match import LOCATED, SLACK, Diagnosis, Mismatch, complexity, matches
+from jax_logreg.audit.mistakes import changed_data, is_mask
 from jax_logreg.audit.pairs import Model, inner_sentence
 from jax_logreg.audit.reference import Autodiff
+from jax_logreg.audit.source_lines import source_of
 from jax_logreg.audit.traced import TracedFunction
 from jax_logreg.audit.user_names import UserNames
 
 # Data of more arrays, or of more numbers, are not changed; nor are those of a longer value.
 _MAX_ARRAYS, _MAX_DATA, _MAX_STEPS = 20, 100_000, 300
+_COMPARISONS = {"lt", "le", "gt", "ge"}
+_REPRODUCED = "with this the numbers are reproduced at every point"
 
 
 def with_changed_data(
@@ -39,34 +45,86 @@ def with_changed_data(
         return
     if len(function.closed.jaxpr.eqns) > _MAX_STEPS:
         return
-    for place, datum in enumerate(constants):
+    for name, datum in zip(names, constants, strict=True):
         array = np.asarray(datum)
         if array.dtype.kind not in "fb" or not array.size:
             continue
         for kind, words, changed in changed_data(array):
-            others = [*constants[:place], changed.astype(array.dtype), *constants[place + 1 :]]
-            other = Autodiff(function.with_constants(others))
+            other = Autodiff(function.with_constants(_changed(constants, array, changed)))
             numbers = other.at_rows(mismatch.name, *mismatch.call_arguments)
-            text = f"It would be right with {words} {names[place]}"
-            yield Model(kind, lambda text=text: text, numbers)
+            text = f"It would be right with {words} {name}"
+            yield Model(kind, partial(str, text), numbers)
+
+
+def _changed(constants: list[Any], array: np.ndarray, changed: np.ndarray) -> list[Any]:
+    """The constants with an array changed wherever it is used; so is 1 minus a mask."""
+
+    def of(constant: Any) -> Any:
+        if np.shape(constant) != array.shape:
+            return constant
+        if np.array_equal(constant, array):
+            return changed.astype(array.dtype)
+        if is_mask(array) and np.array_equal(constant, 1.0 - array):
+            return (1.0 - changed).astype(constant.dtype)
+        return constant
+
+    return [of(constant) for constant in constants]
+
+
+def with_conditions(mismatch: Mismatch, function: TracedFunction) -> Iterator[Model]:
+    """The derivative of the value with a condition on θ that holds everywhere, or nowhere.
+
+    So the derivative of one branch of a np.where, of a mask or of a piecewise loss, is taken for
+    all rows.
+    """
+    jaxpr = function.closed.jaxpr
+    active = set(jaxpr.invars)
+    for place, eqn in enumerate(jaxpr.eqns):
+        if active.isdisjoint(v for v in eqn.invars if isinstance(v, core.Var)):
+            continue
+        active.update(eqn.outvars)
+        if eqn.primitive.name not in _COMPARISONS or len(jaxpr.eqns) > _MAX_STEPS:
+            continue
+        (outcome,) = eqn.outvars
+        steps = [*jaxpr.eqns[:place], *jaxpr.eqns[place + 1 :]]
+        changed = jaxpr.replace(eqns=steps, constvars=[*jaxpr.constvars, outcome])
+        for holds, where in ((True, "everywhere"), (False, "nowhere")):
+            constants = [*function.constants, np.full(outcome.aval.shape, holds)]
+            closed = core.ClosedJaxpr(changed, constants)
+            other = TracedFunction(closed, (function.identity, place))
+            numbers = Autodiff(other).at_rows(mismatch.name, *mismatch.call_arguments)
+            text = f"It would be right if a condition held {where}: a mask, a branch or a clip is forgotten{source_of(eqn)}"  # noqa: E501
+            yield Model("chain-factor", partial(str, text), numbers)
 
 
 def in_pieces(
     mismatch: Mismatch, layout: PytreeLayout, names: UserNames, models: Iterable[Model]
 ) -> Iterator[Diagnosis]:
     """One model where it reproduces what is wrong; elsewhere right, or another mistake."""
-    if mismatch.hand.ndim != 2:
-        return
-    wrong = np.any(mismatch.wrong, axis=0)
     models = [model for model in models if np.isfinite(model.numbers).all()]
-    explained = [wrong & _reproduced(mismatch, model) for model in models]
+    for model in models:
+        if matches(mismatch, model.numbers):
+            yield Diagnosis(model.kind, mismatch.name, f"{model.text()}.", _REPRODUCED)
+    if mismatch.hand.ndim == 2:
+        yield from _in_blocks(mismatch, layout, names, models)
+
+
+def _in_blocks(
+    mismatch: Mismatch, layout: PytreeLayout, names: UserNames, models: list[Model]
+) -> Iterator[Diagnosis]:
+    wrong = np.any(mismatch.wrong, axis=0)
+    agree = [_reproduced(mismatch, model) for model in models]
+    explained = [wrong & reproduced for reproduced in agree]
     others = other_factors(mismatch, layout, names)
-    for model, mask in zip(models, explained, strict=True):
+    for model, mask, reproduced in zip(models, explained, agree, strict=True):
         rest = wrong & ~mask
         if not mask.any():
             continue
+        place = _block(layout, _filled(layout, mask, reproduced)).name
         if not rest.any():
-            yield from _alone(mismatch, layout, model, mask)
+            text = f"Only {place} is wrong: {inner_sentence(model.text())}."
+            effort = complexity(1, vagueness=LOCATED)
+            yield Diagnosis(model.kind, mismatch.name, text, _REPRODUCED, effort)
             continue
         block = _block(layout, rest)
         second = how_wrong(mismatch, block, names, others)
@@ -75,25 +133,10 @@ def in_pieces(
             if not also:
                 continue
             second = Diagnosis(also[0].kind, mismatch.name, also[0].text(), "", complexity(1))
-        place = _block(layout, mask).name
         text = f"Two mistakes: in {place}, {inner_sentence(model.text())}; in {block.name}, {inner_sentence(second.message)}."  # noqa: E501
-        evidence = "with these the numbers are reproduced at every point"
         effort = complexity(1, vagueness=LOCATED) + second.complexity
         for kind in dict.fromkeys((model.kind, second.kind)):
-            yield Diagnosis(kind, mismatch.name, text, evidence, effort)
-
-
-def _alone(
-    mismatch: Mismatch, layout: PytreeLayout, model: Model, mask: np.ndarray
-) -> Iterator[Diagnosis]:
-    """Everything that is wrong has this mistake."""
-    if mask.all() or _reproduced(mismatch, model).all():
-        text, effort = f"{model.text().rstrip('.')}.", complexity(1)
-    else:
-        text = f"Only {_block(layout, mask).name} is wrong: {inner_sentence(model.text())}."
-        effort = complexity(1, vagueness=LOCATED)
-    evidence = "with this the numbers are reproduced at every point"
-    yield Diagnosis(model.kind, mismatch.name, text, evidence, min(effort, COMPLEX))
+            yield Diagnosis(kind, mismatch.name, text, _REPRODUCED, effort)
 
 
 def _reproduced(mismatch: Mismatch, model: Model) -> np.ndarray:
@@ -103,19 +146,35 @@ def _reproduced(mismatch: Mismatch, model: Model) -> np.ndarray:
     return np.all(off <= SLACK * mismatch.allowed, axis=0)
 
 
+def _filled(layout: PytreeLayout, mask: np.ndarray, reproduced: np.ndarray) -> np.ndarray:
+    """A mask with the rest of its arrays, where that agrees whichever way it is computed."""
+    full = mask.copy()
+    for part in layout.slices if len(layout.slices) > 1 else ():
+        full[part] |= mask[part].any() and reproduced[part].all()
+    return full
+
+
 def _block(layout: PytreeLayout, mask: np.ndarray) -> Block:
     """Some entries of θ, by the name of their array, as a slice, or one by one."""
-    places = np.flatnonzero(mask)
+    places, touched = np.flatnonzero(mask), []
     for part, shape, label, axes in zip(
         layout.slices, layout.shapes, layout.labels, layout.axes, strict=True
     ):
-        if label and np.array_equal(places, np.arange(part.start, part.stop)):
-            leaf = replace(layout, shapes=(shape,), labels=("",), axes=(axes,), flat_names=None)
-            return Block(label, "", mask, replace(leaf, treedef=None))
-    if np.array_equal(places, np.arange(places[0], places[-1] + 1)):
+        if label and mask[part].all():
+            touched.append((label, shape, axes, part.stop - part.start))
+    if len(touched) == 1 and touched[0][3] == len(places):
+        label, shape, axes, _ = touched[0]
+        leaf = replace(layout, shapes=(shape,), labels=("",), axes=(axes,), flat_names=None)
+        return Block(label, "", mask, replace(leaf, treedef=None))
+    if not touched and np.array_equal(places, np.arange(places[0], places[-1] + 1)):
         return run_of(layout, slice(int(places[0]), int(places[-1]) + 1))
-    shape = (len(places),)
-    part = replace(layout, shapes=(shape,), labels=("",), axes=((None,),), flat_names=None)
-    shown = ", ".join(layout.name(int(i)) for i in places[:4])
-    name = shown if len(places) <= 4 else f"{len(places)} entries ({shown}, …)"
-    return Block(name, "", mask, replace(part, treedef=None))
+    flat = replace(layout, shapes=((len(places),),), labels=("",), axes=((None,),), treedef=None)
+    shown = [layout.name(int(i)) for i in places[:4]]
+    name = (
+        " and ".join(shown)
+        if len(places) <= 4
+        else f"{len(places)} entries ({', '.join(shown)}, …)"
+    )
+    if sum(size for *_, size in touched) == len(places):
+        name = " and ".join(label for label, *_ in touched)
+    return Block(name, "", mask, replace(flat, flat_names=None))

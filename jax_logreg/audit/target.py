@@ -357,4 +357,7 @@ def _name_of(constant: Any, known: list[tuple[str, Any]]) -> str:
     for name, array in known:
         if array.shape == np.shape(constant) and np.array_equal(np.asarray(array), constant):
             return name
+    for name, array in known:
+        if array.shape == np.shape(constant) and np.array_equal(1 - np.asarray(array), constant):
+            return f"1 − {name}"
     return f"the data of shape {np.shape(constant)}"

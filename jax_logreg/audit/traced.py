@@ -43,6 +43,11 @@ class TracedFunction:
         """The function's value."""
         return core.jaxpr_as_fun(self.closed)(*arguments)[0]
 
+    def outputs(self, variables: list[Any], theta: jax.Array) -> list[jax.Array]:
+        """The numbers of some variables of its steps."""
+        closed = core.ClosedJaxpr(self.closed.jaxpr.replace(outvars=variables), self.constants)
+        return core.jaxpr_as_fun(closed)(theta)
+
     def known_at(self, theta: jax.Array) -> dict[Any, Any]:
         """What is known before the first step, by variable."""
         known = dict(zip(self.closed.jaxpr.constvars, self.constants, strict=True))
