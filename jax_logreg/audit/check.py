@@ -211,7 +211,7 @@ def _flatten_point(at: Any, names: Any) -> tuple[np.ndarray, PytreeLayout, str]:
     flat = np.concatenate([leaf.astype(np.float64).ravel() for leaf in leaves])
     if not np.isfinite(flat).all():
         raise ValueError("at= must be finite: give a point at which the value is defined.")
-    return flat, make_layout(at, names), dtype
+    return flat, layout if names is None else make_layout(at, names), dtype
 
 
 def _kept_as_it_is(leaf: tuple[str, int]) -> Finding:

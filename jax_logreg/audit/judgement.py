@@ -22,7 +22,7 @@ _NO_SLOPE = 1e-3
 # So many moderate points must be right for the others to be forgiven.
 _LEAST_RIGHT = 2
 # Steps of differences: in the middle of things, and in units of the ray at the last extreme point.
-_STEP, _LONG_STEP = 1e-4, 100.0
+RAY_STEP, _LONG_STEP = 3e-5, 100.0
 # A numerical derivative: errors up to this part of the largest entry where there is evidence, or
 # without it. Numbers are rough if a change of θ of this size moves them by this part of the error.
 _NUMERICAL, _WITHOUT_EVIDENCE = 1e-2, 1e-5
@@ -44,7 +44,7 @@ def is_guarded(values: BatchedFunction, points: AuditPoints) -> bool:
     ray, first = points.ray, points.moderate[0]
     there = points.extreme[-1]
     further = there + (there - first)
-    near = max(abs(float(_slope(values, p, ray, _STEP))) for p in (first, *points.extreme[:-1]))
+    near = max(abs(float(_slope(values, p, ray, RAY_STEP))) for p in (first, *points.extreme[:-1]))
     one, two = (float(_slope(values, theta, ray, _LONG_STEP)) for theta in (there, further))
     return bool(abs(two - 2 * one) <= _NO_SLOPE * (near + abs(one)))
 

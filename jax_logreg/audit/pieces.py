@@ -118,7 +118,7 @@ def _in_blocks(
     others = other_factors(mismatch, layout, names)
     for model, mask, reproduced in zip(models, explained, agree, strict=True):
         rest = wrong & ~mask
-        if not mask.any():
+        if not mismatch.hand[:, mask].any():  # zeros are no evidence for a model
             continue
         place = _block(layout, _filled(layout, mask, reproduced)).name
         if not rest.any():
@@ -134,7 +134,7 @@ def _in_blocks(
                 continue
             second = Diagnosis(also[0].kind, mismatch.name, also[0].text(), "", complexity(1))
         text = f"Two mistakes: in {place}, {inner_sentence(model.text())}; in {block.name}, {inner_sentence(second.message)}."  # noqa: E501
-        effort = complexity(1, vagueness=LOCATED) + second.complexity
+        effort = complexity(1, vagueness=LOCATED + 0.25) + second.complexity
         for kind in dict.fromkeys((model.kind, second.kind)):
             yield Diagnosis(kind, mismatch.name, text, _REPRODUCED, effort)
 

@@ -133,6 +133,8 @@ def _changed(around: dict[str, Any], before: dict[str, np.ndarray]) -> Iterator[
 
 def _changed_args(function: UserFunction) -> Iterator[str]:
     """Arguments whose containers have other contents than the user's."""
+    if not function.args:
+        return
     names = argument_names(function.function, 1 + (function.name == "hvp"), len(function.args))
     for name, own, given in zip(names, function.args, function.safe_args, strict=True):
         if isinstance(own, dict | list) and not _has_same_contents(own, given):

@@ -18,7 +18,7 @@ from jax_logreg.audit.compare_entries import (
 )
 from jax_logreg.audit.differences import central_differences, mixed_differences, two_sides
 from jax_logreg.audit.findings import Finding
-from jax_logreg.audit.judgement import flat_value, is_flatter, is_guarded
+from jax_logreg.audit.judgement import RAY_STEP, flat_value, is_flatter, is_guarded
 from jax_logreg.audit.purity import is_same
 from jax_logreg.audit.reference import AuditPoints, BatchedFunction
 from jax_logreg.audit.returned import DIAGONAL
@@ -27,7 +27,7 @@ from jax_logreg.audit.user_calls import UserFunction
 
 # Steps, relative to the scale: of first differences; of these again where the slope may jump;
 # of second differences.
-_STEP, _FINE_STEP, _SECOND_STEP = 3e-5, 1e-7, 3e-4
+_STEP, _FINE_STEP, _SECOND_STEP = RAY_STEP, 1e-7, 3e-4
 # Agreement, relative to the derivative and to the largest part of it; of second differences; and
 # far out, where single rows of a guarded loss are lost in round-off.
 _OF_ENTRY, _OF_LARGEST, _OF_SECOND, _FAR_OUT = 1e-7, 2e-8, 1e-6, 1e-2
