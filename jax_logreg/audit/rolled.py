@@ -18,8 +18,7 @@ import numpy as np
 from jax.extend import core
 
 from jax_logreg.audit.source_lines import expression_of
-from jax_logreg.audit.steps import inputs_of, take_step
-from jax_logreg.audit.stepwise import evaluate, needed_steps
+from jax_logreg.audit.steps import inputs_of, needed_steps, take_step
 
 # A trace of fewer steps stays as it is; so does a step that comes less often, or a shorter sum.
 _LONG, _LEAST, _LEAST_TERMS = 60, 5, 3
@@ -27,17 +26,20 @@ _LONG, _LEAST, _LEAST_TERMS = 60, 5, 3
 _SHORTER = 0.7
 
 
-def rolled(closed: Any, is_plain: Callable[[Any], bool]) -> Any:
+def rolled(
+    closed: Any, is_plain: Callable[[Any], bool], integers: Callable[[Any], dict[Any, Any]]
+) -> Any:
     """A closed jaxpr that does the same in fewer steps; itself if there is none.
 
     Args:
         closed: with one output; its inputs and constants are arrays.
         is_plain: whether a step does what JAX does, and not a rule of the user's own.
+        integers: finds the whole numbers of a closed jaxpr that do not depend on its inputs.
     """
     if len(closed.jaxpr.eqns) < _LONG:
         return closed
     with suppress(Exception):  # a step that JAX cannot take for many rows at once
-        shorter = _Roller(closed, is_plain).closed()
+        shorter = _Roller(closed, is_plain, integers(closed)).closed()
         if len(shorter.jaxpr.eqns) <= _SHORTER * len(closed.jaxpr.eqns):
             return shorter
     return closed
@@ -75,11 +77,11 @@ class _Sum:
 class _Roller:
     """The program of a jaxpr in groups of like steps."""
 
-    def __init__(self, closed: Any, is_plain: Callable[[Any], bool]):
+    def __init__(self, closed: Any, is_plain: Callable[[Any], bool], integers: dict[Any, Any]):
         self._closed, self._jaxpr, self._is_plain = closed, closed.jaxpr, is_plain
         self._sources = {id(eqn): expression_of(eqn) for eqn in self._jaxpr.eqns}
         self._known = dict(zip(self._jaxpr.constvars, closed.consts, strict=True))
-        self._known.update(_integers(closed))
+        self._known.update(integers)
         self._groups = self._make_groups()
 
     def closed(self) -> Any:
@@ -312,20 +314,6 @@ def _rows(stack: Any, rows: list[int]) -> Any:
     numbers = jax.lax.GatherDimensionNumbers(tuple(range(1, stack.ndim)), (0,), (0,))
     mode = jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS
     return jax.lax.gather(stack, np.array(rows)[:, None], numbers, (1, *shape), mode=mode)
-
-
-def _integers(closed: Any) -> dict[Any, Any]:
-    """Whole numbers and truth values, such as places in an array, that depend on nothing else."""
-    jaxpr, known = closed.jaxpr, dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
-    steps = []
-    for eqn in jaxpr.eqns:
-        of_known = all(_is_literal(v) or v in known for v in eqn.invars)
-        if of_known and all(np.dtype(v.aval.dtype).kind in "iub" for v in eqn.outvars):
-            steps.append(eqn)
-            known.update(dict.fromkeys(eqn.outvars))
-    outvars = [v for eqn in steps for v in eqn.outvars]
-    part = jaxpr.replace(invars=[], eqns=steps, outvars=outvars)
-    return dict(zip(outvars, evaluate(core.ClosedJaxpr(part, closed.consts), []), strict=True))
 
 
 _SIGNS = {"add": 1, "add_any": 1, "sub": -1}

@@ -47,3 +47,18 @@ def as_function(
         return take_step(jaxpr, eqn, known)
 
     return step
+
+
+def needed_steps(jaxpr: Any) -> list[Any]:
+    """The steps of a jaxpr on which its outputs, or its effects, depend."""
+    needed, found = set(variables(jaxpr.outvars)), []
+    for eqn in reversed(jaxpr.eqns):
+        if eqn.effects or not needed.isdisjoint(eqn.outvars):
+            found.append(eqn)
+            needed.update(variables(eqn.invars))
+    return found[::-1]
+
+
+def variables(atoms: Sequence[Any]) -> list[Any]:
+    """What goes into a step and is not a literal."""
+    return [v for v in atoms if not isinstance(v, core.Literal)]

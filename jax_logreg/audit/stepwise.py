@@ -13,6 +13,7 @@ import numpy as np
 from jax.extend import core
 
 from jax_logreg.audit.numpy_steps import SEVERAL, STEPS
+from jax_logreg.audit.steps import needed_steps, variables
 
 # What a step costs beside its numbers, in numbers; and how many terms of a product cost as much
 # as one number that is computed otherwise.
@@ -82,29 +83,29 @@ def _make_plan(jaxpr: Any) -> _Plan:
         inputs = [slot_of(v) for v in eqn.invars]
         kept = [(k, v) for k, v in enumerate(eqn.outvars) if v in last_use]
         outputs = [(k, (slot_of(v), _dtype(v.aval))) for k, v in kept]
-        done = {numbers[v] for v in _variables(eqn.invars) if last_use[v] == i}
+        done = {numbers[v] for v in variables(eqn.invars) if last_use[v] == i}
         steps.append(_PlannedStep(_runner(eqn), inputs, outputs, list(done)))
     return _Plan(slots, given, steps, [slot_of(v) for v in jaxpr.outvars])
 
 
-def needed_steps(jaxpr: Any) -> list[Any]:
-    """The steps of a jaxpr on which its outputs, or its effects, depend."""
-    needed, found = set(_variables(jaxpr.outvars)), []
-    for eqn in reversed(jaxpr.eqns):
-        if eqn.effects or not needed.isdisjoint(eqn.outvars):
-            found.append(eqn)
-            needed.update(_variables(eqn.invars))
-    return found[::-1]
-
-
 def _last_uses(jaxpr: Any, eqns: Sequence[Any]) -> dict[Any, int]:
     """After which step each variable is needed no more; those that never are, are left out."""
-    uses = {v: i for i, eqn in enumerate(eqns) for v in _variables(eqn.invars)}
-    return uses | dict.fromkeys(_variables(jaxpr.outvars), len(eqns))
+    uses = {v: i for i, eqn in enumerate(eqns) for v in variables(eqn.invars)}
+    return uses | dict.fromkeys(variables(jaxpr.outvars), len(eqns))
 
 
-def _variables(atoms: Sequence[Any]) -> list[Any]:
-    return [v for v in atoms if not isinstance(v, core.Literal)]
+def known_integers(closed: Any) -> dict[Any, Any]:
+    """Whole numbers and truth values, such as places in an array, that depend on nothing else."""
+    jaxpr, known = closed.jaxpr, dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
+    steps = []
+    for eqn in jaxpr.eqns:
+        of_known = all(v in known for v in variables(eqn.invars))
+        if of_known and all(np.dtype(v.aval.dtype).kind in "iub" for v in eqn.outvars):
+            steps.append(eqn)
+            known.update(dict.fromkeys(eqn.outvars))
+    outvars = [v for eqn in steps for v in eqn.outvars]
+    part = jaxpr.replace(invars=[], eqns=steps, outvars=outvars)
+    return dict(zip(outvars, evaluate(core.ClosedJaxpr(part, closed.consts), []), strict=True))
 
 
 def cost_per_step(jaxpr: Any) -> float:

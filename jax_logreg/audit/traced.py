@@ -19,7 +19,8 @@ import numpy as np
 from jax.extend import core
 
 from jax_logreg.audit.rolled import rolled
-from jax_logreg.audit.stepwise import cost_per_step, evaluate, needed_steps
+from jax_logreg.audit.steps import needed_steps
+from jax_logreg.audit.stepwise import cost_per_step, evaluate, known_integers
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def trace(function: Callable[[jax.Array], Any], example: jax.Array) -> TracedFun
     closed = jax.make_jaxpr(lambda theta: function(theta))(example)
     if not any(eqn.primitive.name in _LOOPS for eqn in _all_equations(closed.jaxpr)):
         closed = _without_calls(closed)
-    closed = rolled(_copied(closed), is_described_by_text)
+    closed = rolled(_copied(closed), is_described_by_text, known_integers)
     # The text of a jaxpr says all that it does, unless it has custom rules or callbacks.
     plain = all(map(is_described_by_text, _all_equations(closed.jaxpr)))
     return TracedFunction(closed, str(closed.jaxpr) if plain else object())

@@ -10,6 +10,7 @@ import pytest
 from jax_logreg import check_derivatives
 from jax_logreg.audit.rolled import rolled
 from jax_logreg.audit.source_lines import source_of
+from jax_logreg.audit.stepwise import known_integers
 from jax_logreg.audit.traced import is_described_by_text, trace
 
 RNG = np.random.default_rng(0)
@@ -116,7 +117,7 @@ def test_few_steps_and_few_layers_stay_as_they_are(x64):
         return jnp.sum(t)
 
     closed = unrolled(layers)
-    assert rolled(closed, is_described_by_text) is closed
+    assert rolled(closed, is_described_by_text, known_integers) is closed
 
 
 def test_a_rule_of_the_users_own_is_no_step_of_jax(x64):
