@@ -29,6 +29,7 @@ examples:
   python -m benchmarks softmax --repeats 9 --only jax_logreg --only lbfgs
   python -m benchmarks --dtype float32         at an accuracy of 1e-5
   python -m benchmarks.memory tall             the peak memory of our fit alone
+  python -m benchmarks.first                   the first fits of a process
 """
 
 

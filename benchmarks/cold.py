@@ -17,6 +17,7 @@ from benchmarks.contestants import Answer, contestants_for
 from benchmarks.memory import ROOT
 from benchmarks.problems import Problem
 from benchmarks.race import Log, Rules, Timing, calibrate_all
+from jax_logreg.programs.store import VARIABLE
 
 # Contestant in the race ↦ its short name, and which fit of ``cold_child`` it is.
 _METHODS = {
@@ -85,15 +86,19 @@ def _commands(tolerances: dict[str, float | None], cache: str) -> list[Command]:
 def _run(command: Command, table: Path, problem: Problem) -> tuple[float, dict[str, Any]]:
     """Seconds from before the start to the answer, and what the process printed."""
     arguments = [command.method, str(table), repr(problem.strength), repr(command.timing.tol)]
-    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     began = time.time()
-    child = subprocess.run(
-        [sys.executable, "-m", "benchmarks.cold_child", *arguments],
-        cwd=ROOT,
-        env=environment | command.environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    report = json.loads(child.stdout)
+    report = run_child("benchmarks.cold_child", arguments, command.environment)
     return report["answered"] - began, report
+
+
+def run_child(module: str, arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
+    """What a fresh process printed, which finds compiled only what ``environment`` names."""
+    kept = ("JAX_COMPILATION_CACHE_DIR", VARIABLE)
+    inherited = {k: v for k, v in os.environ.items() if k not in kept}
+    command = [sys.executable, "-m", module, *arguments]
+    child = subprocess.run(
+        command, cwd=ROOT, env=inherited | environment, capture_output=True, text=True, check=False
+    )
+    if child.returncode:
+        raise RuntimeError(f"{' '.join(command)}:\n{child.stderr}")
+    return json.loads(child.stdout)
