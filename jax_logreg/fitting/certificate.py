@@ -355,7 +355,11 @@ def _follow(oracle: Oracle, path: _Path, can_recede: jax.Array) -> _Path:
     direction = newton_direction(oracle, point, sharpen_null=True)
     lost_rank = direction.rank < point.theta.size
     hidden = cond(lost_rank, lambda: ~problem.is_in_null_space(direction.null), lambda: no)
-    exists = ~hidden & _is_small(oracle, direction.step, point)
+    exists = cond(
+        ~hidden & _is_small(oracle, direction.step, point),
+        lambda: _solves(oracle, direction.step, point, ~path.recedes),
+        lambda: no,
+    )
     separated, recedes = cond(
         can_recede & ~hidden & ~exists,
         lambda: (
@@ -379,6 +383,18 @@ def _follow(oracle: Oracle, path: _Path, can_recede: jax.Array) -> _Path:
         path.start + is_over,
         is_open,
     )
+
+
+def _solves(oracle: Oracle, step: jax.Array, point: Point, trusts_zero: jax.Array) -> jax.Array:
+    """Whether Hd = −g for a step d, on which the criterion rests: where a Hessian explains nothing
+    of the gradient, what is taken in place of Newton's step is any small step downhill. A gradient
+    of round-off counts as zero if that is to be trusted."""
+    if "hvp" not in oracle.capabilities:
+        return jnp.asarray(True)
+    norm, gradient = jnp.linalg.norm, point.gradient
+    residual = oracle.hessian_operator(point)(step).product + gradient
+    at_round_off = norm(gradient) <= _DECREMENT_ROUND_OFF * jnp.finfo(gradient.dtype).eps
+    return (norm(residual) <= _CG_TOL * norm(gradient)) | (at_round_off & trusts_zero)
 
 
 def _next_state(

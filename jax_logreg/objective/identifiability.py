@@ -141,7 +141,9 @@ class LogisticProblem(Problem):
             direction: d, (P,).
             exact: whether no row may move to the wrong side at all, which then is a proof up to the
                 rounding of Xd. Else d has the precision of a Newton direction, in which a row that
-                has curvature stays to some digits of the logit by which the separated ones move.
+                has curvature stays to some digits of the logit by which the separated ones move,
+                and to as many of what the largest entry of d could move it by: beside one far row
+                d is so small that all others seem to stay.
 
         Returns:
             A boolean scalar.
@@ -156,7 +158,7 @@ class LogisticProblem(Problem):
             spread = top - jnp.min(z, axis=1)
         rtol = 0.0 if exact else float(jnp.finfo(z.dtype).eps) ** (2 / 3)
         spread = jnp.max(jnp.where(F.row_weight > 0, spread, 0))
-        allowed = 0.0 if exact else rtol + self._rounding(direction)
+        allowed = 0.0 if exact else self._stays_within(direction, rtol) + self._rounding(direction)
         agrees = jnp.all(jnp.where(F.row_weight > 0, slope <= allowed, True))
         coef, _ = F.split(direction)
         growth = F.penalty.growth(coef)
@@ -167,10 +169,19 @@ class LogisticProblem(Problem):
 
     def _rounding(self, theta: jax.Array) -> jax.Array:
         """The rounding of each row of Xθ, (n,), which is a share of its own terms."""
-        coef, intercept = self.objective.split(jnp.abs(theta))
-        terms = self.objective.X.absolute_matvec(coef) + intercept
-        terms = jnp.max(terms, axis=1) if terms.ndim == 2 else terms
+        terms = self._terms(jnp.abs(theta))
         return _OWN_ROUND_OFF_UNITS * float(jnp.finfo(terms.dtype).eps) * terms
+
+    def _stays_within(self, direction: jax.Array, rtol: float) -> jax.Array:
+        """How far a Newton direction may move each row that stays, (n,)."""
+        largest = jnp.full_like(direction, jnp.max(jnp.abs(direction)))
+        return rtol * jnp.minimum(self._terms(largest), 1)
+
+    def _terms(self, theta: jax.Array) -> jax.Array:
+        """The sum of the terms of each row of Xθ, (n,), the largest over the classes; θ ≥ 0."""
+        coef, intercept = self.objective.split(theta)
+        terms = self.objective.X.absolute_matvec(coef) + intercept
+        return jnp.max(terms, axis=1) if terms.ndim == 2 else terms
 
     @property
     def _can_be_separated(self) -> bool:

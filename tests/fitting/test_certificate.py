@@ -15,6 +15,7 @@ from jax_logreg import (
     Optax,
     Status,
     fit,
+    fit_many,
     make_objective,
 )
 from jax_logreg.derivatives.analytic import gradient, hessian
@@ -179,6 +180,30 @@ def test_ill_conditioned_single_precision_is_not_called_separated():
     labels = rng.integers(0, 2, size=(300, 60))
     status = jax.vmap(lambda X, y: fit(X, y).status)(tables, labels)
     assert not np.any(status == Status.SEPARATED)
+
+
+def test_one_far_row_is_not_mistaken_for_separation(x64):
+    """Whatever moves it by a logit moves all others by next to nothing: they do not stay."""
+    rng = np.random.default_rng(1041)
+    n = int(rng.integers(25, 60))
+    X, y = rng.normal(size=(n, 3)).astype("float32"), rng.uniform(size=n) < 0.5
+    X[41] *= 1e8
+    assert fit(X, y, solver="newton").status != Status.SEPARATED
+    assert fit_many(X, np.stack([y, y])).status[0] != Status.SEPARATED
+    x = np.array([3.0, 4, 5, 6, 7, 8, 1e100])[:, None]
+    assert fit(x, np.array([1, 1, 0, 1, 0, 0, 0]), init=(np.zeros(1), 0.0)).status == (
+        Status.MAX_STEPS
+    )
+
+
+@pytest.mark.parametrize("dtype_", ["float64", "float32"])
+@pytest.mark.parametrize("seed", [18, 88, 99])
+def test_a_step_downhill_in_place_of_newtons_proves_no_minimum(seed, dtype_, x64):
+    """Far out nothing is left of a Hessian that could explain the gradient."""
+    rng = np.random.default_rng(seed)
+    X = np.where(rng.random((48, 40)) < 0.03, rng.random((48, 40)).round(2), 0)
+    y = rng.random(48) < 0.35
+    assert fit(X.astype(dtype_), y, solver="lbfgs").status == Status.SEPARATED
 
 
 @pytest.mark.parametrize(
