@@ -11,7 +11,8 @@ a Hessian of P parameters costs about P/50 passes, its factorisation P/150 Â· PÂ
 3. else the diagonal of a bound on the curvature, which costs one pass. With up to 3000
    columns the whole matrix of that bound, for every class and every step, would take fewer
    steps and cost about p/32 passes. Which of the two is better depends on the data, so the
-   diagonal first gets as many steps as the matrix costs, and loses at most those;
+   diagonal first gets as many steps as the matrix costs, and loses at most those, except where
+   all of that takes less time than the larger program takes to compile;
 4. where columns outnumber rows and a ridge penalty acts on every coefficient, what the diagonal
    does not finish starts again from the kernel form, in the n dimensions that the rows span.
 
@@ -57,6 +58,8 @@ _WORKING_PARAMETERS = (256, 1024, 4096)
 # costs a pass.
 _FEW_STEPS = 20
 _COLUMNS_PER_PASS = 32
+# Multiply-adds of a product with X in which float32 saves no time worth a larger program.
+_SMALL_PASS = 2e6
 # The limit of a solver that is followed by another.
 _ENOUGH_STEPS = 200
 
@@ -113,10 +116,15 @@ def _few_passes(objective: Objective, *, has_init: bool) -> list[Stage]:
     if n >= _ROWS_PER_PARAMETER * P and P <= _SAMPLE_LIMIT and not has_init:
         sampled = LBFGS("hessian", sample=max(_ROWS_PER_PARAMETER * P, n // 16))
         return [Stage(sampled, _ENOUGH_STEPS)]
-    # A given start is near: float32 would have nothing to do.
-    float32_steps = 0 if has_init or objective.X.dtype == jnp.float32 else _ENOUGH_STEPS
+    # A given start is near: float32 would have nothing to do. Nor where a pass takes less than a
+    # millisecond: it would save a few of them, and take a second to compile.
+    is_small = n * P <= _SMALL_PASS
+    is_narrow = has_init or is_small or objective.X.dtype == jnp.float32
+    float32_steps = 0 if is_narrow else _ENOUGH_STEPS
     if not _gram_pays(objective):
         return [Stage(LBFGS("diagonal", float32_steps=float32_steps), _ENOUGH_STEPS)]
+    if is_small and p <= _FEW_STEPS * _COLUMNS_PER_PASS // 4:
+        return [Stage(_gram_solver(objective), _ENOUGH_STEPS)]
     trial_steps = max(_FEW_STEPS, p // _COLUMNS_PER_PASS)
     trial = LBFGS("diagonal", float32_steps=min(trial_steps, float32_steps))
     return [

@@ -25,12 +25,15 @@ from jax_logreg.objective.penalties import Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures
 from jax_logreg.programs.compiled import are_concrete
 
-# Multiply-adds of a Hessian in some ten microseconds: sizes grow by factors of four there. Up to
-# some milliseconds they grow by two, beyond by an eighth.
-_FEW, _SOME = 1.1e6, 2e7
+# Heights, each with the multiply-adds of a Hessian for which it is taken: half a millisecond, one,
+# two and four at most, where compiling takes five hundred. Beyond them sizes grow by an eighth.
+_HEIGHTS = ((1024, 4.4e6), (8192, 1e7), (4096, 2e7), (8192, 3.5e7))
+# A softmax fit pays for every height once more per class.
+_SOFTMAX_HEIGHTS = tuple((height, 1.1e6) for height in (64, 256, 1024, 4096))
+_MAX_SOFTMAX_COST = 2e7
 # Entries of X that are copied in no more time than a call takes, and than such a fit takes.
 _SMALL, _MAX_ENTRIES = 2**17, 2**19
-_HEIGHTS, _WIDTHS, _MAX_WIDTH = (64, 256, 1024, 4096), (4, 16, 32, 64), 512
+_WIDTHS, _MAX_WIDTH = (4, 16, 32, 64), 512
 # Entries of the rows that are looked at to choose units.
 _SAMPLE = 2**16
 
@@ -53,12 +56,15 @@ def padded_shape(n: int, p: int, num_outputs: int = 1) -> tuple[int, int]:
         num_outputs: columns of the coefficients: K for softmax, else 1.
 
     >>> padded_shape(7, 4), padded_shape(569, 30), padded_shape(10**6, 20)
-    ((64, 4), (1024, 32), (1000000, 20))
+    ((1024, 16), (1024, 32), (1000000, 20))
     """
-    width = next((width for width in _WIDTHS if width >= p), _next_width(p))
-    height = next((height for height in _HEIGHTS if height >= n), n)
-    for rows, most in ((height, _FEW), (_next_power(n), _SOME)):
-        if rows * (width * num_outputs) ** 2 <= most and rows * width <= _MAX_ENTRIES:
+    is_softmax = num_outputs > 1
+    widths = _WIDTHS if is_softmax else _WIDTHS[1:]
+    width = next((width for width in widths if width >= p), _next_width(p))
+    heights = [*_SOFTMAX_HEIGHTS, (_next_power(n), _MAX_SOFTMAX_COST)] if is_softmax else _HEIGHTS
+    for rows, most in heights:
+        is_cheap = rows * (width * num_outputs) ** 2 <= most and rows * width <= _MAX_ENTRIES
+        if rows >= n and is_cheap:
             return rows, width
     return (_next_eighth(n), _next_width(p)) if n * p <= _SMALL else (n, p)
 

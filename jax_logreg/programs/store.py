@@ -35,7 +35,7 @@ from jax.experimental.serialize_executable import deserialize_and_load, serializ
 # "off", or the folder to keep programs in.
 VARIABLE = "JAX_LOGREG_PROGRAMS"
 _FIRST_LINE = b"jax_logreg program, format 1\n"
-_SUFFIX = ".program"
+_SUFFIX, _PART = ".program", ".program-part"
 # A fit has one to three programs of some hundred kilobytes.
 _MAX_BYTES = 256 * 2**20
 _SAVES_PER_CLEANING = 16
@@ -112,7 +112,7 @@ def keep_programs(folder: str | os.PathLike[str] | None = None) -> Path:
     >>> folder = keep_programs(tempfile.mkdtemp())
     >>> stop_keeping_programs()
     """
-    path = _default_folder() if folder is None else Path(folder)
+    path = _default_folder() if folder is None else Path(folder).expanduser().absolute()
     if path is None:
         raise ValueError("folder must be given: this user has no home folder.")
     reason = _refusal(path)
@@ -145,7 +145,7 @@ def current_folder() -> "ProgramFolder | None":
     if _chosen:
         return _checked_folder(_chosen[0])
     if named:
-        return _checked_folder(Path(named))
+        return _checked_folder(Path(named).expanduser().absolute())
     return _checked_folder(_default_folder()) if _asked_for.get() else None
 
 
@@ -249,7 +249,8 @@ class ProgramFolder:
 
     def _remove_oldest(self) -> None:
         """Those unused for longest, until the folder is small enough."""
-        files = [(p.stat().st_mtime, p.stat().st_size, p) for p in self.path.iterdir()]
+        ours = (p for p in self.path.iterdir() if p.name.endswith((_SUFFIX, _PART)))
+        files = [(p.stat().st_mtime, p.stat().st_size, p) for p in ours]
         total = sum(size for _, size, _ in files)
         for _, size, path in sorted(files):
             if total <= _MAX_BYTES:
@@ -274,7 +275,7 @@ def _opened(data: bytes) -> bytes | None:
 
 def _write_whole(path: Path, data: bytes) -> None:
     """By a file of another name: readers see all of it or nothing."""
-    number, name = tempfile.mkstemp(dir=path.parent)  # for its owner alone
+    number, name = tempfile.mkstemp(dir=path.parent, suffix=_PART)  # for its owner alone
     try:
         with open(number, "wb") as file:
             file.write(data)

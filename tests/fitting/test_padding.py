@@ -10,20 +10,20 @@ from tests.problems import count_programs
 
 
 def test_small_shapes_share_a_few_sizes():
-    shapes = {padded_shape(n, p) for n in range(1, 4000, 7) for p in range(1, 65)}
-    assert len(shapes) <= 25
+    shapes = {padded_shape(n, p) for n in range(1, 8000, 7) for p in range(1, 65)}
+    assert len(shapes) <= 7
 
 
 @pytest.mark.parametrize("p", [1, 3, 40, 100, 3000])
 @pytest.mark.parametrize("num_outputs", [1, 10])
 def test_padding_costs_less_than_compiling(p, num_outputs):
-    """At most 20 million multiply-adds a Hessian, some milliseconds, or a quarter more."""
+    """At most 35 million multiply-adds a Hessian, four milliseconds, or a quarter more."""
     for n in (2, 33, 150, 569, 1025, 5000, 20_000, 10**6):
         rows, columns = padded_shape(n, p, num_outputs)
         assert rows >= n
         assert columns >= p
         cost, padded = n * (p * num_outputs) ** 2, rows * (columns * num_outputs) ** 2
-        assert padded <= 2e7 or padded <= 1.125**3 * cost
+        assert padded <= 3.5e7 or padded <= 1.125**3 * cost
         assert rows * columns <= 2**19 or (rows, columns) == (n, p)
 
 

@@ -183,7 +183,9 @@ def test_the_folder_stays_small(tmp_path, monkeypatch):
     for age in range(4):
         (tmp_path / f"{age}.program").write_bytes(bytes(100))
         os.utime(tmp_path / f"{age}.program", (1e9 - age, 1e9 - age))
+    (tmp_path / "somebody else's").write_bytes(bytes(1000))
     kept._remove_oldest()
+    assert (tmp_path / "somebody else's").exists()
     assert [path.name for path in entries(tmp_path)] == ["0.program", "1.program"]
 
 
