@@ -17,24 +17,25 @@ into the answer of another problem.
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jax_logreg.derivatives.analytic import curvature, evaluate, hessian, loss_and_residual
+from jax_logreg.derivatives.analytic import curvature, evaluate, information, loss_and_residual
 from jax_logreg.derivatives.firth import FirthOracle
 from jax_logreg.derivatives.oracle import Point
 from jax_logreg.fitting import validation
 from jax_logreg.fitting.column_scaling import ColumnScaling, choose_scaling, choose_sparse_scaling
 from jax_logreg.fitting.padding import Dataset, make_design
 from jax_logreg.fitting.result import FitResult, Status
+from jax_logreg.objective.dense_features import DenseFeatures
 from jax_logreg.objective.identifiability import LogisticProblem
 from jax_logreg.objective.jax_settings import in_float64
 from jax_logreg.objective.model import probability
-from jax_logreg.objective.objective import Objective, make_objective
+from jax_logreg.objective.objective import Objective, normalized_weights
 from jax_logreg.objective.penalties import Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures
 from jax_logreg.programs.compiled import Compiled
@@ -63,6 +64,7 @@ class FitContext:
         reference: the class that contrasts are taken with; None for the sigmoid model.
         table: X as the caller has it, (n, p), not copied.
         scaling: from the caller's columns to those of the objective.
+        largest: the largest absolute entry of each column of the objective, (p,).
     """
 
     objective: Objective
@@ -71,6 +73,7 @@ class FitContext:
     reference: int | None
     table: np.ndarray
     scaling: ColumnScaling
+    largest: np.ndarray
 
     @property
     def penalty(self) -> Penalty:
@@ -90,9 +93,7 @@ class FitContext:
     @property
     def has_curved_penalty(self) -> bool:
         """Whether the curvature of a penalty is part of the information."""
-        with in_float64():
-            growth = self.penalty.growth(jnp.ones(self.objective.X.shape[1]))
-        return bool(np.any(np.asarray(growth) > 0))
+        return bool(np.any(np.asarray(self._pass.growth) > 0))
 
     def has_observations_of(self, other: "FitContext") -> bool:
         """Whether both fits have the same labels, weights and offset."""
@@ -173,8 +174,7 @@ class FitContext:
     @cached_property
     def logits(self) -> np.ndarray:
         """η, (n,) or (n, K)."""
-        with in_float64():
-            return np.asarray(_logits(self.objective, self.theta))
+        return np.asarray(self._pass.point.logits)
 
     @cached_property
     def probability(self) -> np.ndarray:
@@ -186,23 +186,17 @@ class FitContext:
     def curvature(self) -> np.ndarray:
         """σ′(η), (n,); for softmax the probabilities μ, (n, K), whose curvature is
         diag(μ) − μμᵀ."""
-        with in_float64():
-            return np.asarray(_curvature(self.logits))
+        return np.asarray(self._pass.curvature)
 
     @cached_property
     def row_losses(self) -> np.ndarray:
         """The loss of every row, in nats, (n,)."""
-        return np.asarray(self._loss_and_residual.loss)
+        return np.asarray(self._pass.loss)
 
     @cached_property
     def residuals(self) -> np.ndarray:
         """μ − y, (n,) or (n, K)."""
-        return np.asarray(self._loss_and_residual.residual)
-
-    @cached_property
-    def _loss_and_residual(self) -> Any:
-        with in_float64():
-            return _losses(self.logits, self.objective.y)
+        return np.asarray(self._pass.residual)
 
     @property
     def contrast_residuals(self) -> np.ndarray:
@@ -221,63 +215,111 @@ class FitContext:
 
     def value(self) -> float:
         """Σw · F: the penalised negative log-likelihood, in nats."""
-        return float(self._point.value) * self.num_observations
+        return float(self._pass.point.value) * self.num_observations
 
     @property
     def mean_gradient(self) -> np.ndarray:
         """∂F/∂θ, in the layout of ``theta``."""
-        return np.asarray(self._point.gradient)
+        return np.asarray(self._pass.point.gradient)
 
     def gradient(self) -> np.ndarray:
         """∂(Σw · F)/∂γ, (P,)."""
         table = self.mean_gradient.reshape(-1, len(self.selection))
         return (self.num_observations * table @ self.selection).reshape(-1)
 
-    def hessian(self) -> np.ndarray:
-        """∂²(Σw · F)/∂γ², (P, P), with the reference class held; under Firth's penalty the exact
-        one, which the information is not."""
+    @property
+    def penalty_curvature(self) -> np.ndarray:
+        """That of the coefficients, (p, K)."""
+        return np.asarray(self._pass.penalty_curvature).reshape(-1, len(self.selection))
+
+    def data_information(self) -> np.ndarray:
+        """The information of γ that the data give, (P, P), as a matrix."""
+        return self._of_contrasts(self._pass.information)
+
+    def firth_hessian(self) -> np.ndarray:
+        """∂²(Σw · F)/∂γ² under Firth's penalty, (P, P), with the reference class held; the
+        information is another matrix."""
         with in_float64():
-            H = np.asarray(_hessian(self.objective, self.theta, self._firth_total))
-        S = self.selection
-        H = H.reshape(2 * (self.num_columns, len(S)))
-        H = np.einsum("jkml,kc,ld->jcmd", H, S, S)
-        return self.num_observations * H.reshape(self.num_parameters, -1)
+            return self._of_contrasts(_firth_hessian(self.objective, self.theta, self._firth_total))
+
+    def _of_contrasts(self, H: Any) -> np.ndarray:
+        """Of γ, times Σw, from the second derivatives of a mean in the layout of θ."""
+        classes = np.flatnonzero(self.selection.any(axis=1))
+        table = np.asarray(H).reshape(2 * (self.num_columns, len(self.selection)))
+        table = table[:, classes][:, :, :, classes]
+        return self.num_observations * table.reshape(self.num_parameters, -1)
 
     @cached_property
-    def _point(self) -> Point:
+    def _pass(self) -> "_Pass":
         with in_float64():
-            return _evaluate(self.objective, self.theta, self._firth_total)
+            return _derivatives(self.objective, self.theta, self._firth_total)
 
     @property
-    def _firth_total(self) -> jax.Array | None:
+    def _firth_total(self) -> np.ndarray | None:
         """Σw, which Firth's penalty depends on; None under any other."""
-        return jnp.asarray(self.num_observations) if self.penalty.is_jeffreys else None
+        return np.asarray(self.num_observations) if self.penalty.is_jeffreys else None
 
     def is_negligible(self, step: np.ndarray, bound: float) -> bool:
         """Whether a step of γ changes no logit of a row, and no difference of two of them, by more
         than the bound, beyond its rounding."""
+        change = self._change(step)
+        coef, intercept = split(self.objective, np.abs(change))
+        if 2 * np.max(self.largest @ coef + intercept) <= bound:  # in no row that could be
+            return True
         with in_float64():
-            return bool(_is_negligible(self.objective, self._change(step), self.theta, bound))
+            return bool(_is_negligible(self.objective, change, self.theta, bound))
+
+
+def split(F: Objective, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same as ``F.split``, in NumPy."""
+    table = theta.reshape(-1, *F.class_shape)
+    return (table[:-1], table[-1]) if F.fit_intercept else (table, np.zeros(F.class_shape))
+
+
+class _Pass(NamedTuple):
+    """All that one pass over the data tells at a point.
+
+    It is one program: each quantity by itself would be compiled for every shape.
+
+    Attributes:
+        point: with value and gradient; of Firth's function under his penalty.
+        loss: of every row, (n,).
+        residual: μ − y, (n,) or (n, K).
+        curvature: as :func:`jax_logreg.derivatives.analytic.curvature` has it.
+        information: that of the mean loss, in the layout of θ.
+        penalty_curvature: of the shape of the coefficients.
+        growth: of the penalty, (p,).
+    """
+
+    point: Point
+    loss: jax.Array
+    residual: jax.Array
+    curvature: jax.Array
+    information: jax.Array
+    penalty_curvature: jax.Array
+    growth: jax.Array
 
 
 # Compiled, and so forgotten in their turn, where single operations would be kept for every shape.
-_curvature = Compiled(curvature)
-_losses = Compiled(loss_and_residual)
 _probability = Compiled(probability)
 
 
 @Compiled
-def _evaluate(objective: Objective, theta: jax.Array, total: jax.Array | None) -> Point:
-    """Value and gradient of F; with Σw, of Firth's function."""
-    if total is None:
-        return evaluate(objective, theta)
-    return FirthOracle(objective, total).evaluate(theta)
+def _derivatives(F: Objective, theta: jax.Array, total: jax.Array | None) -> _Pass:
+    """Of F; with Σw, of Firth's function."""
+    point = evaluate(F, theta) if total is None else FirthOracle(F, total).evaluate(theta)
+    return _Pass(
+        point,
+        *loss_and_residual(point.logits, F.y),
+        curvature(point.logits),
+        information(F, point.logits),
+        F.penalty.curvature(F.split(theta)[0]),
+        F.penalty.growth(jnp.ones(F.X.shape[1], theta.dtype)),
+    )
 
 
 @Compiled
-def _hessian(objective: Objective, theta: jax.Array, total: jax.Array | None) -> jax.Array:
-    if total is None:
-        return hessian(objective, theta)
+def _firth_hessian(objective: Objective, theta: jax.Array, total: jax.Array) -> jax.Array:
     oracle = FirthOracle(objective, total)
     return jax.jacfwd(lambda at: oracle.evaluate(at).gradient)(theta)
 
@@ -285,11 +327,6 @@ def _hessian(objective: Objective, theta: jax.Array, total: jax.Array | None) ->
 @Compiled
 def _is_negligible(F: Objective, step: jax.Array, theta: jax.Array, bound: float) -> jax.Array:
     return LogisticProblem(F).is_negligible(step, theta, bound)
-
-
-@Compiled
-def _logits(objective: Objective, theta: jax.Array) -> jax.Array:
-    return objective.add_offset(objective.linear(theta))
 
 
 def check_fit(
@@ -354,18 +391,26 @@ def make_context(
     """The context of validated float64 data and of a coefficient vector of theirs."""
     design = make_design(data, penalty, centre=fit_intercept, may_scale=True, may_pad=False)
     X, y, weight, offset = design.data
-    _check_size(np.asarray(X))
-    objective = make_objective(
-        X, y, design.penalty, sample_weight=weight, offset=offset, fit_intercept=fit_intercept
-    )
-    theta = np.asarray(objective.join(*map(jnp.asarray, design.start(coef, intercept))))
     weights = np.ones(len(X)) if weight is None else np.asarray(weight)
-    return FitContext(objective, weights, theta, reference, np.asarray(data.X), design.scaling)
+    X = DenseFeatures(jnp.asarray(X))
+    row_weight = normalized_weights(X, None if weight is None else weights)
+    objective = Objective(X, y, jnp.asarray(row_weight), offset, design.penalty, fit_intercept)
+    parts = [np.asarray(part).reshape(-1) for part in design.start(coef, intercept)]
+    theta = np.concatenate(parts if fit_intercept else parts[:1])
+    largest = largest_entries(np.asarray(X.array))
+    _check_size(largest)
+    return FitContext(
+        objective, weights, theta, reference, np.asarray(data.X), design.scaling, largest
+    )
 
 
-def _check_size(X: np.ndarray) -> None:
+def largest_entries(X: np.ndarray) -> np.ndarray:
+    """The largest absolute entry of each column, (p,)."""
+    return np.maximum(X.max(axis=0), -X.min(axis=0))
+
+
+def _check_size(largest: np.ndarray) -> None:
     """Refuse scaled columns whose squares, which an information is made of, overflow."""
-    largest = np.maximum(X.max(axis=0), -X.min(axis=0))
     bad = np.flatnonzero(largest > _LARGEST)
     if len(bad):
         raise ValueError(
@@ -412,10 +457,9 @@ def _check_gradient(fit: FitContext, result: FitResult) -> None:
         ValueError: where rounding in the dtype of the fit does not explain the difference.
     """
     X, reported, dtype = fit.table, float(result.gradient_norm), result.coef.dtype
-    entry = np.maximum(X.max(axis=0), -X.min(axis=0))
+    entry = fit.largest if fit.scaling.is_identity else largest_entries(X)
     units = choose_scaling(X, dtype, centre=fit.objective.fit_intercept)
-    with in_float64():
-        slope, level = map(np.asarray, fit.objective.split(jnp.asarray(fit.mean_gradient)))
+    slope, level = split(fit.objective, fit.mean_gradient)
     slope = fit.scaling.gradient_to_original(slope, level)
     # Solvers that keep the caller's units report the gradient in those, a sparse fit in its own.
     known = (ColumnScaling.identity(len(entry)), units, choose_sparse_scaling(entry, dtype))

@@ -42,7 +42,7 @@ from jax_logreg.fitting import validation
 from jax_logreg.fitting.padding import Dataset
 from jax_logreg.inference.covariance import check_groups, check_kind, covariance_root
 from jax_logreg.inference.delta import Derived
-from jax_logreg.inference.fit_context import FitContext, make_context
+from jax_logreg.inference.fit_context import FitContext, make_context, split
 from jax_logreg.inference.inference import (
     ChiSquaredTest,
     Inference,
@@ -352,7 +352,7 @@ def _test_added_columns(
                 f"added_columns must have {F.X.shape[0]} rows, as the fit had, but it has "
                 f"{columns.shape[0]}."
             )
-        coef, intercept = fit.scaling.to_original(*map(np.asarray, F.split(jnp.asarray(fit.theta))))
+        coef, intercept = fit.scaling.to_original(*split(F, fit.theta))
         extra, none = (
             as_features(columns).to_array().astype(float),
             validation.check_penalty(None, columns),

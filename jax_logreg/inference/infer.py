@@ -135,13 +135,13 @@ def _polish(start: FitContext) -> tuple[FitContext, Information]:
         # Near the optimum the convergence is quadratic: a step that is not half as long as
         # the one before it is round-off.
         bound = point.decrement / 2 if point.decrement < SHORT_STEP else np.inf
-    fit, full, step, decrement = point
+    fit, _, step, decrement = point
     if not (decrement <= SHORT_STEP and fit.is_negligible(step, MAX_LOGIT_CHANGE)):
         raise FitError(
             f"Newton's steps from the fit do not converge: the last was {decrement:.1g} standard "
             "errors long. The data are separated or nearly so: try diagnose_separation(X, y)."
         )
-    return fit, full
+    return fit, information(fit)
 
 
 def _dependent(fit: FitContext, full: Information, columns: list[str]) -> list[list[str]]:

@@ -15,7 +15,6 @@ from functools import cached_property
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from scipy.special import gammaincc, ndtr, ndtri, xlogy
 
@@ -25,6 +24,7 @@ from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.information import Information, row_norms
 from jax_logreg.objective.jax_settings import in_float64
 from jax_logreg.objective.losses import cross_entropy
+from jax_logreg.programs.compiled import Compiled
 
 if TYPE_CHECKING:
     import pandas
@@ -228,10 +228,10 @@ class Inference:
             return float(np.sum(xlogy(counts, counts / self.num_observations)))
         with in_float64():
             if not F.fit_intercept:
-                logits = jnp.zeros_like(F.y) if F.offset is None else F.offset
-                return -float(weight @ np.asarray(cross_entropy(logits, F.y)))
+                logits = np.zeros(F.y.shape) if F.offset is None else F.offset
+                return -float(weight @ np.asarray(_losses(logits, F.y)))
             constant = run_fit(
-                jnp.ones((F.X.shape[0], 1)), F.y, offset=F.offset, sample_weight=weight,
+                np.ones((F.X.shape[0], 1)), F.y, offset=F.offset, sample_weight=weight,
                 fit_intercept=False, solver="newton",
             ).raise_if_failed()  # fmt: skip
             return -self.num_observations * float(constant.objective)
@@ -372,6 +372,9 @@ class Inference:
         return "\n".join(lines)
 
 
+_losses = Compiled(cross_entropy)
+
+
 def saturated_rows(fit: FitContext) -> np.ndarray:
     """The log-likelihood of each row under probabilities equal to its label, (n,)."""
     y = label_probabilities(fit)
@@ -403,10 +406,10 @@ def _num_incidental(fit: FitContext) -> int:
     counted = fit.weight > 0
     X, weight = fit.features, fit.weight[counted]
     X = X if counted.all() else X[counted]
+    first = X[:_FIRST_ROWS]  # rule most columns out before the others are read
+    candidates = np.all((first == first.min(axis=0)) | (first == first.max(axis=0)), axis=0)
+    X = X[:, candidates]
     smallest, largest = X.min(axis=0), X.max(axis=0)
-    first = X[:_FIRST_ROWS]  # rule most columns out before tables are made of all rows
-    candidates = np.all((first == smallest) | (first == largest), axis=0)
-    X, smallest, largest = X[:, candidates], smallest[candidates], largest[candidates]
     low = smallest == X
     is_dummy = np.all(low | (largest == X), axis=0)
     size = weight @ low

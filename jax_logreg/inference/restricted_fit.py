@@ -29,7 +29,7 @@ class NewtonPoint(NamedTuple):
 
     Attributes:
         fit: the fit there.
-        information: its observed information.
+        information: its observed information, to the digits that a step needs.
         step: Newton's step from there, (P,).
         decrement: the length of the step in standard errors, √(−∇ᵀ step).
     """
@@ -56,10 +56,10 @@ def newton_path(
         fit: the start.
         max_steps: the most steps.
         directions: the columns, (P, m), that span the steps; all of γ if absent.
-        pinned: see ``information``.
+        pinned: see ``information``, of which the points have a rough one.
     """
     for _ in range(max_steps + 1):
-        full = information(fit, pinned=pinned)
+        full = information(fit, is_rough=True, pinned=pinned)
         step = _newton_step(fit, full, directions)
         yield NewtonPoint(fit, full, step, np.sqrt(max(-step @ fit.gradient(), 0.0)))
         fit = _backtrack(fit, step)
@@ -76,7 +76,7 @@ def restricted_fit(fit: FitContext, change: np.ndarray, directions: np.ndarray) 
     Raises:
         FitError: where Newton's steps do not converge.
     """
-    factor = _curvature_factor(fit, information(fit))
+    factor = _curvature_factor(fit, information(fit, is_rough=True))
     # The response of the free directions to the change, to first order: a good start.
     response = _solve_within(factor, directions, -factor.T @ (factor @ change))
     for point in newton_path(fit.shifted(change + response), _MAX_STEPS, directions):
@@ -107,7 +107,7 @@ def _curvature_factor(fit: FitContext, full: Information) -> np.ndarray:
     """
     if not fit.penalty.is_jeffreys:
         return full.factor
-    H = fit.hessian()
+    H = fit.firth_hessian()
     scale = np.sqrt(np.abs(np.diag(H)))
     scale = np.where(scale > 0, scale, 1)
     try:

@@ -37,7 +37,7 @@ from jax_logreg.fitting import validation
 from jax_logreg.fitting.certificate import MAX_LOGIT_CHANGE
 from jax_logreg.fitting.column_scaling import ColumnScaling, centre_and_spread
 from jax_logreg.fitting.result import FIT_TERMS
-from jax_logreg.inference.fit_context import FitContext
+from jax_logreg.inference.fit_context import FitContext, largest_entries
 from jax_logreg.inference.information import scaled_cholesky, triangle
 from jax_logreg.inference.restricted_fit import newton_path
 from jax_logreg.objective.jax_settings import in_auto_axes, in_float64, own_settings
@@ -489,7 +489,8 @@ def _start(problem: _Problem) -> FitContext:
             fit_intercept=False,
         )  # fmt: skip
     reference, same = 0 if problem.Y.ndim == 2 else None, ColumnScaling.identity(F.X.shape[1])
-    return FitContext(F, weight, np.zeros(F.num_parameters), reference, problem.Z, same)
+    largest = largest_entries(problem.Z)
+    return FitContext(F, weight, np.zeros(F.num_parameters), reference, problem.Z, same, largest)
 
 
 def _moves_little(problem: _Problem, step: np.ndarray) -> bool:
