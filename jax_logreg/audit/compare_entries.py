@@ -247,8 +247,20 @@ def compare_at_points(
             _compare_at(result, comparer, reference, far=True)
         if len(result.extreme) == len(extreme) > 0:
             result.extreme[-1].keep_gross_errors(_GROSS)
-    result.findings = list(dict.fromkeys(result.findings))
+    result.findings = list(dict.fromkeys([*result.findings, *_few_digits(result)]))
     return result
+
+
+def _few_digits(result: DerivativeComparison) -> Iterator[Finding]:
+    """A warning where entries are right, but not to round-off."""
+    points = [p for p in (*result.moderate, *result.extreme) if p.approximate]
+    if points:
+        off = [
+            np.nanmax(np.abs(p.hand - p.expected)) / np.nanmax(np.abs(p.expected)) for p in points
+        ]
+        digits = int(-np.log10(max(off)))
+        text = f"{result.name} is right to about {digits} digits only, which is more than round-off explains: numerical differentiation, or a constant with few digits?"  # noqa: E501
+        yield Finding("approximate", WARNING, result.name, text)
 
 
 def _compare_at(
@@ -283,9 +295,6 @@ def remarks(name: str, point: PointComparison, far: bool) -> Iterator[Finding]:
     if (hand & ~expected).any():
         text = f"{where}the reference is not finite in {(hand & ~expected).sum()} of {size} entries where {name} is."  # noqa: E501
         yield Finding("reference-not-finite", NOTE, name, text)
-    if point.approximate:
-        text = f"{name} is right to about seven digits only, which is more than round-off explains: numerical differentiation, or a constant with few digits?"  # noqa: E501
-        yield Finding("approximate", WARNING, name, text)
     if point.lossy:
         text = "differs from the reference by more than careful round-off, but the difference shrinks with the unit round-off: right, and loses digits."  # noqa: E501
         yield Finding("precision", NOTE if far else WARNING, name, text)

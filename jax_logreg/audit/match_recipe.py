@@ -45,7 +45,7 @@ from jax_logreg.audit.user_names import UserNames
 _PROBES = 2
 # Up to this many numbers the rows are tried one by one, and data are changed and tried again.
 _MAX_CONTRIBUTIONS = 5_000_000
-_MAX_DATA = 1_000_000
+_MAX_ARRAYS, _MAX_DATA = 20, 1_000_000
 # A value of more steps, such as a loop over rows, takes too long to be asked again and again.
 _MAX_STEPS = 300
 _REPRODUCED = "with this mistake the numbers are reproduced at every point"
@@ -363,7 +363,9 @@ def by_changed_data(parts: Parts, split: SplitLoss, names: list[str]) -> Iterato
     chain rule. So it works for any loss, logistic or not.
     """
     constants = split.constants
-    if sum(np.size(c) for c in constants) > _MAX_DATA or split.num_steps > _MAX_STEPS:
+    if len(constants) > _MAX_ARRAYS or split.num_steps > _MAX_STEPS:
+        return
+    if sum(np.size(c) for c in constants) > _MAX_DATA:
         return
     for place, datum in enumerate(constants):
         if not jnp.issubdtype(jnp.result_type(datum), jnp.floating) or not np.size(datum):
@@ -474,7 +476,7 @@ def outer_products(parts: Parts, split: SplitLoss) -> Iterator[Diagnosis]:
     products = r * np.sum(r * z, axis=tuple(range(2, r.ndim)), keepdims=True)
     data = split.vjp_to_parameters(products)
     fit = parts.fit(data, parts.penalty)
-    if fit.exact and data.any():
+    if fit.exact and fit.factors[0] != 0:
         text = "Outer products of the scores (the empirical Fisher information) stand in for the observed information."  # noqa: E501
         evidence = f"reproduced up to the factor {fit.factors[0]:.6g}"
         yield Diagnosis("fisher", parts.mismatch.name, text, evidence)

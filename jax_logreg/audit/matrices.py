@@ -198,7 +198,7 @@ def with_gradients(mismatch: Mismatch, slopes: np.ndarray, names: UserNames) -> 
     outer = slopes[:, :, None] * slopes[:, None, :]
     diagonal = slopes[:, :, None] * np.eye(slopes.shape[1])
     whole = fit_parts(mismatch, [outer])
-    if whole.exact:
+    if whole.exact and whole.factors[0] != 0:
         text = "The outer product of the gradient with itself stands in for the Hessian."
         yield Diagnosis("fisher", "hessian", text, f"factor {whole.factors[0]:.6g}")
     error = mismatch._replace(hand=mismatch.error, expected=np.zeros_like(mismatch.expected))

@@ -199,3 +199,27 @@ def test_one_entry_of_a_hessian_is_a_coordinate():
     )
     assert [d.kind for d in report.diagnoses] == ["coordinate", "sign"], str(report)
     assert report.diagnosis.fix == "H[2:, :1] = H[:1, 2:].T"
+
+
+def test_a_hessian_of_zeros_is_zero_and_nothing_else():
+    X = np.random.default_rng(2).normal(size=(20, 3))
+
+    def value(t):
+        return jnp.sum(jnp.logaddexp(0, X @ t))
+
+    report = check_derivatives(value, hessian=lambda t: jnp.zeros((3, 3)), at=np.ones(3))
+    assert report.diagnosis.kind == "zero"
+    assert "fisher" not in {d.kind for d in report.diagnoses}
+
+
+@pytest.mark.parametrize("digits", [7, 8])
+def test_a_derivative_that_is_nearly_right_is_told_its_digits(digits):
+    def value(t):
+        return jnp.sum(jnp.exp(t) * jnp.sin(t))
+
+    def nearly(t):
+        return jax.grad(value)(t) * (1 + 5 * 10.0 ** -(digits + 1))
+
+    report = check_derivatives(value, gradient=nearly, at=np.ones(3) / 3)
+    (said,) = [f.message for f in report.findings if f.kind == "approximate"]
+    assert f"about {digits} digits" in said
