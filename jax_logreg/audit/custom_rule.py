@@ -19,6 +19,7 @@ from jax.flatten_util import ravel_pytree
 
 from jax_logreg.audit.check import check_derivatives
 from jax_logreg.audit.findings import ERROR, NOTE, WARNING, Finding
+from jax_logreg.audit.purity import is_same
 from jax_logreg.audit.reference import hvp
 from jax_logreg.audit.report import DerivativeReport
 from jax_logreg.audit.traced import keeps_traces, without_jit
@@ -246,7 +247,7 @@ class _Rule:
 
     def _same_value(self, mode: str) -> list[Finding]:
         found, expected = self.linear_map(mode, self.at).value, self.body(self.at)
-        if _is_same(found, expected):
+        if is_same(found, expected, _SAME):
             return []
         error = float(jnp.max(jnp.abs(found - expected)))
         text = f"with the rule the function returns another value, off by up to {error:.2g}."
@@ -258,11 +259,11 @@ class _Rule:
         first, second = linear.directions(self.seed)
         one, other = linear.apply(first), linear.apply(second)
         found = linear.apply(0.7 * second - 1.5 * first)
-        if _is_same(found, 0.7 * other - 1.5 * one):
+        if is_same(found, 0.7 * other - 1.5 * one, _SAME):
             return []
         what = _INPUT[mode]
         text = f"the rule is not linear in its {what}: 2·{what} must give twice as much."
-        if _is_same(one, other) and _is_same(found, one):
+        if is_same(one, other, _SAME) and is_same(found, one, _SAME):
             text = f"the rule ignores its {what}: it gives the same whatever that is."
         return [Finding("not-linear", ERROR, mode, text)]
 
@@ -283,7 +284,7 @@ class _Rule:
         except Exception as error:
             text = f"it fails under jax.vmap ({type(error).__name__}: {_start(error)})."
             return [Finding("vmap", WARNING, mode, text)]
-        if _is_same(together, singly):
+        if is_same(together, singly, _SAME):
             return []
         return [Finding("vmap", ERROR, mode, "under jax.vmap the rule gives something else.")]
 
@@ -331,11 +332,6 @@ def _is_float(x: Any) -> bool:
 
 def _is_inexact(x: Any) -> bool:
     return jnp.issubdtype(jnp.result_type(x), jnp.inexact)
-
-
-def _is_same(a: jax.Array, b: jax.Array) -> bool:
-    size = float(jnp.max(jnp.abs(jnp.where(jnp.isfinite(b), b, 0)), initial=0.0))
-    return bool(jnp.allclose(a, b, rtol=0, atol=_SAME * size, equal_nan=True))
 
 
 def _start(error: Exception) -> str:
