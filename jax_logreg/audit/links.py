@@ -18,7 +18,7 @@ from jax.extend import core
 
 from jax_logreg.audit.match import Diagnosis, Mismatch, complexity, fit_parts, matches
 from jax_logreg.audit.pairs import Model
-from jax_logreg.audit.source_lines import line_of, source_of
+from jax_logreg.audit.source_lines import expression_of, line_of, source_of
 from jax_logreg.audit.steps import (
     active_places,
     as_function,
@@ -28,9 +28,10 @@ from jax_logreg.audit.steps import (
 from jax_logreg.audit.traced import TracedFunction, run_compiled
 from jax_logreg.audit.user_names import UserNames
 
-# Up to this many links are tried one by one; of more, those of one line of code together, as in
-# a loop. A value of more steps, or of more numbers for all that is tried, is left alone.
-_MAX_LINKS, _MAX_STEPS, _MAX_NUMBERS = 120, 800, 20_000_000
+# Up to this many links are tried one by one; of more, those of one line of code together. Those
+# of an expression that comes so often, as in a loop, are tried together only. A value of more
+# steps, or of more numbers for all that is tried, is left alone.
+_MAX_LINKS, _LOOP, _MAX_STEPS, _MAX_NUMBERS = 120, 5, 1500, 20_000_000
 # With so many entries one point tells what is worth trying at all of them.
 _ENOUGH = 4
 # Steps that only rearrange, and steps that act on each entry by itself.
@@ -295,16 +296,20 @@ def find_changes(function: TracedFunction) -> LinkChanges | None:
     """All that can be changed; None if the value has no links, or too many."""
     links, steps = find_links(function), function.closed.jaxpr.eqns
     of_line: dict[Any, list[int]] = {}
+    of_expression: dict[Any, list[int]] = {}
     for number, link in enumerate(links):
         eqn = steps[link.place]
-        key = line_of(eqn), eqn.primitive.name, link.end.aval.shape, link.operand
-        of_line.setdefault(key, []).append(number)
-    together = [group for group in of_line.values() if len(group) > 1]
+        kind = eqn.primitive.name, link.end.aval.shape, link.operand
+        of_line.setdefault((line_of(eqn), kind), []).append(number)
+        of_expression.setdefault((expression_of(eqn), kind), []).append(number)
+    loops = [group for group in of_expression.values() if len(group) >= _LOOP]
+    together = [group for group in of_line.values() if len(group) > 1 and group not in loops]
+    alone = [[n] for group in of_expression.values() if len(group) < _LOOP for n in group]
+    if len(alone) > _MAX_LINKS:  # those that stand alone in their line of code
+        alone = [group for group in of_line.values() if len(group) == 1]
+    together = [*loops, *together]
     chosen = [number for number, link in enumerate(links) if link.operand == _LAST]
     together += [chosen] if len(chosen) > 1 else []
-    alone = [[number] for number in range(len(links))]
-    # Of many links, those that stand alone in their line of code.
-    alone = alone if len(links) <= _MAX_LINKS else [g for g in of_line.values() if len(g) == 1]
     options = [
         (group, option) for group in [*alone, *together] for option in _options(links[group[0]])
     ]

@@ -99,17 +99,24 @@ class _Roller:
 
     def _make_groups(self) -> list[list[_Node]]:
         """Like steps of which none waits for another, those first that others wait for."""
-        level: dict[Any, int] = {}
-        groups: dict[tuple[int, Hashable], list[_Node]] = {}
-        for node in self._nodes():
-            depth = 1 + max((level.get(v, 0) for v in node.inputs if _is_variable(v)), default=0)
-            level.update(dict.fromkeys(node.outputs, depth))
-            groups.setdefault((depth, node.key), []).append(node)
-        ordered = sorted(groups.items(), key=lambda item: item[0][0])
-        found: list[list[_Node]] = []
-        for _, group in ordered:
-            found += [group] if len(group) >= _LEAST else [[node] for node in group]
-        return found
+        nodes = list(self._nodes())
+        maker = {v: i for i, node in enumerate(nodes) for v in node.outputs}
+        needs = [
+            sorted({maker[v] for v in n.inputs if _is_variable(v) and v in maker}) for n in nodes
+        ]
+        rounds: list[dict[Hashable, int]] = []  # like steps before each, by key
+        labels: list[Hashable] = []
+        for node, before in zip(nodes, needs, strict=True):
+            counts: dict[Hashable, int] = {}
+            for i in before:
+                for key, count in rounds[i].items():
+                    counts[key] = max(counts.get(key, 0), count)
+            labels.append((node.key, counts.get(node.key, 0)))
+            counts[node.key] = counts.get(node.key, 0) + 1
+            rounds.append(counts)
+        size = Counter(labels)
+        labels = [x if size[x] >= _LEAST else i for i, x in enumerate(labels)]
+        return [[nodes[i] for i in group] for group in _in_order(labels, needs)]
 
     def _nodes(self) -> Iterator[_Node]:
         sums = self._sums()
@@ -276,6 +283,33 @@ class _Values:
 
     def _is_kept(self, v: Any) -> bool:
         return v in self._place or v in self._known
+
+
+def _in_order(labels: list[Hashable], needs: list[list[int]]) -> list[list[int]]:
+    """Groups of equal labels, each after those that it needs.
+
+    Raises:
+        ValueError: if groups need one another.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for i, label in enumerate(labels):
+        groups.setdefault(label, []).append(i)
+    after: dict[Hashable, set[Hashable]] = {label: set() for label in groups}
+    waiting = Counter[Hashable]()
+    for label, members in groups.items():
+        for needed in {labels[k] for i in members for k in needs[i]}:
+            after[needed].add(label)
+            waiting[label] += 1
+    ready, found = [label for label in groups if not waiting[label]], []
+    while ready:
+        label = ready.pop()
+        found.append(groups[label])
+        for other in after[label]:
+            waiting[other] -= 1
+            ready += [] if waiting[other] else [other]
+    if len(found) < len(groups):
+        raise ValueError("steps of two expressions take turns")
+    return found
 
 
 def _totals(group: list[_Node], values: _Values) -> Any:

@@ -183,6 +183,24 @@ def test_numerical_differentiation_is_approximate(derivative):
     assert not report.diagnoses
 
 
+def test_differences_over_a_kink_are_approximate_too():
+    at, step = np.array([0.3, -0.4, 0.6]), 1e-4
+
+    def value(w):
+        return np.sum(np.exp(w) * np.cos(w)) + np.maximum(w[1] + 0.4 + 4e-5, 0.0)
+
+    def forward(w):
+        return np.array([(value(w + step * e) - value(w)) / step for e in np.eye(3)])
+
+    def backward(w):  # at the kink, and nowhere else
+        return np.array([(value(w) - value(w - step * e)) / step for e in np.eye(3)])
+
+    for gradient in (forward, backward):
+        report = check_derivatives(value, gradient=gradient, at=at, numpy=True)
+        assert report.ok, str(report)
+        assert "approximate" in [f.kind for f in report.findings]
+
+
 def test_a_small_mistake_is_no_numerical_differentiation():
     """An error of 2e-6 of the largest entry that has a simple explanation."""
     report = check_derivatives(
