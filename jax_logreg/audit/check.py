@@ -61,8 +61,8 @@ _JUMP, _JUMP_STEP = 1e-3, 1e-6
 _SECONDS, _LEAST_NEAR, _LEAST_FAR = 1.5, 3, 2
 # Up to this many parameters a Hessian is formed beside its diagonal, by autodiff, by differences.
 _MAX_HESSIAN, _MAX_DIFFERENCED = 1000, 10
-# Random lines along which convexity is checked.
-_LINES = 8
+# Random lines along which convexity is checked; and steps of the longest value that is.
+_LINES, _MAX_STEPS = 8, 150
 
 Reference = Autodiff | FiniteDifferences
 
@@ -429,8 +429,9 @@ class Audit:
             found += hessian_properties(by_name["hessian"], target.layout, target.model)
         if "hvp" in by_name:
             found += hvp_properties(by_name["hvp"], by_name.get("hessian"))
-        if target.function is not None and target.is_scalar:
-            found += self._convexity(target.function, points)
+        function = target.function
+        if function is not None and target.is_scalar and function.num_steps <= _MAX_STEPS:
+            found += self._convexity(function, points)
         return found
 
     def _convexity(self, function: TracedFunction, points: AuditPoints) -> list[str]:

@@ -81,7 +81,7 @@ class SplitLoss:
     @property
     def num_steps(self) -> int:
         """Of the loss."""
-        return len(self.function.closed.jaxpr.eqns)
+        return self.function.num_steps
 
     @property
     def size(self) -> int:

@@ -59,6 +59,11 @@ class TracedFunction:
         return replace(self, closed=core.ClosedJaxpr(self.closed.jaxpr, list(constants)))
 
     @property
+    def num_steps(self) -> int:
+        """How many steps it takes."""
+        return len(self.closed.jaxpr.eqns)
+
+    @property
     def argument_size(self) -> int:
         """Length of θ."""
         return int(self.closed.jaxpr.invars[0].aval.size)

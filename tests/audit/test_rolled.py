@@ -1,6 +1,7 @@
 """A loop that is written out is rolled up: fewer steps, the same numbers, the same lines."""
 
 import itertools
+from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from jax_logreg import check_derivatives
+from jax_logreg.audit.numpy_trace import translated
 from jax_logreg.audit.rolled import rolled
 from jax_logreg.audit.source_lines import source_of
 from jax_logreg.audit.stepwise import known_integers
@@ -180,3 +182,41 @@ def test_a_value_that_drops_its_gradient_is_asked_for_the_value_only():
     report = check_derivatives(value_and_grad=both, at=np.ones(P), numpy=True)
     assert "penalty" in report.diagnosis.message
     assert "½" in report.diagnosis.message
+
+
+R = RNG.normal(size=60)
+
+
+def volatility(p):
+    w, a, b = np.exp(p)
+    s, total = np.var(R), 0.0
+    for t in range(1, len(R)):
+        s = w + a * R[t - 1] ** 2 + b * s
+        total += 0.5 * (np.log(s) + R[t] ** 2 / s)
+    return total
+
+
+def without_memory(p):
+    w, a, b = np.exp(p)
+    s, g = np.var(R), np.zeros(3)
+    for t in range(1, len(R)):
+        ds = np.array([w, a * R[t - 1] ** 2, b * s])
+        s = w + a * R[t - 1] ** 2 + b * s
+        g += 0.5 * (1 / s - R[t] ** 2 / s**2) * ds
+    return g
+
+
+def test_a_loop_with_a_state_is_named_by_the_path_that_is_forgotten():
+    at = np.array([-2.0, -1.5, -0.7])
+    (found, *_) = check_derivatives(
+        volatility, gradient=without_memory, at=at, numpy=True
+    ).diagnoses
+    assert "the path is left out through the second factor of the product" in found.message
+    assert "s = w + a * R[t - 1] ** 2 + b * s" in found.message
+
+
+def test_what_does_not_feed_the_state_is_done_for_all_rounds_at_once(x64):
+    found = trace(translated(volatility, np.zeros(3), ()), jnp.zeros(3))
+    steps = Counter(eqn.primitive.name for eqn in found.closed.jaxpr.eqns)
+    assert steps["log"] == steps["div"] == 1
+    np.testing.assert_allclose(found(np.ones(3) / 3), volatility(np.ones(3) / 3), rtol=1e-12)
