@@ -143,14 +143,14 @@ def choose_scaling(sample: np.ndarray, dtype: Any, *, centre: bool) -> ColumnSca
     return ColumnScaling(c, _power_of_two(s, dtype))
 
 
-def choose_sparse_scaling(largest: np.ndarray, dtype: Any) -> ColumnScaling:
+def choose_sparse_scaling(size: np.ndarray, dtype: Any) -> ColumnScaling:
     """The units of sparse columns, which are not shifted: that would fill them.
 
     Args:
-        largest: absolute entry of each, (p,).
+        size: of the entries of each, (p,): ``typical_size``.
         dtype: of the fit.
     """
-    return ColumnScaling(np.zeros(len(largest)), _power_of_two(largest, dtype))
+    return ColumnScaling(np.zeros(len(size)), _power_of_two(size, dtype))
 
 
 def _power_of_two(spread: np.ndarray, dtype: Any) -> np.ndarray:

@@ -92,11 +92,13 @@ def _check_design(objective: Objective) -> None:
     if sets := collinearity.collinear_columns(
         objective.X.to_array(), objective.row_weights(), objective.fit_intercept
     ):
-        p = objective.X.shape[1]
+        p, dependent = objective.X.shape[1], sets[0]
+        if len(dependent) == 1 and objective.fit_intercept:
+            dependent = [*dependent, p]  # a constant column was centred, and is zero here
         raise ValueError(
             f"penalty=Firth() needs linearly independent columns of X, but "
-            f"{collinearity.describe_set(sets[0], p)}. Leave out column "
-            f"{collinearity.column_to_drop(sets[0], p)}."
+            f"{collinearity.describe_set(dependent, p)}. Leave out column "
+            f"{collinearity.column_to_drop(dependent, p)}."
         )
 
 

@@ -187,7 +187,10 @@ def make_design(
 
 def _sparse_design(plain: Design) -> Design:
     data, penalty = plain.data, plain.penalty
-    units = choose_sparse_scaling(data.X.by_columns.largest(), data.X.dtype)
+    if data.weight is not None and not (counts := np.asarray(data.weight) > 0).all():
+        data = data._replace(X=data.X.scale_rows(counts))  # entries there may be of any size
+        plain = replace(plain, data=data)
+    units = choose_sparse_scaling(data.X.by_columns.typical_sizes(), data.X.dtype)
     scaling = _bounded(units, penalty, data.X.dtype)
     if scaling.is_identity:
         return plain

@@ -37,7 +37,7 @@ from jax_logreg.objective.jax_settings import in_float64
 from jax_logreg.objective.model import probability
 from jax_logreg.objective.objective import Objective, normalized_weights
 from jax_logreg.objective.penalties import Penalty
-from jax_logreg.objective.sparse_features import SparseFeatures
+from jax_logreg.objective.sparse_features import SparseFeatures, typical_size
 from jax_logreg.programs.compiled import Compiled
 
 # Squares of larger numbers, summed over rows, overflow in float64.
@@ -392,7 +392,7 @@ def make_context(
     design = make_design(data, penalty, centre=fit_intercept, may_scale=True, may_pad=False)
     X, y, weight, offset = design.data
     weights = np.ones(len(X)) if weight is None else np.asarray(weight)
-    X = DenseFeatures(jnp.asarray(X))
+    X = DenseFeatures(jnp.asarray(_without_far_deleted_rows(X, weight)))
     row_weight = normalized_weights(X, None if weight is None else weights)
     objective = Objective(X, y, jnp.asarray(row_weight), offset, design.penalty, fit_intercept)
     parts = [np.asarray(part).reshape(-1) for part in design.start(coef, intercept)]
@@ -402,6 +402,14 @@ def make_context(
     return FitContext(
         objective, weights, theta, reference, np.asarray(data.X), design.scaling, largest
     )
+
+
+def _without_far_deleted_rows(X: Any, weight: Any) -> Any:
+    """X with zeros in the rows of weight zero whose squares overflow: none of them counts."""
+    if weight is None or (counts := np.asarray(weight) > 0).all():
+        return X
+    far = ~counts & (np.max(np.abs(X), axis=1) > _LARGEST)
+    return np.where(far[:, None], 0.0, X) if far.any() else X
 
 
 def largest_entries(X: np.ndarray) -> np.ndarray:
@@ -456,23 +464,30 @@ def _check_gradient(fit: FitContext, result: FitResult) -> None:
     Raises:
         ValueError: where rounding in the dtype of the fit does not explain the difference.
     """
-    X, reported, dtype = fit.table, float(result.gradient_norm), result.coef.dtype
+    X = fit.table if fit.weight.all() else fit.table[fit.weight > 0]
+    reported, dtype = float(result.gradient_norm), result.coef.dtype
     entry = fit.largest if fit.scaling.is_identity else largest_entries(X)
     units = choose_scaling(X, dtype, centre=fit.objective.fit_intercept)
     slope, level = split(fit.objective, fit.mean_gradient)
     slope = fit.scaling.gradient_to_original(slope, level)
-    # Solvers that keep the caller's units report the gradient in those, a sparse fit in its own.
-    known = (ColumnScaling.identity(len(entry)), units, choose_sparse_scaling(entry, dtype))
-    norm = min(np.max(np.abs(of.gradient_to_scaled(slope, level))) for of in known)
-    norm = max(norm, np.max(np.abs(level)))
+
+    def norm_in(scaling: ColumnScaling) -> float:
+        scaled = scaling.gradient_to_scaled(slope, level)
+        return float(max(np.max(np.abs(scaled)), np.max(np.abs(level))))
+
     largest, terms = np.max(entry), np.max(np.abs(fit.logits))
     if not units.is_identity:
         coef, intercept = np.asarray(result.coef, float), np.asarray(result.intercept, float)
         largest = np.max(np.abs(units.transform(X)))
         terms = np.max(np.abs(X) @ np.abs(coef) + np.abs(intercept))
     term = max(1.0, largest) * (1 + terms)
-    rounding = _GRADIENT_ROUNDINGS * float(np.finfo(dtype).eps) * term
-    if not norm <= 10 * reported + rounding:
+    bound = 10 * reported + _GRADIENT_ROUNDINGS * float(np.finfo(dtype).eps) * term
+    # Solvers that keep the caller's units report the gradient in those, a sparse fit in its own.
+    norm = min(map(norm_in, (ColumnScaling.identity(len(entry)), units)))
+    if not norm <= bound:
+        sizes = np.array([typical_size(column) for column in X.T])
+        norm = min(norm, norm_in(choose_sparse_scaling(sizes, dtype)))
+    if not norm <= bound:
         raise ValueError(
             f"result is no fit of these data: its gradient was {reported:.1e}, and here it is "
             f"{norm:.1e}. Give X, y, penalty, sample_weight, offset and fit_intercept as they "

@@ -26,6 +26,9 @@ from jax_logreg.objective.jax_settings import own_settings
 # would run a step an entry.
 _LONGEST_PIECE = 256
 
+# Entries of a line further apart than this: some may lie far from all others.
+_WIDE = 2.0**16
+
 # Layers that a loop adds in one step.
 _LAYERS_PER_STEP = 5
 
@@ -68,14 +71,26 @@ class Diagonals:
         lines = total.at[self.piece_of].get(mode="promise_in_bounds")
         return lines.at[self.extra_of].add(total[self.extra]) if self.extra.size else lines
 
-    def largest(self) -> np.ndarray:
-        """The largest absolute entry of every line, (m,), of concrete arrays."""
-        found = np.zeros(self.piece_of.size + self.extra.size)
-        for values in self.values:
-            head = found[: values.shape[1]]
-            np.maximum(head, np.max(np.abs(values), axis=0, initial=0.0), out=head)
+    def typical_sizes(self) -> np.ndarray:
+        """The ``typical_size`` of every line, (m,), of concrete arrays."""
+        sizes = [np.abs(np.asarray(values)) for values in self.values]
+        largest = self._reduce(np.maximum, sizes, 0.0)
+        smallest = self._reduce(np.minimum, [np.where(s > 0, s, np.inf) for s in sizes], np.inf)
+        extra_of, extra = np.asarray(self.extra_of), np.asarray(self.extra)
+        for line in np.flatnonzero(largest > _WIDE * smallest):
+            pieces = [np.asarray(self.piece_of)[line], *extra[extra_of == line]]
+            entries = [s[:, piece] for piece in pieces for s in sizes if piece < s.shape[1]]
+            largest[line] = typical_size(np.concatenate(entries))
+        return largest
+
+    def _reduce(self, ufunc: np.ufunc, tables: list[np.ndarray], initial: float) -> np.ndarray:
+        """``ufunc`` over the entries of every line, (m,), from tables like ``values``."""
+        found = np.full(self.piece_of.size + self.extra.size, initial)
+        for table in tables:
+            head = found[: table.shape[1]]
+            ufunc(head, ufunc.reduce(table, axis=0, initial=initial), out=head)
         lines = found[np.asarray(self.piece_of)]
-        np.maximum.at(lines, np.asarray(self.extra_of), found[np.asarray(self.extra)])
+        ufunc.at(lines, np.asarray(self.extra_of), found[np.asarray(self.extra)])
         return lines
 
     def scale_lines(self, factor: np.ndarray) -> "Diagonals":
@@ -95,6 +110,19 @@ class Diagonals:
             for values, factor in zip(self.values, factors, strict=True)
         ]
         return replace(self, values=tuple(map(jax.device_put, products)))
+
+
+def typical_size(entries: np.ndarray) -> float:
+    """The largest absolute entry of a line; where they lie far apart their median, for then the
+    largest is no unit of the others. Zeros do not count.
+
+    >>> typical_size(np.array([1.0, -3.0, 0.0])), typical_size(np.array([1.0, -3.0, 1e9]))
+    (3.0, 3.0)
+    """
+    size = np.abs(entries[entries != 0]).astype(float)
+    if not size.size:
+        return 0.0
+    return float(np.max(size) if np.max(size) <= _WIDE * np.min(size) else np.median(size))
 
 
 def _add_layers(
@@ -167,6 +195,11 @@ class SparseFeatures(Features):
         """Every column times its factor, (p,), of concrete arrays."""
         by_rows = self.by_rows.scale_positions(factor)
         return replace(self, by_rows=by_rows, by_columns=self.by_columns.scale_lines(factor))
+
+    def scale_rows(self, factor: np.ndarray) -> "SparseFeatures":
+        """Every row times its factor, (n,), of concrete arrays."""
+        by_columns = self.by_columns.scale_positions(factor)
+        return replace(self, by_rows=self.by_rows.scale_lines(factor), by_columns=by_columns)
 
     def columns(self, which: jax.Array) -> DenseFeatures:
         basis = (jnp.arange(self.shape[1])[:, None] == which).astype(self.dtype)

@@ -12,7 +12,7 @@ from jax_logreg.fitting.column_scaling import (
     choose_scaling,
     scale_by_largest,
 )
-from jax_logreg.objective.sparse_features import sparse_features
+from jax_logreg.objective.sparse_features import sparse_features, typical_size
 from tests.problems import random_theta
 
 # Shifts in spreads, and scales, of both columns; the first keeps the units.
@@ -190,4 +190,29 @@ def test_scaling_a_sparse_table_scales_both_of_its_sides(x64):
     scaled = features.scale_columns(factor)
     np.testing.assert_allclose(scaled.matvec(np.ones(5)), (X * factor).sum(axis=1), atol=1e-12)
     np.testing.assert_allclose(scaled.rmatvec(np.ones(600)), (X * factor).sum(axis=0), atol=1e-12)
-    np.testing.assert_array_equal(features.by_columns.largest(), np.abs(X).max(axis=0))
+    counted = features.scale_rows(np.arange(600) % 2).matvec(np.ones(5))
+    np.testing.assert_allclose(counted, X.sum(axis=1) * (np.arange(600) % 2), atol=1e-12)
+    X[7] = 1e9  # the largest entry, unless all others are far from it
+    sizes = sparse_features(csr_array(X)).by_columns.typical_sizes()
+    np.testing.assert_array_equal(sizes, [typical_size(column) for column in X.T])
+    assert sizes[2] == 1e9
+    assert sizes[0] < 1
+
+
+@pytest.mark.parametrize("dtype_", ["float64", "float32"])
+def test_one_far_entry_of_a_sparse_column_is_not_its_unit(dtype_, x64):
+    """Divided by it, all other entries are nothing, and the fit converged at zero."""
+    X = np.array([3, 4, 5, 6, 7, 8, 1e9], dtype_)[:, None]
+    result = fit(csr_array(X), np.array([1, 1, 0, 1, 0, 0, 0]))
+    assert result.status == Status.CONVERGED
+    np.testing.assert_allclose(result.coef, -1.2140275947, rtol=1e-4)
+
+
+@pytest.mark.parametrize("far", [1e30, 1e200])
+def test_a_sparse_row_of_weight_zero_may_hold_anything(far, x64):
+    X, y = overlapping()
+    expected = fit(X[1:], y[1:]).coef
+    X[0] = far
+    weight = np.r_[0.0, np.ones(59)]
+    found = fit(csr_array(X), y, sample_weight=weight).coef
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)

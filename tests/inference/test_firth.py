@@ -152,3 +152,11 @@ def test_a_far_point_leads_to_no_lower_maximum(label, x64):
     assert found.objective <= from_likelihood.objective + 1e-12
     if label == 1:
         np.testing.assert_allclose(-400 * found.objective, -207.7389, atol=1e-3)
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0, 1e8])
+def test_a_constant_column_is_told_to_depend_on_the_intercept(value, x64):
+    """Its centred copy is zero in every row; the caller's is not."""
+    X = np.column_stack([np.arange(6.0), np.full(6, value)])
+    with pytest.raises(ValueError, match="column 1 and the intercept are linearly dependent"):
+        fit(X, np.array([0, 1, 0, 1, 1, 0]), penalty=Firth())

@@ -112,8 +112,19 @@ def test_a_far_entry_moves_no_other_row(x64):
         infer(fit(X, y), X, y)
 
 
+@pytest.mark.parametrize("far", [1e30, 1e200])
+def test_a_far_row_of_weight_zero_is_a_deleted_row(far, x64):
+    X, y = table()
+    expected = infer(fit(X[1:], y[1:]), X[1:], y[1:])
+    X[0] = far
+    weight = np.r_[0.0, np.ones(len(y) - 1)]
+    found = infer(fit(X, y, sample_weight=weight), X, y, sample_weight=weight)
+    np.testing.assert_allclose(found.standard_error, expected.standard_error, rtol=1e-9)
+
+
 def test_a_sparse_fit_is_known_by_its_dense_table(x64):
-    """Sparse columns are scaled by their largest entry, dense ones by an ordinary one."""
+    """Sparse columns are scaled by their largest entry if that is not far from all others, dense
+    ones by an ordinary one."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(80, 3))
     y = (X[:, 0] + rng.logistic(size=80) > 0).astype(int)
