@@ -276,7 +276,7 @@ class Target:
     def values(self) -> Callable[[np.ndarray], np.ndarray]:
         """The value at the rows of an array."""
         if self.function is None:
-            return lambda points: np.stack([self._value_or_nan(p) for p in points])
+            return lambda points: np.array([self._value_or_nan(p) for p in points])
         return batched(self.function)
 
     @property
