@@ -10,19 +10,22 @@ Methods of Statistics*, section 28.4.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from scipy.special import ndtr, ndtri
+from scipy.special import expit, logsumexp, ndtr, ndtri
 
 from jax_logreg.fitting.validation import as_floats
+from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.inference import Inference, check_inference, check_level
 from jax_logreg.inference.information import row_norms
 from jax_logreg.objective.jax_settings import in_auto_axes, in_float64, own_settings
-from jax_logreg.objective.model import sigmoid
+
+# Derivatives of predictions are made for so many at a time: 32 MB.
+_BLOCK_ENTRIES = 2**22
 
 
 @dataclass(frozen=True)
@@ -80,24 +83,62 @@ def delta(inference: Inference, g: Callable[..., Any]) -> Derived:
     if not callable(g):
         raise ValueError(f"g must be a function of (coef, intercept), but it is {g!r}.")
 
-    to_original = inference.fit.scaling.to_original
-    return scaled_delta(inference, lambda coef, intercept: g(*to_original(coef, intercept)))
-
-
-def scaled_delta(inference: Inference, g: Callable[..., Any]) -> Derived:
-    """The same of a function of the coefficients of ``inference.fit``, whose columns are scaled."""
-    fit = inference.fit
+    layout, scaling = Layout.of(inference.fit), inference.fit.scaling
 
     def of_parameters(gamma: jax.Array) -> jax.Array:
-        return jnp.asarray(g(*_split(inference, gamma)))
+        return jnp.asarray(g(*scaling.to_original(*layout.split(gamma))))
 
     with in_float64():
-        gamma = jnp.asarray(fit.contrasts(fit.theta))
+        gamma = jnp.asarray(inference.fit.contrasts(inference.fit.theta))
         estimate = np.asarray(of_parameters(gamma))
-        J = np.asarray(jax.jacfwd(of_parameters)(gamma)).reshape(estimate.size, -1)
+        J = np.asarray(jax.jacfwd(of_parameters)(gamma))
+    return propagate(inference, estimate, J)
+
+
+def propagate(inference: Inference, estimate: np.ndarray, J: np.ndarray) -> Derived:
+    """Quantities with the errors that γ, whose columns are scaled, passes on to them.
+
+    Args:
+        inference: of γ.
+        estimate: of any shape.
+        J: their derivatives by γ, of that shape with a last axis (P,).
+    """
+    J = J.reshape(estimate.size, -1)
     root = J @ inference.scaled_root
     error = np.where(inference.information.estimable(J), row_norms(root), np.nan)
     return Derived(estimate, error.reshape(estimate.shape), root)
+
+
+class Layout(NamedTuple):
+    """What the entries of γ are.
+
+    Attributes:
+        reference: the class that contrasts are taken with; None for the sigmoid model.
+        num_contrasts: c, 1 for the sigmoid model.
+        has_intercept: whether the last c entries are intercepts.
+    """
+
+    reference: int | None
+    num_contrasts: int
+    has_intercept: bool
+
+    @classmethod
+    def of(cls, fit: FitContext) -> "Layout":
+        """That of a fit's γ."""
+        return cls(fit.reference, fit.num_contrasts, fit.objective.fit_intercept)
+
+    def split(self, gamma: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """γ as (coef, intercept)."""
+        shape = () if self.reference is None else (self.num_contrasts,)
+        table = gamma.reshape(-1, *shape)
+        return (table[:-1], table[-1]) if self.has_intercept else (table, jnp.zeros(shape))
+
+    def with_reference(self, contrasts: jax.Array) -> jax.Array:
+        """Contrasts with a zero inserted for the reference class; unchanged for the sigmoid
+        model."""
+        if self.reference is None:
+            return contrasts
+        return jnp.insert(contrasts, self.reference, 0.0, axis=-1)
 
 
 @own_settings()
@@ -142,45 +183,38 @@ def predict_interval(
             f"offset must have shape {(len(rows), *classes)}, but its shape is {known.shape}."
         )
 
-    scaled = inference.fit.scaling.transform(np.asarray(rows))
-
-    def log_odds(coef: jax.Array, intercept: jax.Array) -> jax.Array:
-        eta = logits_of(inference, scaled, coef, intercept, known)
-        if eta.ndim == 1:
-            return eta
-        # log μ_k − log(1 − μ_k): the second term is the log-sum-exp of the other classes' logits.
-        others = np.array([np.delete(np.arange(eta.shape[1]), k) for k in range(eta.shape[1])])
-        return eta - jax.nn.logsumexp(eta[:, others], axis=2)
-
-    odds = scaled_delta(inference, log_odds)
-    ends = odds.confidence_interval(level)
-    with in_float64():
-        return np.asarray(sigmoid(odds.estimate)), np.asarray(sigmoid(ends))
-
-
-def _split(inference: Inference, gamma: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """γ as (coef, intercept)."""
-    fit = inference.fit
-    shape = () if fit.reference is None else (fit.num_contrasts,)
-    table = gamma.reshape(-1, *shape)
-    if fit.objective.fit_intercept:
-        return table[:-1], table[-1]
-    return table, jnp.zeros(shape, gamma.dtype)
+    fit, offsets = inference.fit, None if known is None else np.asarray(known)
+    scaled = np.asarray(rows)
+    if not fit.scaling.is_identity:
+        scaled = fit.scaling.transform(scaled)
+    odds, error = np.empty((2, len(scaled), *classes))
+    size = max(1, _BLOCK_ENTRIES // (fit.num_parameters * len(fit.selection)))
+    for start in range(0, len(scaled), size):
+        part = slice(start, start + size)
+        eta, J = _log_odds(fit, scaled[part], None if offsets is None else offsets[part])
+        found = propagate(inference, eta, J)
+        odds[part], error[part] = eta, found.standard_error
+    half = -ndtri((1 - level) / 2) * error
+    return expit(odds), expit(np.stack([odds - half, odds + half], axis=-1))
 
 
-def with_reference(inference: Inference, contrasts: jax.Array) -> jax.Array:
-    """Contrasts with a zero inserted for the reference class; unchanged for the sigmoid model."""
-    reference = inference.fit.reference
-    return contrasts if reference is None else jnp.insert(contrasts, reference, 0.0, axis=-1)
+def _log_odds(
+    fit: FitContext, X: np.ndarray, offset: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""The log-odds of each class against all others in some rows, (m,) or (m, K), and their
+    derivatives by γ, with a last axis (P,).
 
-
-def logits_of(
-    inference: Inference,
-    X: jax.Array | np.ndarray,
-    coef: jax.Array,
-    intercept: jax.Array,
-    offset: jax.Array | np.ndarray | None,
-) -> jax.Array:
-    """η of some rows, (m,) or (m, K), whose reference class has logit 0 before the offset."""
-    eta = with_reference(inference, jnp.asarray(X) @ coef + intercept)
-    return eta if offset is None else eta + offset
+    .. math::
+        \psi_k = \eta_k - \log\sum_{l\ne k} e^{\eta_l}, \qquad
+        \frac{\partial\psi_k}{\partial\eta_l} = \delta_{kl} - [l \ne k]\, \mu_l/(1 - \mu_k).
+    """
+    Z = np.column_stack([X, np.ones(len(X))]) if fit.objective.fit_intercept else X
+    eta = Z @ fit.contrasts(fit.theta).reshape(fit.num_columns, -1) @ fit.selection.T
+    if fit.reference is None:
+        return eta[:, 0] if offset is None else eta[:, 0] + offset, Z
+    eta = eta if offset is None else eta + offset
+    own = np.eye(eta.shape[1])
+    rivals = np.where(own, -np.inf, eta[:, None, :])
+    total = logsumexp(rivals, axis=2)
+    slope = (own - np.exp(rivals - total[:, :, None])) @ fit.selection
+    return eta - total, np.einsum("mkc,mj->mkjc", slope, Z).reshape(*eta.shape, -1)

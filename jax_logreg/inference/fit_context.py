@@ -31,7 +31,7 @@ from jax_logreg.fitting import validation
 from jax_logreg.fitting.column_scaling import ColumnScaling, choose_scaling, choose_sparse_scaling
 from jax_logreg.fitting.padding import Dataset, make_design
 from jax_logreg.fitting.result import FitResult, Status
-from jax_logreg.objective.dense_features import DenseFeatures
+from jax_logreg.objective.dense_features import DenseFeatures, to_device
 from jax_logreg.objective.identifiability import LogisticProblem
 from jax_logreg.objective.jax_settings import in_float64
 from jax_logreg.objective.model import probability
@@ -393,8 +393,9 @@ def make_context(
     X, y, weight, offset = design.data
     weights = np.ones(len(X)) if weight is None else np.asarray(weight)
     X = DenseFeatures(jnp.asarray(_without_far_deleted_rows(X, weight)))
-    row_weight = normalized_weights(X, None if weight is None else weights)
-    objective = Objective(X, y, jnp.asarray(row_weight), offset, design.penalty, fit_intercept)
+    share: Any = normalized_weights(X, None if weight is None else weights)
+    share = share if weight is None else to_device(share, float)
+    objective = Objective(X, y, share, offset, design.penalty, fit_intercept)
     parts = [np.asarray(part).reshape(-1) for part in design.start(coef, intercept)]
     theta = np.concatenate(parts if fit_intercept else parts[:1])
     largest = largest_entries(np.asarray(X.array))

@@ -32,7 +32,6 @@ Venzon & Moolgavkar (1988), Applied Statistics 37.
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from scipy.linalg import null_space
@@ -58,7 +57,7 @@ from jax_logreg.inference.information import (
     triangle,
 )
 from jax_logreg.inference.restricted_fit import restricted_fit
-from jax_logreg.objective.dense_features import as_features
+from jax_logreg.objective.dense_features import as_features, to_device
 from jax_logreg.objective.jax_settings import in_auto_axes, in_float64, own_settings
 
 _METHODS = ("wald", "score", "likelihood_ratio")
@@ -353,11 +352,10 @@ def _test_added_columns(
                 f"{columns.shape[0]}."
             )
         coef, intercept = fit.scaling.to_original(*split(F, fit.theta))
-        extra, none = (
-            as_features(columns).to_array().astype(float),
-            validation.check_penalty(None, columns),
-        )
-        data = Dataset(jnp.column_stack([fit.table, extra]), F.y, jnp.asarray(fit.weight), F.offset)
+        extra = np.asarray(as_features(columns).to_array(), float)
+        none = validation.check_penalty(None, columns)
+        table = to_device(np.column_stack([fit.table, extra]), float)
+        data = Dataset(table, F.y, to_device(fit.weight, float), F.offset)
         coef = np.concatenate([coef, np.zeros((extra.shape[1], *coef.shape[1:]))])
         context = make_context(data, none, coef, intercept, F.fit_intercept, fit.reference)
     full = information(context)

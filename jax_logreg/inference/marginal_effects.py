@@ -17,16 +17,17 @@ and 0, of a count half the difference between one more and one less, in μ or lo
 Source: Greene (2012), *Econometric Analysis*, section 17.3.2.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.inference.delta import Derived, logits_of, scaled_delta, with_reference
+from jax_logreg.inference.delta import Derived, Layout, propagate
 from jax_logreg.inference.inference import Inference, check_inference
-from jax_logreg.objective.jax_settings import own_settings
+from jax_logreg.objective.jax_settings import in_float64, own_settings
+from jax_logreg.programs.compiled import Compiled
 
 Method = Literal["dydx", "eydx", "dyex", "eyex"]
 At = Literal["overall", "mean", "median", "zero"]
@@ -79,10 +80,11 @@ def marginal_effects(
     check_inference(inference)
     _check_word("at", at, At)
     _check_word("method", method, Method)
-    fit, table = inference.fit, inference.fit.table
-    dummy = _columns(inference, "dummies", dummies, np.all((table == 0) | (table == 1), axis=0))
-    whole = np.all((table >= 0) & (table % 1 == 0), axis=0)
-    count = np.setdiff1d(_columns(inference, "counts", counts, whole), dummy)
+    fit = inference.fit
+    dummy = _columns(inference, "dummies", dummies, lambda x: (x == 0) | (x == 1))
+    count = np.setdiff1d(
+        _columns(inference, "counts", counts, lambda x: (x >= 0) & (x % 1 == 0)), dummy
+    )
     if method[2:] == "ex" and len(dummy) + len(count):
         raise ValueError(
             f"method={method!r} is per share of the feature, which a dummy or a count has not: use "
@@ -90,44 +92,81 @@ def marginal_effects(
         )
     rows = _rows(inference, "mean" if at_mean else at, values or {})
 
-    scaled = fit.scaling.transform(rows.X)
+    units = fit.scaling.centre, fit.scaling.scale
+    gamma, differences = fit.contrasts(fit.theta), (tuple(dummy.tolist()), tuple(count.tolist()))
+    with in_float64():
+        found, J = _effects_with_slope(gamma, rows, units, Layout.of(fit), method, differences)
+    return propagate(inference, np.asarray(found), np.asarray(J))
 
-    def effects(coef: jax.Array, intercept: jax.Array) -> jax.Array:
-        eta = logits_of(inference, scaled, coef, intercept, rows.offset)
-        beta = with_reference(inference, fit.scaling.to_original(coef, intercept)[0])
-        found = _continuous(rows, eta, beta, method)
-        for j, ends in [(j, (0.0, 1.0)) for j in dummy] + [(j, (-1.0, 1.0)) for j in count]:
-            low, high = (
-                _outcome(
-                    eta + jnp.multiply.outer(_change(rows, j, end, j in dummy), beta[j]), method
-                )
-                for end in ends
-            )
-            found = found.at[j].set(rows.weight @ (high - low) / (ends[1] - ends[0]))
-        return found
 
-    return scaled_delta(inference, effects)
+def _effects(
+    gamma: jax.Array,
+    rows: "_Rows",
+    units: tuple[jax.Array, jax.Array],
+    layout: Layout,
+    method: str,
+    differences: tuple[tuple[int, ...], tuple[int, ...]],
+) -> jax.Array:
+    """Of γ, whose columns are scaled: ``units`` are their centre and scale. ``differences`` are
+    the positions of dummies and of counts."""
+    (centre, scale), (dummies, counts) = units, differences
+    coef, intercept = layout.split(gamma)
+    eta = layout.with_reference((rows.X - centre) / scale @ coef + intercept)
+    eta = eta if rows.offset is None else eta + rows.offset
+    beta = layout.with_reference((coef.T / scale).T)
+    found = _continuous(rows, eta, beta, method)
+    for j in (*dummies, *counts):
+        to = j in dummies
+        (low, high), step = ((0.0, 1.0), 1) if to else ((-1.0, 1.0), 2)
+        ends = [
+            _outcome(eta + jnp.multiply.outer(_change(rows, j, end, to), beta[j]), method)
+            for end in (low, high)
+        ]
+        found = found.at[j].set(rows.weight @ (ends[1] - ends[0]) / step)
+    return found
+
+
+def _with_slope(
+    gamma: jax.Array,
+    rows: "_Rows",
+    units: tuple[jax.Array, jax.Array],
+    layout: Layout,
+    method: str,
+    differences: tuple[tuple[int, ...], tuple[int, ...]],
+) -> tuple[jax.Array, jax.Array]:
+    """The effects, (p,) or (p, K), and their derivatives by γ."""
+
+    def effects(gamma: jax.Array) -> tuple[jax.Array, jax.Array]:
+        found = _effects(gamma, rows, units, layout, method, differences)
+        return found, found
+
+    slope, found = jax.jacfwd(effects, has_aux=True)(gamma)
+    return found, slope
+
+
+_effects_with_slope = Compiled(_with_slope, ("layout", "method", "differences"))
 
 
 class _Rows(NamedTuple):
     """Where effects are taken: features, (m, p), an offset or None, and weights of sum 1, (m,)."""
 
-    X: np.ndarray
-    offset: np.ndarray | None
-    weight: np.ndarray
+    X: Any
+    offset: Any
+    weight: Any
 
 
 def _rows(inference: Inference, at: str, values: Mapping[str | int, float]) -> _Rows:
     F, weight = inference.fit.objective, inference.fit.weight
-    X = np.array(inference.fit.table)
+    X = inference.fit.table
     offset = None if F.offset is None else np.asarray(F.offset)
     if at != "overall":
         summary = {"mean": _mean, "median": _median, "zero": lambda x, _: np.zeros(x.shape[1:])}[at]
         X = summary(X, weight)[None]
         offset = None if offset is None else summary(offset, weight)[None]
         weight = np.ones(1)
+    X = X.copy() if values else X
     for column, value in values.items():
-        X[:, _columns(inference, "values", [column], None)] = value
+        X[:, _columns(inference, "values", [column])] = value
     return _Rows(X, offset, weight / weight.sum())
 
 
@@ -149,7 +188,7 @@ def _median(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def _continuous(rows: _Rows, eta: jax.Array, beta: jax.Array, method: str) -> jax.Array:
     """The mean derivative of μ or log μ, times x_j where it is per share."""
     mu = jax.nn.sigmoid(eta) if eta.ndim == 1 else jax.nn.softmax(eta, axis=1)
-    of = rows.weight[:, None] * (rows.X if method[2:] == "ex" else np.ones((len(rows.X), 1)))
+    of = rows.weight[:, None] * (rows.X if method[2:] == "ex" else jnp.ones((len(rows.X), 1)))
     if eta.ndim == 1:
         slope = jax.nn.sigmoid(-eta) * (1 if method[:2] == "ey" else mu)
         return (of.T @ slope) * beta
@@ -165,9 +204,9 @@ def _outcome(eta: jax.Array, method: str) -> jax.Array:
     return log_mu if method[:2] == "ey" else jnp.exp(log_mu)
 
 
-def _change(rows: _Rows, j: int, end: float, to: bool) -> np.ndarray:
+def _change(rows: _Rows, j: int, end: float, to: bool) -> jax.Array:
     """How far a feature moves: to an end, or by it, (m,)."""
-    return end - rows.X[:, j] if to else np.full(len(rows.X), end)
+    return end - rows.X[:, j] if to else jnp.full(len(rows.X), end)
 
 
 def _check_word(name: str, given: object, words: object) -> None:
@@ -177,12 +216,16 @@ def _check_word(name: str, given: object, words: object) -> None:
 
 
 def _columns(
-    inference: Inference, argument: str, given: Columns, detected: np.ndarray | None
+    inference: Inference,
+    argument: str,
+    given: Columns,
+    detect: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Positions of features that are given by name or position, or are detected."""
+    """Positions of features that are given by name or position, or are detected by their
+    entries."""
     p, c = inference.fit.objective.X.shape[1], inference.fit.num_contrasts
-    if isinstance(given, bool) and detected is not None:
-        return np.flatnonzero(detected & given)
+    if isinstance(given, bool) and detect is not None:
+        return np.flatnonzero(np.all(detect(inference.fit.table), axis=0) if given else ())
     names = inference.names[: p * c : c]
     if inference.fit.reference is not None:  # "class: feature"
         names = [name.split(": ", 1)[1] for name in names]

@@ -28,6 +28,7 @@ from jax_logreg.interfaces.estimator_options import (
     device_name,
     diagnostics_of,
 )
+from jax_logreg.programs.store import programs_on_disk
 
 if TYPE_CHECKING:
     import optax
@@ -345,6 +346,7 @@ class LogisticRegression(
         weight = row_weights(sample_weight, codes, self.class_weight, self.classes_)
         return make_training(X, codes, weight, len(self.classes_), options)
 
+    @programs_on_disk()
     def summary(
         self,
         X: Any = None,

@@ -175,6 +175,7 @@ def _print_progress(steps: int, loss: float, norm: float) -> None:
     print(f"step {steps}: loss {loss:.9g}, largest entry of the gradient {norm:.1e}")
 
 
+@programs_on_disk()
 def infer_from(
     result: FitResult, training: Training, names: list[str] | None, classes: np.ndarray, **how: Any
 ) -> Inference:
