@@ -88,3 +88,12 @@ def test_bad_tables_are_refused_by_name(X, named, x64):
 def test_only_x_may_be_sparse(x64):
     with pytest.raises(ValueError, match="y is sparse; X alone"):
         fit(np.eye(2), scipy.sparse.csr_array(np.eye(2)))
+
+
+def test_the_byte_order_of_sparse_entries_does_not_matter(x64):
+    X = np.array([[0.5, 1.0], [1.0, 0.0], [0.2, 3.0], [3.0, 0.0], [0.0, 2.0]])
+    y = np.array([0, 1, 1, 0, 0])
+    table = scipy.sparse.csr_array(X)
+    table.data = table.data.astype(">f8")
+    found = fit(table, y, penalty=L2(0.1)).coef
+    np.testing.assert_array_equal(found, fit(scipy.sparse.csr_array(X), y, penalty=L2(0.1)).coef)
