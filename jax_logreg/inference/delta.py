@@ -83,16 +83,21 @@ def delta(inference: Inference, g: Callable[..., Any]) -> Derived:
     if not callable(g):
         raise ValueError(f"g must be a function of (coef, intercept), but it is {g!r}.")
 
-    layout, scaling = Layout.of(inference.fit), inference.fit.scaling
+    fit, layout = inference.fit, Layout.of(inference.fit)
+    axes = [layout.split(axis) for axis in np.eye(fit.num_parameters)]
+    at, along = layout.split(inference.estimate), tuple(map(np.array, zip(*axes, strict=True)))
 
-    def of_parameters(gamma: jax.Array) -> jax.Array:
-        return jnp.asarray(g(*scaling.to_original(*layout.split(gamma))))
+    def slope(*direction: Any) -> jax.Array:
+        return jax.jvp(lambda *at: jnp.asarray(g(*at)), point, direction)[1]
 
     with in_float64():
-        gamma = jnp.asarray(inference.fit.contrasts(inference.fit.theta))
-        estimate = np.asarray(of_parameters(gamma))
-        J = np.asarray(jax.jacfwd(of_parameters)(gamma))
-    return propagate(inference, estimate, J)
+        point = jax.device_put(at)
+        estimate = np.asarray(g(*point))
+        if not np.issubdtype(estimate.dtype, np.floating):
+            raise TypeError(f"g must return real numbers, but their dtype is {estimate.dtype}.")
+        J = np.moveaxis(np.asarray(jax.vmap(slope)(*along)), 0, -1)
+    J = J.reshape(estimate.size, -1)
+    return propagate(inference, estimate, fit.to_scaled(J))
 
 
 def propagate(inference: Inference, estimate: np.ndarray, J: np.ndarray) -> Derived:
@@ -127,11 +132,11 @@ class Layout(NamedTuple):
         """That of a fit's γ."""
         return cls(fit.reference, fit.num_contrasts, fit.objective.fit_intercept)
 
-    def split(self, gamma: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def split(self, gamma: Any) -> tuple[Any, Any]:
         """γ as (coef, intercept)."""
         shape = () if self.reference is None else (self.num_contrasts,)
         table = gamma.reshape(-1, *shape)
-        return (table[:-1], table[-1]) if self.has_intercept else (table, jnp.zeros(shape))
+        return (table[:-1], table[-1]) if self.has_intercept else (table, np.zeros(shape))
 
     def with_reference(self, contrasts: jax.Array) -> jax.Array:
         """Contrasts with a zero inserted for the reference class; unchanged for the sigmoid

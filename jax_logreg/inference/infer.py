@@ -22,7 +22,7 @@ from jax_logreg.objective.penalties import Penalty
 # The most Newton steps that polish an answer, and where they end: a step of so many standard
 # errors changes no digit that is reported.
 _MAX_STEPS = 50
-_CONVERGED_DECREMENT = 1e-13
+_CONVERGED_DECREMENT = 1e-12
 
 
 @validation.refuse_foreign_words
