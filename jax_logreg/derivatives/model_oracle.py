@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -15,8 +14,12 @@ from jax_logreg.derivatives.preconditioners import PRECONDITIONERS
 from jax_logreg.objective.dense_features import DenseFeatures
 from jax_logreg.objective.identifiability import LogisticProblem, add_gauge_curvature
 from jax_logreg.objective.objective import Objective
+from jax_logreg.programs.compiled import Compiled
 
-_to_float32 = jax.jit(partial(cast, dtype=jnp.float32))
+
+@Compiled
+def _to_float32(tree: Any) -> Any:
+    return cast(tree, jnp.float32)
 
 
 @jax.tree_util.register_dataclass

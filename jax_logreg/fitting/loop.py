@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jax_logreg.derivatives.oracle import HessianProduct, Oracle, Point, missing_capabilities
 from jax_logreg.fitting.auto_solver import NEWTON_LIMIT, Stage, has_cheap_hessian
@@ -52,7 +53,7 @@ class Run(NamedTuple):
         state: the solver's.
         num_steps: taken so far.
         status: ``RUNNING``, ``UNVERIFIED``, or the reason to stop.
-        history: the curve so far, zero beyond.
+        history: the curve so far, zero beyond; None where a certificate does not need it.
         hvp: the Hessian's product with about the next Newton step at a verified point, for
             ``CONTINUED_CG``; None where that is not used.
     """
@@ -60,7 +61,7 @@ class Run(NamedTuple):
     state: State
     num_steps: jax.Array
     status: jax.Array
-    history: History
+    history: Any
     hvp: HessianProduct | None = None
 
 
@@ -161,13 +162,29 @@ def _record(run: Run) -> History:
     )
 
 
-def _last_repeated(run: Run) -> History:
-    """The curve with its last entry in place of all that follow."""
+def _last_repeated(run: Run) -> Any:
+    """The curve with its last entry in place of all that follow; None where there is none."""
+    if run.history is None:
+        return None
+    if are_concrete(run.history):
+        return _put_like(_curve(run.history, int(run.num_steps)), run.history)
 
     def repeat(curve: jax.Array) -> jax.Array:
         return jnp.where(jnp.arange(len(curve)) <= run.num_steps, curve, curve[run.num_steps])
 
     return History(*map(repeat, run.history))
+
+
+def _curve(history: History, last: int) -> Any:
+    """The same in NumPy: by JAX every number of steps would be a program of its own."""
+    curves = [np.array(curve) for curve in history]
+    for curve in curves:
+        curve[last:] = curve[last]
+    return type(history)(*curves)  # type: ignore[arg-type]
+
+
+def _put_like(values: Any, like: Any) -> Any:
+    return jax.tree.map(lambda a, b: jax.device_put(a, b.sharding), values, like)
 
 
 def _strong_dtype(leaf: jax.Array) -> jax.Array:
@@ -480,11 +497,16 @@ def _counting_from(taken: int, progress: Progress) -> Progress:
 
 def _continued(first: Run, second: _Ended) -> _Ended:
     """The second run, counted and recorded as the continuation of the first."""
-    taken, run = int(first.num_steps), second.run
-    history = jax.tree.map(
-        lambda a, b: jnp.concatenate([a[: taken + 1], b[1:]]), first.history, run.history
+    taken, run, verdict = int(first.num_steps), second.run, second.verdict
+    history = _put_like(
+        jax.tree.map(
+            lambda a, b: np.concatenate([np.asarray(a)[: taken + 1], np.asarray(b)[1:]]),
+            first.history,
+            run.history,
+        ),
+        run.history,
     )
-    num_steps, verdict = run.num_steps + taken, second.verdict
+    num_steps = _put_like(np.asarray(run.num_steps) + np.int32(taken), run.num_steps)
     run = run._replace(num_steps=num_steps, history=history)
     if verdict is not None:
         result = replace(verdict.result, num_steps=num_steps, history=_last_repeated(run))
@@ -495,7 +517,9 @@ def _continued(first: Run, second: _Ended) -> _Ended:
 def _certified(oracle: FittedOracle, solver: Solver, ended: _Ended, tol: Tolerance) -> _Verdict:
     """The verdict by the first method of the plan if that certifies convergence, else by the
     last."""
-    run, verdict, plan = ended
+    whole, verdict, plan = ended
+    # The curve, whose length depends on the steps of earlier stages, has no part in a program.
+    run = whole._replace(history=None) if are_concrete(whole) else whole
     name = repr(solver)
     if plan.last is CertificateMethod.EIGENVALUES:
         # Nothing of the solver's state is used: one program for all of them.
@@ -510,4 +534,5 @@ def _certified(oracle: FittedOracle, solver: Solver, ended: _Ended, tol: Toleran
         by_products = plan.first is CertificateMethod.CHOLESKY and _by_products(oracle)
         method = CertificateMethod.CG if by_products else plan.last
         verdict = _finish(oracle, solver, run._replace(hvp=None), tol, method)
-    return verdict._replace(result=replace(verdict.result, solver=name))
+    history: Any = verdict.result.history or _last_repeated(whole)
+    return verdict._replace(result=replace(verdict.result, solver=name, history=history))

@@ -27,7 +27,7 @@ from jax_logreg.objective.identifiability import class_mass
 from jax_logreg.objective.jax_settings import take_arrays
 from jax_logreg.objective.penalties import L2, Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures, sparse_features
-from jax_logreg.programs.compiled import are_concrete, is_concrete, is_traced
+from jax_logreg.programs.compiled import Compiled, are_concrete, is_concrete, is_traced
 from jax_logreg.solvers.base import Solver
 from jax_logreg.solvers.gradient_descent import GradientDescent
 from jax_logreg.solvers.lbfgs import LBFGS
@@ -330,7 +330,7 @@ def refuse_foreign_words(door: Door) -> Door:
 def check_penalty(penalty: Any, X: Table) -> Penalty:
     """The penalty, its numbers in their domains and in the dtype of X."""
     if penalty is None:
-        return L2(jnp.zeros((), X.dtype))
+        return L2(np.zeros((), X.dtype))
     if not isinstance(penalty, Penalty) or isinstance(penalty, type):
         meant = _PENALTY_WORDS.get(penalty) if isinstance(penalty, str) else None
         hint = f" scikit-learn's {penalty!r} is {meant}." if meant else ""
@@ -478,10 +478,10 @@ def class_masses(y: jax.Array, weight: jax.Array | None, axes: Any = None) -> np
         return np.asarray((_class_mass if labels is y else class_mass)(labels, weights))
 
 
-_class_mass = jax.jit(class_mass)
+_class_mass = Compiled(class_mass)
 
 
-@partial(jax.jit, static_argnames="axes")
+@partial(Compiled, static_argnames="axes")
 def _class_masses_of_fits(y: jax.Array, weight: Any, axes: Any) -> jax.Array:
     return jax.vmap(class_mass, axes)(y, weight)
 
@@ -659,7 +659,9 @@ def _sum_is_finite(x: Any) -> bool:
         return bool(np.isfinite(small.sum() if isinstance(small, np.ndarray) else _sum(small)))
 
 
-_sum = jax.jit(jnp.sum)
+@Compiled
+def _sum(x: jax.Array) -> jax.Array:
+    return jnp.sum(x)
 
 
 def _is_finite_float_array(x: Any) -> bool:

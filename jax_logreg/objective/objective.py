@@ -36,6 +36,7 @@ from jax_logreg.objective.jax_settings import own_settings
 from jax_logreg.objective.losses import cross_entropy
 from jax_logreg.objective.model import as_inexact, logits
 from jax_logreg.objective.penalties import L2, Penalty
+from jax_logreg.programs.compiled import Compiled
 
 
 @jax.tree_util.register_dataclass
@@ -176,10 +177,10 @@ def make_objective(
     )
 
 
-def normalized_weights(X: Features, weight: jax.Array | np.ndarray | None) -> jax.Array:
-    """w / Σw, (n,), a NumPy array if the weights are; the scalar 1/n without weights."""
+def normalized_weights(X: Features, weight: jax.Array | np.ndarray | None) -> Any:
+    """w / Σw, (n,), a NumPy array if the weights are; the scalar 1/n of NumPy without weights."""
     if weight is None:
-        return jnp.asarray(1 / X.shape[0], X.dtype)
+        return np.asarray(1 / X.shape[0], X.dtype)
     return _normalized(weight, np) if isinstance(weight, np.ndarray) else _normalized_by_jax(weight)
 
 
@@ -190,7 +191,7 @@ def _normalized(weight: Any, xp: Any, barrier: Any = lambda weight: weight) -> A
     return weight / xp.sum(weight)
 
 
-@jax.jit
+@Compiled
 def _normalized_by_jax(weight: jax.Array) -> jax.Array:
     # XLA divides by multiplying, and would merge the two divisions.
     return _normalized(weight, jnp, jax.lax.optimization_barrier)

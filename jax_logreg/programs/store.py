@@ -297,7 +297,13 @@ def _loaded(payload: bytes, structure: Any, num_inputs: int) -> Program:
 def _prepare_lapack() -> None:
     """A loaded program that factorises ends the process, unless something was lowered there that
     factorises (jax#28908)."""
-    jax.jit(jax.lax.linalg.cholesky).lower(jax.ShapeDtypeStruct((1, 1), np.float32))
+    cholesky = jax.jit(jax.lax.linalg.cholesky)
+    # In a thread of its own, where nothing is being traced or computed at once.
+    lowering = threading.Thread(
+        target=cholesky.lower, args=(jax.ShapeDtypeStruct((1, 1), np.float32),)
+    )
+    lowering.start()
+    lowering.join()
 
 
 # --- the key ------------------------------------------------------------------------------
