@@ -286,22 +286,26 @@ def _write_whole(path: Path, data: bytes) -> None:
 
 
 def _loaded(payload: bytes, structure: Any, num_inputs: int) -> Program:
-    _prepare_lapack()
+    device = _default_device()
+    if device.platform == "cpu":
+        _prepare_lapack(device)
     inputs = jax.tree.structure(((0,) * num_inputs, {}))
     outputs = jax.tree.structure([0] * structure.num_leaves)
-    run = deserialize_and_load(payload, inputs, outputs, execution_devices=[_default_device()])
+    run = deserialize_and_load(payload, inputs, outputs, device.platform, [device])
     return Program(run, structure, num_inputs)
 
 
 @functools.cache
-def _prepare_lapack() -> None:
-    """A loaded program that factorises ends the process, unless something was lowered there that
-    factorises (jax#28908)."""
-    cholesky = jax.jit(jax.lax.linalg.cholesky)
+def _prepare_lapack(device: jax.Device) -> None:
+    """A loaded program that factorises on a CPU ends the process, unless something was lowered
+    there that factorises (jax#28908)."""
+
+    def lower() -> None:
+        with jax.default_device(device):
+            jax.jit(jax.lax.linalg.cholesky).lower(jax.ShapeDtypeStruct((1, 1), np.float32))
+
     # In a thread of its own, where nothing is being traced or computed at once.
-    lowering = threading.Thread(
-        target=cholesky.lower, args=(jax.ShapeDtypeStruct((1, 1), np.float32),)
-    )
+    lowering = threading.Thread(target=lower)
     lowering.start()
     lowering.join()
 

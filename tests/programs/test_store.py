@@ -88,6 +88,15 @@ def test_an_entry_that_no_device_loads_is_replaced(folder, monkeypatch):
     assert losses().tolist() == first.tolist()
 
 
+def test_another_default_device_has_a_program_of_its_own(folder, monkeypatch):
+    first = losses()
+    with jax.default_device(jax.devices()[1]):  # the tests have two
+        assert losses().tolist() == first.tolist()
+        assert len(entries(folder)) == 2
+        monkeypatch.setattr(Compiled, "_compile", None)
+        assert losses().tolist() == first.tolist()
+
+
 def test_settings_shapes_and_functions_have_programs_of_their_own(folder):
     losses()
     with jax.enable_x64(True):
