@@ -117,7 +117,9 @@ class ColumnScaling:
         return (coef.T * self.scale).T + np.multiply.outer(self.centre, intercept)
 
 
-_transform = Compiled(lambda X, centre, factor: (X - centre) * factor)
+@Compiled
+def _transform(X: jax.Array, centre: Any, factor: Any) -> jax.Array:
+    return (X - centre) * factor
 
 
 def choose_scaling(sample: np.ndarray, dtype: Any, *, centre: bool) -> ColumnScaling:

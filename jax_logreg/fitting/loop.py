@@ -310,7 +310,11 @@ def _by_products(oracle: FittedOracle) -> bool:
     return is_float32 and not bool(_minimum_may_not_exist(oracle))
 
 
-_minimum_may_not_exist = Compiled(lambda oracle: oracle.problem.minimum_may_not_exist())
+@Compiled
+def _minimum_may_not_exist(oracle: FittedOracle) -> jax.Array:
+    return oracle.problem.minimum_may_not_exist()
+
+
 _start = Compiled(start, static_argnames=("max_steps", "keep_product"))
 _advance = Compiled(advance)
 _finish = Compiled(finish, static_argnames="method")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jax_logreg import L2, ElasticNet, Firth, fit, make_objective
-from jax_logreg.fitting.loop import _solve
+from jax_logreg.fitting.loop import _solve_regular
 from jax_logreg.fitting.padding import padded_shape
 from tests.problems import count_programs
 
@@ -31,10 +31,10 @@ def test_folds_and_selections_of_features_compile_once(x64):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(800, 16)), np.arange(800) % 2
     fit(X, y, penalty=L2(0.1))
-    before = count_programs(_solve)
+    before = count_programs(_solve_regular)
     for n, p in ((769, 5), (790, 7), (799, 12), (800, 15)):
         fit(X[:n, :p], y[:n], penalty=L2(0.1))
-    assert count_programs(_solve) == before
+    assert count_programs(_solve_regular) == before
 
 
 def test_padding_changes_the_answer_by_round_off_only(model, x64):

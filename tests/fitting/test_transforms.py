@@ -115,9 +115,9 @@ def test_the_loop_makes_no_trip_to_the_host(problem):
 
 def test_a_second_fit_of_the_same_shape_compiles_nothing(problem):
     def compiled_programs():
-        from jax_logreg.fitting.loop import _finish, _solve
+        from jax_logreg.fitting.loop import _finish, _solve, _solve_regular
 
-        return count_programs(_solve, _finish)
+        return count_programs(_solve, _solve_regular, _finish)
 
     fit(problem.X, problem.y, **problem.options())
     before = compiled_programs()

@@ -1,0 +1,90 @@
+"""Newton's loop on Hessians of full rank: it certifies itself, or leaves the rest to others."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax_logreg import L2, fit
+from jax_logreg.derivatives.autodiff import FunctionOracle
+from jax_logreg.fitting.certificate import Tolerance
+from jax_logreg.fitting.loop import _finish, _solve, _solve_regular
+from jax_logreg.fitting.regular_newton import regular_newton
+from jax_logreg.fitting.result import RUNNING, Status
+from tests.problems import count_programs
+
+pytestmark = pytest.mark.usefixtures("x64")
+CENTRE = np.array([1.0, -2.0])
+
+
+def log_cosh(theta):
+    """Convex, and so flat far out that a full Newton step overshoots by powers of ten."""
+    away = jnp.abs(theta - CENTRE)
+    return jnp.sum(away + jnp.log1p(jnp.exp(-2 * away)))
+
+
+def run(function, start, tol=(1e-9, 1e-6), max_steps=50):
+    bounds = Tolerance(*map(jnp.asarray, tol), jnp.asarray(1.0))
+    oracle = FunctionOracle(function)
+    return jax.jit(lambda theta: regular_newton(oracle, theta, bounds, max_steps))(start)
+
+
+@pytest.mark.parametrize("start", [0.0, 3.0, 12.0])
+def test_it_converges_from_where_full_steps_diverge(start):
+    end = run(log_cosh, jnp.full(2, float(start), float))
+    steps = int(end.num_steps)
+    assert end.status == Status.CONVERGED
+    np.testing.assert_allclose(end.point.theta, CENTRE, atol=1e-6)
+    values = np.asarray(end.curve[: steps + 1, 0])
+    assert np.all(np.diff(values) < 0)
+    np.testing.assert_allclose(values[0], log_cosh(jnp.full(2, float(start), float)), rtol=1e-14)
+    assert end.curve[steps].tolist() == [end.point.value, end.norm]
+    assert not np.any(end.curve[steps + 1 :])
+
+
+def test_it_takes_no_step_from_the_answer():
+    end = run(log_cosh, jnp.asarray(CENTRE))
+    assert (end.status, end.num_steps) == (Status.CONVERGED, 0)
+
+
+def test_it_goes_on_until_the_step_that_remains_is_small():
+    loose = run(log_cosh, jnp.zeros(2), tol=(0.5, 1.0))
+    strict = run(log_cosh, jnp.zeros(2), tol=(0.5, 1e-7))
+    assert loose.decrement > 1e-7 > strict.decrement
+    assert strict.num_steps > loose.num_steps
+
+
+def test_a_limit_ends_the_run_without_a_verdict():
+    end = run(log_cosh, jnp.full(2, 12.0, float), max_steps=2)
+    assert (end.status, end.num_steps) == (RUNNING, 2)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda theta: (theta[0] + theta[1] - 1) ** 2,
+        lambda theta: jnp.sum(theta * jnp.nan),
+        lambda theta: jnp.sum(jnp.where(theta < 5, theta, jnp.nan)),
+        lambda theta: -jnp.sum(theta**2) + theta[0],
+    ],
+    ids=["singular", "no number", "flat", "concave"],
+)
+def test_what_is_not_regular_is_left_to_others(function):
+    end = run(function, jnp.ones(2))
+    assert end.status == Status.STALLED
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("regular", "CONVERGED"), ("twice", "NOT_UNIQUE"), ("apart", "SEPARATED")]
+)
+def test_a_fit_uses_the_larger_programs_only_where_it_must(kind, status):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(70, 66))  # a size that no other test has
+    y = (X[:, 0] + rng.logistic(size=70) > 0) if kind != "apart" else X[:, 0] > 0
+    X = X[:, [0, 1, 1, 2]] if kind == "twice" else X if kind == "apart" else X[:, :4]
+    before = count_programs(_solve, _finish), count_programs(_solve_regular)
+    result = fit(X, y.astype(int), penalty=L2(0.0))
+    assert result.status == Status[status]
+    after = count_programs(_solve, _finish), count_programs(_solve_regular)
+    assert (after[0] > before[0]) == (kind != "regular")
+    assert after[1] >= before[1]
