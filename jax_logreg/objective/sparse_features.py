@@ -241,7 +241,7 @@ def sparse_features(X: Any, dtype: Any = None) -> SparseFeatures:
     is_jax = hasattr(X, "todense") and hasattr(X, "tree_flatten")
     rows, make_columns = _by_jax(X) if is_jax else _by_scipy(X)
     native = np.dtype(rows.data.dtype if dtype is None else dtype).newbyteorder("=")
-    dtype = jnp.zeros(0, native).dtype if dtype is None else native
+    dtype = jnp.asarray(np.zeros(0, native)).dtype if dtype is None else native
     by_rows, by_columns = jax.device_put(_both(rows, make_columns, dtype))
     return SparseFeatures(by_rows, by_columns, (int(n), int(p)))
 
