@@ -25,9 +25,10 @@ from jax_logreg.objective.penalties import Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures
 from jax_logreg.programs.compiled import are_concrete
 
-# Heights, each with the multiply-adds of a Hessian for which it is taken: half a millisecond, one,
-# two and four at most, where compiling takes five hundred. Beyond them sizes grow by an eighth.
-_HEIGHTS = ((1024, 4.4e6), (8192, 1e7), (4096, 2e7), (8192, 3.5e7))
+# Heights, each with the multiply-adds of a Hessian for which it is taken: microseconds, half a
+# millisecond, one, two and four at most, where compiling takes five hundred. Beyond them sizes
+# grow by an eighth.
+_HEIGHTS = ((256, 7e4), (1024, 4.4e6), (8192, 1e7), (4096, 2e7), (8192, 3.5e7))
 # A softmax fit pays for every height once more per class.
 _SOFTMAX_HEIGHTS = tuple((height, 1.1e6) for height in (64, 256, 1024, 4096))
 _MAX_SOFTMAX_COST = 2e7
@@ -56,7 +57,7 @@ def padded_shape(n: int, p: int, num_outputs: int = 1) -> tuple[int, int]:
         num_outputs: columns of the coefficients: K for softmax, else 1.
 
     >>> padded_shape(7, 4), padded_shape(569, 30), padded_shape(10**6, 20)
-    ((1024, 16), (1024, 32), (1000000, 20))
+    ((256, 16), (1024, 32), (1000000, 20))
     """
     is_softmax = num_outputs > 1
     widths = _WIDTHS if is_softmax else _WIDTHS[1:]
