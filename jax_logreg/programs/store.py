@@ -91,7 +91,7 @@ _asked_for: ContextVar[bool] = ContextVar("asked_for", default=False)
 _chosen: list[Path] = []  # by keep_programs
 
 
-def keep_programs(folder: str | os.PathLike[str] | None = None) -> Path:
+def keep_programs(folder: str | Path | None = None) -> Path:
     """Keep compiled programs on disk from now on, for this process and those that follow.
 
     The estimator and the command line do so by themselves. The environment variable
