@@ -253,7 +253,9 @@ def test_the_next_process_compiles_nothing_for_the_same_answer(tmp_path):
         ).stdout.split(" ", 1)
         for _ in range(2)
     ]
-    assert [count for count, _ in answers] == ["1", "0"]
+    first, second = (int(count) for count, _ in answers)
+    assert first > 0  # some versions of JAX report a compilation twice
+    assert second == 0
     assert answers[0][1] == answers[1][1]
 
 
