@@ -11,11 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 
 from jax_logreg.audit.match import Diagnosis, Mismatch, matches
 from jax_logreg.audit.source_lines import expression_of, source_of
-from jax_logreg.audit.steps import active_places, as_function, inputs_of, take_step
+from jax_logreg.audit.steps import active_places, as_function, inputs_of, take_step, variables
 from jax_logreg.audit.traced import TracedFunction, run_compiled
 
 # Random directions at each point; and the steps of the largest value that is tried.
@@ -61,7 +60,7 @@ def _curved_steps(function: TracedFunction) -> list[list[int]]:
     active, found = set(jaxpr.invars), dict[Any, list[int]]()
     for place, eqn in enumerate(jaxpr.eqns):
         floats = all(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in eqn.outvars)
-        if floats and any(isinstance(v, core.Var) and v in active for v in eqn.invars):
+        if floats and not active.isdisjoint(variables(eqn.invars)):
             active.update(eqn.outvars)
             found.setdefault((expression_of(eqn), eqn.primitive.name), []).append(place)
     return list(found.values())

@@ -118,7 +118,7 @@ def forgive_numerical(
     error = float(np.max(errors))
     if not np.median(errors) <= _NUMERICAL:
         return False
-    # Differences over a kink are far off there, and still differences.
+    # Where a derivative jumps, differences are far off, and still differences.
     worst = points[int(np.argmax(errors))]
     what = differenced and _which_differences(worst, differenced)
     if error > _NUMERICAL and not what:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from jax_logreg.audit.steps import variables
 from jax_logreg.audit.traced import TracedFunction, run_compiled, run_in_batches, trace
 
 # Steps after which a linear predictor still is one: another term, another shape.
@@ -157,7 +158,7 @@ def _ends_of_linear_chains(jaxpr: Any) -> tuple[int, ...]:
     product: dict[Any, int] = {}  # variables that are affine through a product: their step
     ends: list[int] = []
     for place, eqn in enumerate(jaxpr.eqns):
-        inputs = [v for v in eqn.invars if not isinstance(v, core.Literal)]
+        inputs = variables(eqn.invars)
         mine = [v for v in inputs if v in dependent]
         if not mine:
             continue

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 
 from jax_logreg.audit.match import Diagnosis, Mismatch, complexity, fit_parts, matches
 from jax_logreg.audit.pairs import Model
@@ -23,7 +22,9 @@ from jax_logreg.audit.steps import (
     active_places,
     as_function,
     inputs_of,
+    is_variable,
     take_step,
+    variables,
 )
 from jax_logreg.audit.traced import TracedFunction, run_compiled
 from jax_logreg.audit.user_names import UserNames
@@ -114,11 +115,10 @@ def find_links(function: TracedFunction) -> list[Link]:
         v
         for eqn in jaxpr.eqns
         if eqn.primitive.name not in _ENTRYWISE
-        for v in eqn.invars
-        if isinstance(v, core.Var)
+        for v in variables(eqn.invars)
     }
     for place, eqn in enumerate(jaxpr.eqns):
-        mine = [i for i, v in enumerate(eqn.invars) if isinstance(v, core.Var) and v in active]
+        mine = [i for i, v in enumerate(eqn.invars) if is_variable(v) and v in active]
         floats = all(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in eqn.outvars)
         if not mine or not floats or eqn.primitive.name == "stop_gradient":
             continue
@@ -248,12 +248,12 @@ def _entrywise(
     for eqn in reversed(jaxpr.eqns[: link.place + 1]):
         if wanted & set(eqn.outvars):
             chain.append(eqn)
-            wanted |= {v for v in eqn.invars if isinstance(v, core.Var) and v is not link.start}
+            wanted |= {v for v in variables(eqn.invars) if v is not link.start}
 
     def of_entries(x: jax.Array) -> jax.Array:
         inner = {link.start: x}
         for eqn in reversed(chain):
-            if any(isinstance(v, core.Var) and v in inner for v in eqn.invars):
+            if any(v in inner for v in variables(eqn.invars)):
                 given = inputs_of(eqn, ChainMap(inner, values))
                 inner.update(zip(eqn.outvars, take_step(jaxpr, eqn, given), strict=True))
         return inner[link.end]

@@ -20,6 +20,7 @@ from jax_logreg.audit.mistakes import changed_data, is_mask
 from jax_logreg.audit.pairs import Model, inner_sentence
 from jax_logreg.audit.reference import Autodiff
 from jax_logreg.audit.source_lines import source_of
+from jax_logreg.audit.steps import variables
 from jax_logreg.audit.traced import TracedFunction
 from jax_logreg.audit.user_names import UserNames
 
@@ -80,7 +81,7 @@ def with_conditions(mismatch: Mismatch, function: TracedFunction) -> Iterator[Mo
     jaxpr = function.closed.jaxpr
     active = set(jaxpr.invars)
     for place, eqn in enumerate(jaxpr.eqns):
-        if active.isdisjoint(v for v in eqn.invars if isinstance(v, core.Var)):
+        if active.isdisjoint(variables(eqn.invars)):
             continue
         active.update(eqn.outvars)
         if eqn.primitive.name not in _COMPARISONS or len(jaxpr.eqns) > _MAX_STEPS:

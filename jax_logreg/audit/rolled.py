@@ -18,7 +18,7 @@ import numpy as np
 from jax.extend import core
 
 from jax_logreg.audit.source_lines import expression_of
-from jax_logreg.audit.steps import inputs_of, needed_steps, take_step
+from jax_logreg.audit.steps import inputs_of, is_variable, needed_steps, take_step
 
 # A trace of fewer steps stays as it is; so does a step that comes less often, or a shorter sum.
 _LONG, _LEAST, _LEAST_TERMS = 60, 5, 3
@@ -102,7 +102,7 @@ class _Roller:
         nodes = list(self._nodes())
         maker = {v: i for i, node in enumerate(nodes) for v in node.outputs}
         needs = [
-            sorted({maker[v] for v in n.inputs if _is_variable(v) and v in maker}) for n in nodes
+            sorted({maker[v] for v in n.inputs if is_variable(v) and v in maker}) for n in nodes
         ]
         rounds: list[dict[Hashable, int]] = []  # like steps before each, by key
         labels: list[Hashable] = []
@@ -130,22 +130,22 @@ class _Roller:
 
     def _sum_node(self, found: _Sum) -> _Node:
         eqn = found.eqns[-1]
-        terms = [(s, v) for s, v in found.terms if not (_is_literal(v) and v.val == 0)]
+        terms = [(s, v) for s, v in found.terms if is_variable(v) or v.val != 0]
         signs, inputs = zip(*terms, strict=True)
         key = ("sum", signs, str(eqn.outvars[0].aval), self._sources[id(eqn)])
         return _Node(eqn, list(inputs), key, signs)
 
     def _sums(self) -> list[_Sum]:
         """Totals that grow by one term after another."""
-        uses = Counter(v for eqn in self._jaxpr.eqns for v in eqn.invars if _is_variable(v))
-        uses.update(v for v in self._jaxpr.outvars if _is_variable(v))
+        uses = Counter(v for eqn in self._jaxpr.eqns for v in eqn.invars if is_variable(v))
+        uses.update(v for v in self._jaxpr.outvars if is_variable(v))
         found: dict[Any, _Sum] = {}
         for eqn in self._jaxpr.eqns:
             if not _is_addition(eqn):
                 continue
             total = _Sum()
             for sign, v in zip((1, _SIGNS[eqn.primitive.name]), eqn.invars, strict=True):
-                before = found.get(v) if _is_variable(v) and uses[v] == 1 else None
+                before = found.get(v) if is_variable(v) and uses[v] == 1 else None
                 if before and self._sources[id(before.eqns[-1])] == self._sources[id(eqn)]:
                     del found[v]
                     if sign == 1 and not total.terms:
@@ -163,7 +163,7 @@ class _Roller:
         """Equal for steps that do the same; a slice does so wherever it begins."""
         if eqn.effects or not self._is_plain(eqn):
             return id(eqn)
-        order = [eqn.invars.index(v) if _is_variable(v) else i for i, v in enumerate(eqn.invars)]
+        order = [eqn.invars.index(v) if is_variable(v) else i for i, v in enumerate(eqn.invars)]
         params = {} if _is_window(eqn) else eqn.params
         avals = [str(v.aval.str_short()) for v in (*eqn.invars, *eqn.outvars)]
         text = tuple(sorted((name, str(value)) for name, value in params.items()))
@@ -181,7 +181,7 @@ class _Roller:
                         values.put(group, [totals])
                 elif len(group) == 1:
                     eqn = group[0].eqn
-                    known = {v: values.one(v) for v in eqn.invars if _is_variable(v)}
+                    known = {v: values.one(v) for v in eqn.invars if is_variable(v)}
                     values.keep(eqn.outvars, take_step(self._jaxpr, eqn, inputs_of(eqn, known)))
                 else:
                     values.put(group, self._stacked(group, values))
@@ -231,7 +231,7 @@ class _Values:
 
     def one(self, v: Any) -> Any:
         """One number."""
-        if _is_literal(v):
+        if not is_variable(v):
             return v.val
         if v in self._known:
             return self._known[v]
@@ -242,9 +242,9 @@ class _Values:
 
     def stack(self, atoms: list[Any]) -> tuple[Any, int | None]:
         """Several numbers, and the axis along which they are stacked; None if all are one."""
-        if len({np.asarray(v.val).item() if _is_literal(v) else v for v in atoms}) == 1:
+        if len({v if is_variable(v) else np.asarray(v.val).item() for v in atoms}) == 1:
             return self.one(atoms[0]), None
-        if all(_is_literal(v) or v in self._known for v in atoms):
+        if all(not is_variable(v) or v in self._known for v in atoms):
             return self._constant(atoms), 0
         parts, rows = self._parts(atoms)
         whole = parts[0] if len(parts) == 1 else jnp.concatenate(parts)
@@ -259,11 +259,11 @@ class _Values:
 
     def _parts(self, atoms: list[Any]) -> tuple[list[Any], list[int]]:
         """The stacks that hold some numbers, and in these laid end to end the row of each."""
-        fixed = [v for v in atoms if _is_literal(v) or v in self._known]
+        fixed = [v for v in atoms if not is_variable(v) or v in self._known]
         stacks = dict.fromkeys(
-            self._place[v][0] for v in atoms if _is_variable(v) and v in self._place
+            self._place[v][0] for v in atoms if is_variable(v) and v in self._place
         )
-        loose = list(dict.fromkeys(v for v in atoms if _is_variable(v) and not self._is_kept(v)))
+        loose = list(dict.fromkeys(v for v in atoms if is_variable(v) and not self._is_kept(v)))
         parts = [self._stacks[i] for i in stacks] + [self.one(v)[None] for v in loose]
         parts += [self._constant(fixed)] if fixed else []
         begins = np.cumsum([0, *(len(part) for part in parts)])
@@ -271,7 +271,7 @@ class _Values:
         of_loose = dict(zip(loose, begins[len(stacks) :], strict=False))
         rows, count = [], len(fixed)
         for v in atoms:
-            if _is_literal(v) or v in self._known:
+            if not is_variable(v) or v in self._known:
                 rows.append(int(begins[-1]) - count)
                 count -= 1
             elif v in self._place:
@@ -362,11 +362,3 @@ def _is_addition(eqn: Any) -> bool:
 def _is_window(eqn: Any) -> bool:
     """A slice without gaps."""
     return eqn.primitive.name == "slice" and set(eqn.params["strides"] or (1,)) == {1}
-
-
-def _is_literal(v: Any) -> bool:
-    return isinstance(v, core.Literal)
-
-
-def _is_variable(v: Any) -> bool:
-    return isinstance(v, core.Var)

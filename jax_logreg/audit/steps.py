@@ -9,15 +9,16 @@ from jax.extend import core
 
 def inputs_of(eqn: Any, values: Mapping[Any, Any]) -> list[Any]:
     """What goes into a step."""
-    return [v.val if isinstance(v, core.Literal) else values[v] for v in eqn.invars]
+    return [values[v] if is_variable(v) else v.val for v in eqn.invars]
 
 
 def active_places(eqn: Any, active: Container[Any]) -> list[int]:
     """Where a step takes a real number that depends on θ."""
-    return [i for i, v in enumerate(eqn.invars) if _is_variable(v) and v in active and _is_real(v)]
+    return [i for i, v in enumerate(eqn.invars) if is_variable(v) and v in active and _is_real(v)]
 
 
-def _is_variable(v: Any) -> bool:
+def is_variable(v: Any) -> bool:
+    """Whether an input or output of a step is no literal."""
     return isinstance(v, core.Var)
 
 
@@ -27,7 +28,7 @@ def _is_real(v: Any) -> bool:
 
 def take_step(jaxpr: Any, eqn: Any, inputs: Sequence[Any]) -> list[Any]:
     """What comes out of a step of a jaxpr."""
-    given = {v: x for v, x in zip(eqn.invars, inputs, strict=True) if isinstance(v, core.Var)}
+    given = {v: x for v, x in zip(eqn.invars, inputs, strict=True) if is_variable(v)}
     alone = jaxpr.replace(
         constvars=[], invars=list(given), outvars=list(eqn.outvars), eqns=[eqn],
         effects=eqn.effects,
@@ -61,4 +62,4 @@ def needed_steps(jaxpr: Any) -> list[Any]:
 
 def variables(atoms: Sequence[Any]) -> list[Any]:
     """What goes into a step and is not a literal."""
-    return [v for v in atoms if not isinstance(v, core.Literal)]
+    return [v for v in atoms if is_variable(v)]

@@ -19,7 +19,7 @@ import numpy as np
 from jax.extend import core
 
 from jax_logreg.audit.rolled import rolled
-from jax_logreg.audit.steps import needed_steps
+from jax_logreg.audit.steps import is_variable, needed_steps, variables
 from jax_logreg.audit.stepwise import cost_per_step, evaluate, known_integers
 
 
@@ -120,7 +120,7 @@ def _without_calls(closed: Any) -> Any:
     known = {v: v for v in (*jaxpr.constvars, *jaxpr.invars)}
     steps = list(_inlined(jaxpr, known, constants, None))
     jaxpr = jaxpr.replace(
-        eqns=steps, outvars=[v if _is_literal(v) else known[v] for v in jaxpr.outvars],
+        eqns=steps, outvars=[known[v] if is_variable(v) else v for v in jaxpr.outvars],
         constvars=[*jaxpr.constvars, *(v for v, _ in constants.values())],
     )  # fmt: skip
     return core.ClosedJaxpr(jaxpr, [*closed.consts, *(c for _, c in constants.values())])
@@ -139,7 +139,7 @@ def _inlined(
             write; None for the user's code.
     """
     for eqn in jaxpr.eqns:
-        given = [v if _is_literal(v) else known[v] for v in eqn.invars]
+        given = [known[v] if is_variable(v) else v for v in eqn.invars]
         source = caller or eqn.source_info
         if eqn.primitive.name in _CALLS:
             inner = eqn.params["jaxpr"]
@@ -150,7 +150,7 @@ def _inlined(
             )
             is_of_jax = os.path.dirname(jax.__file__) in str(inner.jaxpr.debug_info.func_src_info)
             yield from _inlined(inner.jaxpr, inside, constants, source if is_of_jax else caller)
-            answers = [v if _is_literal(v) else inside[v] for v in inner.jaxpr.outvars]
+            answers = [inside[v] if is_variable(v) else v for v in inner.jaxpr.outvars]
             known.update(zip(eqn.outvars, answers, strict=True))
         else:
             # A function may be called twice: its variables are others each time.
@@ -159,15 +159,11 @@ def _inlined(
             yield eqn.replace(invars=given, outvars=outvars, source_info=source)
 
 
-def _is_literal(v: Any) -> bool:
-    return isinstance(v, core.Literal)
-
-
 def _copied(closed: Any) -> Any:
     """The steps that matter, and copies of the arrays that they use."""
     steps = needed_steps(closed.jaxpr)  # a value may compute its gradient, and drop it
-    used = {v for eqn in steps for v in eqn.invars if isinstance(v, core.Var)}
-    used |= {v for v in closed.jaxpr.outvars if isinstance(v, core.Var)}
+    used = {v for eqn in steps for v in variables(eqn.invars)}
+    used.update(variables(closed.jaxpr.outvars))
     kept = [(v, c) for v, c in zip(closed.jaxpr.constvars, closed.consts, strict=True) if v in used]
     copies = [c if isinstance(c, jax.Array) else np.array(c) for _, c in kept]
     jaxpr = closed.jaxpr.replace(eqns=steps, constvars=[v for v, _ in kept])

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from jax.extend import core
 
-from jax_logreg.audit.steps import inputs_of, take_step
+from jax_logreg.audit.steps import inputs_of, is_variable, take_step
 from jax_logreg.audit.traced import is_described_by_text
 
 _RULES = {"custom_jvp_call", "custom_vjp_call"}
@@ -55,7 +55,7 @@ def _evaluate(closed: Any, inputs: Sequence[Any]) -> list[Any]:
         else:
             found = take_step(jaxpr, _step_without_rules(eqn), inputs_of(eqn, known))
         known.update(zip(eqn.outvars, found, strict=True))
-    return [v.val if isinstance(v, core.Literal) else known[v] for v in jaxpr.outvars]
+    return [known[v] if is_variable(v) else v.val for v in jaxpr.outvars]
 
 
 def _step_without_rules(eqn: Any) -> Any:
