@@ -18,6 +18,7 @@ Source: Greene (2012), *Econometric Analysis*, section 17.3.2.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -92,59 +93,72 @@ def marginal_effects(
         )
     rows = _rows(inference, "mean" if at_mean else at, values or {})
 
-    units = fit.scaling.centre, fit.scaling.scale
-    gamma, differences = fit.contrasts(fit.theta), (tuple(dummy.tolist()), tuple(count.tolist()))
+    question = _Question(
+        rows,
+        (fit.scaling.centre, fit.scaling.scale),
+        Layout.of(fit),
+        method,
+        tuple(dummy.tolist()),
+        tuple(count.tolist()),
+    )
     with in_float64():
-        found, J = _effects_with_slope(gamma, rows, units, Layout.of(fit), method, differences)
+        found, J = _effects_with_slope(question, fit.contrasts(fit.theta))
     return propagate(inference, np.asarray(found), np.asarray(J))
 
 
-def _effects(
-    gamma: jax.Array,
-    rows: "_Rows",
-    units: tuple[jax.Array, jax.Array],
-    layout: Layout,
-    method: str,
-    differences: tuple[tuple[int, ...], tuple[int, ...]],
-) -> jax.Array:
-    """Of γ, whose columns are scaled: ``units`` are their centre and scale. ``differences`` are
-    the positions of dummies and of counts."""
-    (centre, scale), (dummies, counts) = units, differences
-    coef, intercept = layout.split(gamma)
-    eta = layout.with_reference((rows.X - centre) / scale @ coef + intercept)
-    eta = eta if rows.offset is None else eta + rows.offset
-    beta = layout.with_reference((coef.T / scale).T)
-    found = _continuous(rows, eta, beta, method)
-    for j in (*dummies, *counts):
-        to = j in dummies
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _Question:
+    """Which effects, as a function of γ, whose columns are scaled.
+
+    Attributes:
+        rows: where they are taken.
+        units: centre and scale of the columns.
+        layout: of γ.
+        method: as of ``marginal_effects``.
+        dummies, counts: the positions of such features.
+    """
+
+    rows: "_Rows"
+    units: tuple[Any, Any]
+    layout: Layout = field(metadata={"static": True})
+    method: str = field(metadata={"static": True})
+    dummies: tuple[int, ...] = field(metadata={"static": True})
+    counts: tuple[int, ...] = field(metadata={"static": True})
+
+    def effects(self, gamma: jax.Array) -> jax.Array:
+        """(p,) or (p, K)."""
+        rows, layout, (centre, scale) = self.rows, self.layout, self.units
+        coef, intercept = layout.split(gamma)
+        eta = layout.with_reference((rows.X - centre) / scale @ coef + intercept)
+        eta = eta if rows.offset is None else eta + rows.offset
+        beta = layout.with_reference((coef.T / scale).T)
+        found = _continuous(rows, eta, beta, self.method)
+        for j in (*self.dummies, *self.counts):
+            found = found.at[j].set(self._difference(j, eta, beta[j]))
+        return found
+
+    def _difference(self, j: int, eta: jax.Array, slope: jax.Array) -> jax.Array:
+        """The effect of a feature of whole numbers."""
+        to = j in self.dummies
         (low, high), step = ((0.0, 1.0), 1) if to else ((-1.0, 1.0), 2)
-        ends = [
-            _outcome(eta + jnp.multiply.outer(_change(rows, j, end, to), beta[j]), method)
+        below, above = (
+            _outcome(eta + jnp.multiply.outer(_change(self.rows, j, end, to), slope), self.method)
             for end in (low, high)
-        ]
-        found = found.at[j].set(rows.weight @ (ends[1] - ends[0]) / step)
-    return found
+        )
+        return self.rows.weight @ (above - below) / step
 
 
-def _with_slope(
-    gamma: jax.Array,
-    rows: "_Rows",
-    units: tuple[jax.Array, jax.Array],
-    layout: Layout,
-    method: str,
-    differences: tuple[tuple[int, ...], tuple[int, ...]],
-) -> tuple[jax.Array, jax.Array]:
+@Compiled
+def _effects_with_slope(question: _Question, gamma: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The effects, (p,) or (p, K), and their derivatives by γ."""
 
-    def effects(gamma: jax.Array) -> tuple[jax.Array, jax.Array]:
-        found = _effects(gamma, rows, units, layout, method, differences)
+    def twice(gamma: jax.Array) -> tuple[jax.Array, jax.Array]:
+        found = question.effects(gamma)
         return found, found
 
-    slope, found = jax.jacfwd(effects, has_aux=True)(gamma)
+    slope, found = jax.jacfwd(twice, has_aux=True)(gamma)
     return found, slope
-
-
-_effects_with_slope = Compiled(_with_slope, ("layout", "method", "differences"))
 
 
 class _Rows(NamedTuple):
