@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_logreg.derivatives.oracle import Oracle, Point
-from jax_logreg.fitting.result import RUNNING, Status
+from jax_logreg.fitting.result import MAX_LOGIT_CHANGE, RUNNING, Status
 from jax_logreg.programs.compiled import are_concrete
 from jax_logreg.solvers.base import Solver, State, compute_unless, cond, switch, while_loop
 from jax_logreg.solvers.newton import Direction, newton_direction, newton_step
@@ -37,8 +37,6 @@ _CG_TOL = 0.1
 _LOOSE_CG_TOL = 0.3
 # Products that the first attempt may spend: in vain where there is no minimum.
 _FIRST_CG_STEPS = 25
-# Half of the 1 that the criterion allows, for round-off in d.
-MAX_LOGIT_CHANGE = 0.5
 # On separated data each Newton step gains one unit of logit and removes a factor e of what
 # is not recession; the digits of float64 are used up after this many.
 _PATH_STEPS = 40

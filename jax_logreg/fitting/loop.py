@@ -167,7 +167,9 @@ def _last_repeated(run: Run) -> Any:
     if run.history is None:
         return None
     if are_concrete(run.history):
-        return _put_like(_curve(run.history, int(run.num_steps)), run.history)
+        # In NumPy: by JAX every length of a curve would be a program of its own.
+        last = int(run.num_steps)
+        return _put_like(jax.tree.map(lambda curve: _held(curve, last), run.history), run.history)
 
     def repeat(curve: jax.Array) -> jax.Array:
         return jnp.where(jnp.arange(len(curve)) <= run.num_steps, curve, curve[run.num_steps])
@@ -175,15 +177,14 @@ def _last_repeated(run: Run) -> Any:
     return History(*map(repeat, run.history))
 
 
-def _curve(history: History, last: int) -> Any:
-    """The same in NumPy: by JAX every number of steps would be a program of its own."""
-    curves = [np.array(curve) for curve in history]
-    for curve in curves:
-        curve[last:] = curve[last]
-    return type(history)(*curves)  # type: ignore[arg-type]
+def _held(curve: jax.Array, last: int) -> np.ndarray:
+    held = np.array(curve)
+    held[last:] = held[last]
+    return held
 
 
 def _put_like(values: Any, like: Any) -> Any:
+    """Values of NumPy where others are, which compiles nothing."""
     return jax.tree.map(lambda a, b: jax.device_put(a, b.sharding), values, like)
 
 
@@ -460,11 +461,12 @@ def _run_solver(
         oracle = oracle.with_float32_copy()
     concrete = are_concrete(oracle, solver, theta, tol)
     plan = _plan(oracle, solver, concrete=concrete)
-    if progress is None and concrete and isinstance(solver, Newton) and solver.is_regular:
-        run, verdict = _solve_regular(oracle, theta, tol, max_steps)
-        return _Ended(run, verdict, plan)
     if progress is None:
-        run, verdict = _solve(oracle, solver, theta, tol, max_steps, plan)
+        verdict: _Verdict | None
+        if concrete and isinstance(solver, Newton) and solver.is_regular:
+            run, verdict = _solve_regular(oracle, theta, tol, max_steps)
+        else:
+            run, verdict = _solve(oracle, solver, theta, tol, max_steps, plan)
         return _Ended(run, verdict, plan)
     if not concrete:
         raise ValueError("progress works outside jit and vmap only: leave it out inside them.")

@@ -12,16 +12,13 @@ import jax
 import jax.numpy as jnp
 
 from jax_logreg.derivatives.oracle import Oracle, Point, Trial
-from jax_logreg.fitting.result import RUNNING, Status
+from jax_logreg.fitting.result import MAX_LOGIT_CHANGE, RUNNING, Status
 from jax_logreg.solvers.base import cond, while_loop
 from jax_logreg.solvers.line_search import Conditions, interpolate
-from jax_logreg.solvers.newton import scaled_system
+from jax_logreg.solvers.newton import MAX_IDLE_STEPS, count_idle_by_norms, scaled_system
 
 # The share of a full step from which on the search takes large strides, and where it ends.
 _FAR, _SHORTEST = 2.0**-6, 1e-30
-_MAX_IDLE_STEPS = 3
-# As in the certificate: half of the change of a logit that proves a minimum.
-_MAX_LOGIT_CHANGE = 0.5
 _BACKTRACKING = Conditions(curvature=1.0)
 
 
@@ -112,10 +109,10 @@ def _accept(
     direction = system.solve()
     decrement = jnp.sqrt(jnp.abs(jnp.vdot(point.gradient, direction)))
     within = norm <= tol.gradient
-    exists = oracle.problem.max_logit_change(direction) <= _MAX_LOGIT_CHANGE
-    idle = jnp.where(within_noise & (norm > 0.5 * at.norm), at.idle + 1, 0).astype(jnp.int32)
+    exists = oracle.problem.max_logit_change(direction) <= MAX_LOGIT_CHANGE
+    idle = count_idle_by_norms(at.idle, within_noise, at.norm, norm)
     # Within the bound and without a minimum nearby, the data may be separated.
-    is_lost = ~system.sound | (within & ~exists) | (idle >= _MAX_IDLE_STEPS)
+    is_lost = ~system.sound | (within & ~exists) | (idle >= MAX_IDLE_STEPS)
     solved = within & (decrement <= tol.decrement)
     status = jnp.where(solved, int(Status.CONVERGED), RUNNING)
     status = jnp.where(is_lost | ~jnp.isfinite(decrement), int(Status.STALLED), status)

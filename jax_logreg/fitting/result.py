@@ -13,6 +13,9 @@ from jax_logreg.objective.jax_settings import own_settings
 
 # The code of a run that is not over.
 RUNNING = -1
+# A minimum is verified where a Newton step changes every logit by less than 1
+# (``certificate.py``); by half of that, for round-off in the step.
+MAX_LOGIT_CHANGE = 0.5
 
 
 class Status(IntEnum):

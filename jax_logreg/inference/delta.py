@@ -23,6 +23,7 @@ from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.inference import Inference, check_inference, check_level
 from jax_logreg.inference.information import row_norms
 from jax_logreg.objective.jax_settings import in_auto_axes, in_float64, own_settings
+from jax_logreg.objective.objective import split_parameters
 
 # Derivatives of predictions are made for so many at a time: 32 MB.
 _BLOCK_ENTRIES = 2**22
@@ -135,8 +136,7 @@ class Layout(NamedTuple):
     def split(self, gamma: Any) -> tuple[Any, Any]:
         """γ as (coef, intercept)."""
         shape = () if self.reference is None else (self.num_contrasts,)
-        table = gamma.reshape(-1, *shape)
-        return (table[:-1], table[-1]) if self.has_intercept else (table, np.zeros(shape))
+        return split_parameters(gamma, shape, self.has_intercept)
 
     def with_reference(self, contrasts: jax.Array) -> jax.Array:
         """Contrasts with a zero inserted for the reference class; unchanged for the sigmoid

@@ -263,17 +263,11 @@ class FitContext:
         """Whether a step of γ changes no logit of a row, and no difference of two of them, by more
         than the bound, beyond its rounding."""
         change = self._change(step)
-        coef, intercept = split(self.objective, np.abs(change))
+        coef, intercept = self.objective.split(np.abs(change))
         if 2 * np.max(self.largest @ coef + intercept) <= bound:  # in no row that could be
             return True
         with in_float64():
             return bool(_is_negligible(self.objective, change, self.theta, bound))
-
-
-def split(F: Objective, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same as ``F.split``, in NumPy."""
-    table = theta.reshape(-1, *F.class_shape)
-    return (table[:-1], table[-1]) if F.fit_intercept else (table, np.zeros(F.class_shape))
 
 
 class _Pass(NamedTuple):
@@ -396,8 +390,7 @@ def make_context(
     share: Any = normalized_weights(X, None if weight is None else weights)
     share = share if weight is None else to_device(share, float)
     objective = Objective(X, y, share, offset, design.penalty, fit_intercept)
-    parts = [np.asarray(part).reshape(-1) for part in design.start(coef, intercept)]
-    theta = np.concatenate(parts if fit_intercept else parts[:1])
+    theta = np.asarray(objective.join(*map(np.asarray, design.start(coef, intercept))))
     largest = largest_entries(np.asarray(X.array))
     _check_size(largest)
     return FitContext(
@@ -469,7 +462,7 @@ def _check_gradient(fit: FitContext, result: FitResult) -> None:
     reported, dtype = float(result.gradient_norm), result.coef.dtype
     entry = fit.largest if fit.scaling.is_identity else largest_entries(X)
     units = choose_scaling(X, dtype, centre=fit.objective.fit_intercept)
-    slope, level = split(fit.objective, fit.mean_gradient)
+    slope, level = fit.objective.split(fit.mean_gradient)
     slope = fit.scaling.gradient_to_original(slope, level)
 
     def norm_in(scaling: ColumnScaling) -> float:

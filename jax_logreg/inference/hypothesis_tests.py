@@ -41,7 +41,7 @@ from jax_logreg.fitting import validation
 from jax_logreg.fitting.padding import Dataset
 from jax_logreg.inference.covariance import check_groups, check_kind, covariance_root
 from jax_logreg.inference.delta import Derived
-from jax_logreg.inference.fit_context import FitContext, make_context, split
+from jax_logreg.inference.fit_context import FitContext, make_context
 from jax_logreg.inference.inference import (
     ChiSquaredTest,
     Inference,
@@ -351,7 +351,7 @@ def _test_added_columns(
                 f"added_columns must have {F.X.shape[0]} rows, as the fit had, but it has "
                 f"{columns.shape[0]}."
             )
-        coef, intercept = fit.scaling.to_original(*split(F, fit.theta))
+        coef, intercept = fit.scaling.to_original(*F.split(fit.theta))
         extra = np.asarray(as_features(columns).to_array(), float)
         none = validation.check_penalty(None, columns)
         table = to_device(np.column_stack([fit.table, extra]), float)

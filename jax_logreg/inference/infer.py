@@ -8,9 +8,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jax_logreg.fitting import validation
-from jax_logreg.fitting.certificate import MAX_LOGIT_CHANGE
 from jax_logreg.fitting.collinearity import collinear_columns
-from jax_logreg.fitting.result import FitError, FitResult
+from jax_logreg.fitting.result import MAX_LOGIT_CHANGE, FitError, FitResult
 from jax_logreg.inference.covariance import check_groups, check_kind, covariance_root
 from jax_logreg.inference.fit_context import FitContext, check_fit
 from jax_logreg.inference.inference import Inference

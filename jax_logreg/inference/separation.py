@@ -34,9 +34,8 @@ from scipy.linalg import qr
 from scipy.optimize import linprog
 
 from jax_logreg.fitting import validation
-from jax_logreg.fitting.certificate import MAX_LOGIT_CHANGE
 from jax_logreg.fitting.column_scaling import ColumnScaling, centre_and_spread
-from jax_logreg.fitting.result import FIT_TERMS
+from jax_logreg.fitting.result import FIT_TERMS, MAX_LOGIT_CHANGE
 from jax_logreg.inference.fit_context import FitContext, largest_entries
 from jax_logreg.inference.information import scaled_cholesky, triangle
 from jax_logreg.inference.restricted_fit import newton_path

@@ -81,17 +81,15 @@ class Objective:
             return self.row_weight * total(rows)
         return total(self.row_weight * rows)
 
-    def split(self, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def split(self, theta: Any) -> tuple[Any, Any]:
         """θ as (coef, intercept); the intercept is zero where none is fitted."""
-        table = theta.reshape((-1, *self.class_shape))
-        if self.fit_intercept:
-            return table[:-1], table[-1]
-        return table, jnp.zeros(self.class_shape, theta.dtype)
+        return split_parameters(theta, self.class_shape, self.fit_intercept)
 
-    def join(self, coef: jax.Array, intercept: jax.Array) -> jax.Array:
+    def join(self, coef: Any, intercept: Any) -> Any:
         """The inverse of :meth:`split`."""
         parts = [coef.reshape(-1), intercept.reshape(-1)]
-        return jnp.concatenate(parts if self.fit_intercept else parts[:1])
+        xp = np if all(isinstance(part, np.ndarray) for part in parts) else jnp
+        return xp.concatenate(parts if self.fit_intercept else parts[:1])
 
     def linear(self, theta: jax.Array) -> jax.Array:
         """Xβ + b, the part of η that is linear in θ: the one forward product."""
@@ -132,6 +130,19 @@ class Objective:
             row_weight=self.row_weights()[rows] * scale,
             offset=None if self.offset is None else self.offset[rows],
         )
+
+
+def split_parameters(theta: Any, class_shape: tuple[int, ...], fit_intercept: bool) -> Any:
+    """(coef, intercept) of parameters of NumPy or JAX, in the layout of θ; an intercept of zero
+    where none is fitted.
+
+    >>> split_parameters(np.arange(3.0), (), True)
+    (array([0., 1.]), np.float64(2.0))
+    """
+    table = theta.reshape((-1, *class_shape))
+    if fit_intercept:
+        return table[:-1], table[-1]
+    return table, theta.__array_namespace__().zeros(class_shape, dtype=theta.dtype)
 
 
 @own_settings()

@@ -420,7 +420,7 @@ def _environment() -> str:
 
 
 def _fingerprint_of_package() -> str:
-    """Of the package's files, by name, size and time: whoever edits it gets new programs."""
+    """Of the package's files, by name, size and time: a change of one makes other programs."""
     root = Path(__file__).parents[1]
     files = sorted(root.rglob("*.py"))
     parts = [(str(f.relative_to(root)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]

@@ -17,7 +17,7 @@ from jax_logreg.solvers.line_search import Search, line_search_step
 # this close to it means that Cholesky's digits cannot be trusted.
 _ROUND_OFF_UNITS = 8
 _TRUSTED_PIVOT = 1e2
-_MAX_IDLE_STEPS = 3
+MAX_IDLE_STEPS = 3
 
 Product = Callable[[jax.Array], jax.Array]
 
@@ -90,7 +90,7 @@ def newton_step(oracle: Oracle, state: State, direction: jax.Array) -> State:
     point = state.point
     moved, found = line_search_step(oracle, point, direction)
     idle = count_idle(state.memory, found, point, moved)
-    return State(moved, ~found.found | (idle >= _MAX_IDLE_STEPS), idle)
+    return State(moved, ~found.found | (idle >= MAX_IDLE_STEPS), idle)
 
 
 def _full_step(oracle: Oracle, state: State, direction: jax.Array) -> State:
@@ -102,8 +102,15 @@ def _full_step(oracle: Oracle, state: State, direction: jax.Array) -> State:
 
 def count_idle(idle: jax.Array, found: Search, before: Point, after: Point) -> jax.Array:
     """One more if F changed by noise alone and the gradient did not halve, else zero."""
-    halved = jnp.max(jnp.abs(after.gradient)) <= 0.5 * jnp.max(jnp.abs(before.gradient))
-    return jnp.where(found.within_noise & ~halved, idle + 1, 0).astype(jnp.int32)
+    norms = (jnp.max(jnp.abs(point.gradient)) for point in (before, after))
+    return count_idle_by_norms(idle, found.within_noise, *norms)
+
+
+def count_idle_by_norms(
+    idle: jax.Array, within_noise: jax.Array, before: jax.Array, after: jax.Array
+) -> jax.Array:
+    """The same, from the largest entries of the gradient before and after the step."""
+    return jnp.where(within_noise & ~(after <= 0.5 * before), idle + 1, 0).astype(jnp.int32)
 
 
 def newton_direction(

@@ -28,9 +28,8 @@ from jax_logreg.solvers.base import (
     while_loop,
 )
 from jax_logreg.solvers.line_search import line_search_step
-from jax_logreg.solvers.newton import count_idle
+from jax_logreg.solvers.newton import MAX_IDLE_STEPS, count_idle
 
-_MAX_IDLE_STEPS = 3
 # Relative subgradient at which the model, and the problem over some columns, are left.
 _MODEL_TOL = 0.1
 _SUBSET_TOL = 0.1
@@ -87,7 +86,7 @@ class ProximalNewton(Solver):
             oracle, point, direction, one, slope=decrease, curvature=1.0
         )
         idle = count_idle(state.memory, found, point, moved)
-        return State(moved, ~found.found | (idle >= _MAX_IDLE_STEPS), idle)
+        return State(moved, ~found.found | (idle >= MAX_IDLE_STEPS), idle)
 
     def _step_on_columns(self, oracle: Oracle, state: State) -> State:
         """To near the minimum over a working set of columns."""
