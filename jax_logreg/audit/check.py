@@ -24,7 +24,7 @@ from jax_logreg.audit.form import add_form, compare_in_any_form, diagonal_remark
 from jax_logreg.audit.judgement import forgive_flat_value, forgive_numerical
 from jax_logreg.audit.layout import PytreeLayout, make_layout
 from jax_logreg.audit.match import Diagnosis
-from jax_logreg.audit.purity import check_purity, find_impurities
+from jax_logreg.audit.purity import Watch, check_purity, find_impurities
 from jax_logreg.audit.quick_check import QuickCheck
 from jax_logreg.audit.reference import (
     AuditPoints,
@@ -282,17 +282,18 @@ class Audit:
             text = "the value is finite at no point around the one given."
             self._findings.append(Finding("not-finite", ERROR, "value", text))
             return self._make_report([], [], None, "nothing")
-        if self._impurities is None and not self._leave_out_impure(points.moderate[0]):
-            return self._make_report([], [], None, "nothing")
-        if target.function is None:
-            self._settled = self._quick_comparisons(points)
-            if len(self._settled) == len(self._functions):
-                found = self._add_settled()
-                sentences = self._properties(found, points)
-                return self._make_report(found, sentences, None, "differences")
-            if target.translate(points.moderate, points.extreme):
-                known = self._impurities, self._settled
-                return Audit(target, self._functions, self._seed, *known).report()
+        is_settled = target.function is None and self._settle(points)
+        if self._impurities is None and not is_settled:
+            if not self._leave_out_impure(points.moderate[0]):
+                return self._make_report([], [], None, "nothing")
+            is_settled = target.function is None and len(self._settled) == len(self._functions)
+        if is_settled:
+            found = self._add_settled()
+            sentences = self._properties(found, points)
+            return self._make_report(found, sentences, None, "differences")
+        if target.function is None and target.translate(points.moderate, points.extreme):
+            known = self._impurities, self._settled
+            return Audit(target, self._functions, self._seed, *known).report()
         sweep = _sweep(target, points, self._seed)
         reference, remarks = _choose_reference(target, self._gradient_rows(), points, sweep)
         self._findings += remarks
@@ -315,7 +316,16 @@ class Audit:
                 return False
             pure += [function] if agree and function.name != "value" else []
         self._functions = pure
+        names = {function.name for function in pure}
+        self._settled = {name: c for name, c in self._settled.items() if name in names}
         return bool(pure)
+
+    def _settle(self, points: AuditPoints) -> bool:
+        """Whether few differences show all the derivatives to be right, in calls that leave
+        everything as it was."""
+        watch = Watch([self._target.user_function, *self._functions])
+        self._settled = self._quick_comparisons(points)
+        return len(self._settled) == len(self._functions) and not watch.is_disturbed()
 
     def _draw_points(self) -> AuditPoints:
         target = self._target
@@ -342,7 +352,7 @@ class Audit:
                 remark = diagonal_remark(_off_diagonal(differences, points.moderate[0]))
                 comparison.findings.append(remark)
             found[function.name] = comparison
-            if function.name == "gradient":
+            if function.name == "gradient" and function is not self._functions[-1]:
                 gradients = _gradient_rows(function, self._target.at)
         return found
 

@@ -7,6 +7,7 @@ network has thousands; its error is known: the round-off of the function over th
 disagreement of its two sides. Where the estimates contradict each other, the second is believed.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -30,8 +31,12 @@ _CONVERGED = 1e-11
 # multiple of their own estimate of their error.
 _BEST_ACCURACY = 1e-9
 _ERROR_MARGIN = 30.0
-# Step by which curvature is measured for the scale; how far the scale may shrink.
-_SCALE_STEP, _LEAST_SHRINKAGE = 1e-4, 1e-6
+# The step of differences that are not extrapolated, relative to the scale.
+STEP = 3e-5
+# How far the scale may shrink.
+_LEAST_SHRINKAGE = 1e-6
+# Directions are remembered for so many numbers of parameters.
+_MAX_SIZES = 16
 # Round-off is measured over steps of this size; and is at least so many units.
 _NOISE_STEP, _LEAST_UNITS = 1e-7, 4.0
 
@@ -238,20 +243,25 @@ def shrink_to_curvature(
     Without it a column of large numbers would carry every logit to where the loss is flat.
     """
     size = np.max(np.abs(values(theta[None])[0]), initial=0.0)
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], (2, len(theta)))
-    if not size or np.max(_curvatures(values, theta, scale * signs)) <= size:
+    along = scale * sign_directions(len(theta))
+    if not size or np.max(_curvatures(values, theta, along)) <= size:
         return scale  # along all coordinates together it changes no more
     curvature = _curvatures(values, theta, np.diag(scale))
     limit = np.sqrt(size / np.maximum(len(theta) * curvature, 1e-300))
     return scale * np.clip(limit, _LEAST_SHRINKAGE, 1.0)
 
 
+@functools.lru_cache(_MAX_SIZES)
+def sign_directions(size: int) -> np.ndarray:
+    """Two directions along which all coordinates change, by random signs, (2, P)."""
+    return np.random.default_rng(0).choice([-1.0, 1.0], (2, size))
+
+
 def _curvatures(values: BatchedFunction, theta: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """|Second derivatives| along directions, (d,): of several values the largest."""
-    centre, ahead, behind = _beside(values, theta, _SCALE_STEP * directions)
-    change = np.abs(ahead - 2 * centre + behind) - _granularity(centre)
-    change = np.nan_to_num(change).reshape(len(directions), -1).max(axis=1)
-    return np.maximum(change, 0) / _SCALE_STEP**2
+    centre, ahead, behind = _beside(values, theta, STEP * directions)
+    change = np.fmax(np.abs(ahead - 2 * centre + behind) - _granularity(centre), 0)  # 0 for NaN
+    return change.reshape(len(directions), -1).max(axis=1) / STEP**2
 
 
 def central_differences(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jax_logreg.audit.compare_entries import DerivativeComparison, PointComparison
-from jax_logreg.audit.differences import central_differences
+from jax_logreg.audit.differences import STEP
 from jax_logreg.audit.findings import WARNING, Finding
 from jax_logreg.audit.match import EXPLAINED, Diagnosis
 from jax_logreg.audit.reference import AuditPoints, BatchedFunction
@@ -19,10 +19,12 @@ from jax_logreg.audit.user_calls import UserFunction
 
 # A slope along the ray that is below this part of the one by hand is no slope.
 _NO_SLOPE = 1e-3
+# And the slope of the few rows whose logits do not grow along the ray.
+_FEW_ROWS = 2e-2
 # So many moderate points must be right for the others to be forgiven.
 _LEAST_RIGHT = 2
-# Steps of differences: in the middle of things, and in units of the ray at the last extreme point.
-RAY_STEP, _LONG_STEP = 3e-5, 100.0
+# Step of differences at the last extreme point, in units of the ray: over it single rows are few.
+_LONG_STEP = 100.0
 # A numerical derivative: errors up to this part of the largest entry where there is evidence, or
 # without it. Numbers are rough if a change of θ of this size moves them by this part of the error.
 _NUMERICAL, _WITHOUT_EVIDENCE = 1e-2, 1e-5
@@ -35,22 +37,30 @@ _MOST_STEPPED, _SAME_DIFFERENCES = 200, 1e-2
 _PLACES = {"unknown", "block", "coordinate", "large-logits"}
 
 
-def is_guarded(values: BatchedFunction, points: AuditPoints) -> bool:
+def is_guarded(values: BatchedFunction, points: AuditPoints, slopes: np.ndarray) -> bool:
     """Whether far out a value has no slope but that of an L2 penalty.
 
     So it is with ``log(h + 1e-15)`` and with clipped logits or probabilities. A value that is
     made to grow slower, as Huber's loss is, keeps its slope.
+
+    Args:
+        values: at the rows of an array.
+        points: of the audit.
+        slopes: along the ray, nearer than the last extreme point.
     """
-    ray, first = points.ray, points.moderate[0]
     there = points.extreme[-1]
-    further = there + (there - first)
-    near = max(abs(float(_slope(values, p, ray, RAY_STEP))) for p in (first, *points.extreme[:-1]))
-    one, two = (float(_slope(values, theta, ray, _LONG_STEP)) for theta in (there, further))
-    return bool(abs(two - 2 * one) <= _NO_SLOPE * (near + abs(one)))
+    outside = [there, there + (there - points.moderate[0])]
+    one, two = _slopes(values, outside, points.ray, _LONG_STEP)
+    return bool(abs(two - 2 * one) <= _FEW_ROWS * (np.abs(slopes).max() + abs(one)))
 
 
-def _slope(values: BatchedFunction, theta: np.ndarray, ray: np.ndarray, step: float) -> Any:
-    return np.ravel(central_differences(values, theta, step * ray[None]))[0] / step
+def _slopes(
+    values: BatchedFunction, points: list[np.ndarray], ray: np.ndarray, step: float
+) -> np.ndarray:
+    """Slopes of a function, or of the first of its numbers, along the ray at several points."""
+    centres, steps = np.stack(points), step * ray
+    found = values(np.concatenate([centres + steps, centres - steps]))
+    return np.subtract(*found.reshape(2, len(points), -1)[:, :, 0]) / (2 * step)
 
 
 def forgive_flat_value(
@@ -61,7 +71,9 @@ def forgive_flat_value(
     num_right = sum(not point.wrong.any() for point in found.moderate)
     if not wrong or num_right < _LEAST_RIGHT or not points.extreme:
         return
-    if is_guarded(values, points) and _are_flatter(wrong, found.extreme):
+    nearer = [points.moderate[0], *points.extreme[:-1]]
+    slopes = _slopes(values, nearer, points.ray, STEP)
+    if is_guarded(values, points, slopes) and _are_flatter(wrong, found.extreme):
         for point in wrong:
             point.wrong[...] = False
         found.findings.append(flat_value(found.name))

@@ -1,6 +1,7 @@
 """The user's parameters as one flat vector θ, with a name for every entry."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -45,8 +46,8 @@ class PytreeLayout:
     @cached_property
     def slices(self) -> list[slice]:
         """The part of θ that each leaf occupies."""
-        ends = np.cumsum([0, *(int(np.prod(shape, dtype=int)) for shape in self.shapes)])
-        return [slice(int(a), int(b)) for a, b in itertools.pairwise(ends)]
+        ends = itertools.accumulate(map(math.prod, self.shapes), initial=0)
+        return [slice(a, b) for a, b in itertools.pairwise(ends)]
 
     @property
     def integers(self) -> list[tuple[str, int]]:
@@ -106,13 +107,12 @@ class PytreeLayout:
         if self.flat_names is not None:
             return self.flat_names[index]
         leaf = next(i for i, part in enumerate(self.slices) if index < part.stop)
-        indices = np.unravel_index(index - self.slices[leaf].start, self.shapes[leaf])
-        words = [
-            str(i) if names is None else str(names[i])
-            for i, names in zip(indices, self.axes[leaf], strict=True)
-        ]
+        rest, words = index - self.slices[leaf].start, list[str]()
+        for size, names in zip(self.shapes[leaf][::-1], self.axes[leaf][::-1], strict=True):
+            rest, i = divmod(rest, size)
+            words.append(str(i) if names is None else str(names[i]))
         label = self.labels[leaf] or "θ"
-        return f"{label}[{', '.join(words)}]" if words else label
+        return f"{label}[{', '.join(words[::-1])}]" if words else label
 
 
 def make_layout(at: Any, names: Any = None) -> PytreeLayout:

@@ -34,6 +34,30 @@ _MANY = 20
 _MAX_WATCHED = 10_000_000
 
 
+class Watch:
+    """Whether calls of functions leave alone what these capture, and draw no random numbers.
+
+    Args:
+        functions: the user's.
+    """
+
+    def __init__(self, functions: list[UserFunction]) -> None:
+        self._functions = functions
+        around = [(f, _surroundings(f.function)) for f in functions]
+        self._captured = {str(id(x)): x for _, found in around for x in found.values()}
+        self._arrays = _snapshots(self._captured)
+        states = [(f, found, _generators(f, found)) for f, found in around]
+        self._drawing = [(f, found, state) for f, found, state in states if state]
+
+    def is_disturbed(self) -> bool:
+        """Whether anything has changed since."""
+        return (
+            any(_changed(self._captured, self._arrays))
+            or any(_generators(f, found) != state for f, found, state in self._drawing)
+            or any(any(_changed_args(f)) for f in self._functions)
+        )
+
+
 def find_impurities(function: UserFunction, *vectors: np.ndarray) -> tuple[list[Finding], bool]:
     """What a function does beside answering, and whether two equal calls agree.
 
@@ -127,8 +151,14 @@ def _snapshots(around: dict[str, Any]) -> dict[str, np.ndarray]:
 
 def _changed(around: dict[str, Any], before: dict[str, np.ndarray]) -> Iterator[str]:
     for name, array in before.items():
-        if around[name].tobytes() != array.tobytes():
+        if not _is_unchanged(around[name], array):
             yield name
+
+
+def _is_unchanged(array: np.ndarray, before: np.ndarray) -> bool:
+    if array.dtype.kind in "fiu" and bool((array == before).all()):  # the usual case, and fast
+        return True
+    return array.tobytes() == before.tobytes()
 
 
 def _changed_args(function: UserFunction) -> Iterator[str]:

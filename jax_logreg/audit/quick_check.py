@@ -1,13 +1,13 @@
 """The quick check: does a derivative agree with a few differences of the user's own numbers?
 
 For a value in plain NumPy a right derivative should cost little more than SciPy's ``check_grad``:
-one difference for every coordinate at one point, one along a random direction at others. Agreement
-of two independent numbers is the evidence, so no error of the differences has to be estimated.
-Where the numbers disagree nothing is said: a closer comparison decides.
+one coarse difference for every coordinate at one point, as there, and fine ones along a random
+direction at others. Agreement of two independent numbers is the evidence, so no error of the
+differences has to be estimated. Where the numbers disagree nothing is said: a closer comparison
+decides.
 """
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 
@@ -16,23 +16,31 @@ from jax_logreg.audit.compare_entries import (
     PointComparison,
     remarks,
 )
-from jax_logreg.audit.differences import central_differences, mixed_differences, two_sides
+from jax_logreg.audit.differences import (
+    STEP,
+    central_differences,
+    mixed_differences,
+    sign_directions,
+    two_sides,
+)
 from jax_logreg.audit.findings import Finding
-from jax_logreg.audit.judgement import RAY_STEP, flat_value, is_flatter, is_guarded
+from jax_logreg.audit.judgement import flat_value, is_flatter, is_guarded
 from jax_logreg.audit.purity import is_same
 from jax_logreg.audit.reference import AuditPoints, BatchedFunction
 from jax_logreg.audit.returned import DIAGONAL
 from jax_logreg.audit.target import Target
 from jax_logreg.audit.user_calls import UserFunction
 
-# Steps, relative to the scale: of first differences; of these again where the slope may jump;
-# of second differences.
-_STEP, _FINE_STEP, _SECOND_STEP = RAY_STEP, 1e-7, 3e-4
-# Agreement, relative to the derivative and to the largest part of it; of second differences; and
-# far out, where single rows of a guarded loss are lost in round-off.
-_OF_ENTRY, _OF_LARGEST, _OF_SECOND, _FAR_OUT = 1e-7, 2e-8, 1e-6, 1e-2
-# Round-off of the user's function, in units of the size of its value.
-_NOISE = 16 * float(np.finfo(float).eps)
+# Steps, relative to the scale: of forward differences, and of central ones where the slope may
+# jump; of second differences.
+_FINE_STEP, _SECOND_STEP = 1e-7, 3e-4
+# Agreement, relative to the derivative and to the largest part of it; of forward differences, whose
+# error is the curvature times the step; of second differences; and far out, where single rows of
+# a guarded loss are lost in round-off.
+_OF_ENTRY, _OF_LARGEST, _OF_FORWARD, _OF_SECOND, _FAR_OUT = 1e-7, 2e-8, 1e-6, 1e-6, 3e-2
+# Round-off of the user's function, in units of the size of its value; and how much of it forward
+# differences may have, relative to the largest part of the derivative.
+_NOISE, _MOST_NOISE = 16 * float(np.finfo(float).eps), 1e-5
 # Up to this share of the differences may be beside a jump, where they say nothing.
 _MOST_JUMPS, _IS_JUMP = 0.2, 1e-3
 # Agreement of float32 with float64.
@@ -76,12 +84,13 @@ class QuickCheck:
         first, *others = self.points.moderate
         if self.function.name == DIAGONAL:
             return self._compared_diagonal(first, others)
-        by_pairs = self.function.name in ("hessian", "hvp") and self.gradients is None
-        found = self._entries_by_pairs(first) if by_pairs else self._entries(first)
-        for theta in others:
-            (self._pairs if by_pairs else self._along)(theta)
-        if not by_pairs and self.function.name != "hvp":
-            self._far_out()
+        if self.function.name in ("hessian", "hvp") and self.gradients is None:
+            found = self._entries_by_pairs(first)
+            for theta in others:
+                self._pairs(theta)
+        else:
+            found = self._entries(first)
+            self._products(found)
         self._in_single_precision(found)
         again = self._call(found.theta, found.vector)
         if not is_same(found.hand, again):
@@ -107,10 +116,10 @@ class QuickCheck:
         if self.gradients is None:
             found = self._second(theta, directions, directions, hand * scale**2) / scale**2
             return _agreement(theta, None, hand, found)
-        slopes = central_differences(self.gradients, theta, _STEP * directions) / _STEP
+        slopes = central_differences(self.gradients, theta, STEP * directions) / STEP
         found = np.diagonal(slopes) / scale
         level = np.abs(self.gradients(theta[None])[0])
-        off = np.abs(found - hand) - _OF_ENTRY * np.abs(hand) - _NOISE * level / (_STEP * scale)
+        off = np.abs(found - hand) - _OF_ENTRY * np.abs(hand) - _NOISE * level / (STEP * scale)
         if not np.all(off <= _OF_LARGEST * np.abs(hand).max()):
             raise Disagreement
         return _agreement(theta, None, hand, found)
@@ -140,18 +149,62 @@ class QuickCheck:
         scale, hand = self.points.scale, self._call(theta)
         along = (np.atleast_2d(hand) * scale).T  # (P, M)
         along = along[:, 0] if hand.ndim == 1 else along
-        found = self._first(theta, np.diag(scale), along, np.abs(along).max(axis=0))
-        return _agreement(theta, None, hand, (found.T / scale).reshape(hand.shape))
+        size = np.abs(along).max(axis=0)
+        coarse = self._forward(theta, np.diag(scale), along, size)
+        near = _OF_ENTRY if coarse is None else _OF_FORWARD
+        found = self._first(theta, np.diag(scale), along, size) if coarse is None else coarse
+        return _agreement(theta, None, hand, (found.T / scale).reshape(hand.shape), near)
 
-    def _along(self, theta: np.ndarray) -> None:
-        """The product with one direction."""
-        v = self._direction()
+    def _forward(
+        self, theta: np.ndarray, directions: np.ndarray, hand: np.ndarray, size: np.ndarray
+    ) -> np.ndarray | None:
+        """Forward differences along directions, (d, …); None where they say too little, or where
+        the hand's are not alike."""
+        values = self._differenced(np.concatenate([theta[None], theta + _FINE_STEP * directions]))
+        found = ((values[1:] - values[0]) / _FINE_STEP).reshape(hand.shape)
+        noise = _NOISE * np.abs(values[0]).reshape(hand.shape[1:]) / _FINE_STEP
+        if np.any(noise > _MOST_NOISE * size):
+            return None
+        is_near = np.abs(found - hand) <= _OF_FORWARD * (size + np.abs(hand)) + noise
+        return found if is_near.all() else None
+
+    def _products(self, first: PointComparison) -> None:
+        """At each other point the product with one direction; what is far out need not be exact.
+
+        Directions are random but at the user's own point, where values along one are known; and
+        far out, where it is the ray.
+        """
+        others, far = self.points.moderate[1:], self._answers_far_out()
+        random = self.rng.normal(size=(len(others) - 1, others[0].size))
+        near = self.points.scale * np.concatenate([random, sign_directions(others[0].size)[:1]])
+        directions = np.concatenate([near, *([self.points.ray[None]] * len(far))])
+        points = np.stack([*others, *(theta for theta, _ in far)])
+        # Beside a random point, whose own value is known; around the others.
+        start = np.where(np.arange(len(points)) < len(random), 0.0, -1.0)[:, None]
+        before, middle, after = (points + (start + k) * (STEP * directions) for k in range(3))
+        hand, size = self._by_hand(middle[: len(others)], near, [answer for _, answer in far])
+        low, high = (self._differenced(x).reshape(hand.shape) for x in (before, after))
+        found, noise = (high - low) / (2 * STEP), _NOISE * np.abs(low) / STEP
+        exact, rough = slice(len(others)), slice(len(others), None)
+        allowed = _OF_LARGEST * size + _OF_ENTRY * np.abs(hand)
+        allowed[rough] = _FAR_OUT * (size + np.abs(hand))[rough]
+        bad = ~(np.abs(found - hand) <= allowed + noise)
+        for i in np.flatnonzero(bad[exact].any(axis=1)):
+            self._beside_jumps(middle[i], near[i : i + 1], hand[i : i + 1], size[i])
+        if (bad[rough] & np.isfinite(found[rough])).any():
+            self._judge_far_out(first, found[rough], hand[rough], ~bad[rough])
+
+    def _by_hand(
+        self, points: np.ndarray, directions: np.ndarray, far: list[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Products at points and far out, (d, M) each, and how large their parts are."""
+        pairs = zip(points, directions, strict=True)
         if self.function.name == "hvp":
-            hand = self._call(theta, v)
-            self._first(theta, v[None], hand[None], np.abs(hand).max())
-            return
-        parts = self._call(theta) * v
-        self._first(theta, v[None], parts.sum(axis=-1)[None], np.linalg.norm(parts, axis=-1))
+            hand = np.stack([self._call(theta, v) for theta, v in pairs])
+            return hand, np.broadcast_to(np.abs(hand).max(axis=1, keepdims=True), hand.shape)
+        parts = [self._call(theta) * v for theta, v in pairs] + [x * self.points.ray for x in far]
+        stacked = np.stack(parts).reshape(len(parts), -1, len(self.points.ray))
+        return stacked.sum(axis=-1), np.sqrt(np.square(stacked).sum(axis=-1))
 
     def _first(
         self, theta: np.ndarray, directions: np.ndarray, hand: np.ndarray, size: np.ndarray
@@ -162,12 +215,11 @@ class QuickCheck:
             Disagreement: if they are not.
         """
         values = self._differenced
-        found = central_differences(values, theta, _STEP * directions) / _STEP
+        found = central_differences(values, theta, STEP * directions) / STEP
         found = found.reshape(hand.shape)
-        level = np.abs(values(theta[None])[0]).reshape(hand.shape[1:])
+        noise = _NOISE * np.abs(values(theta[None])[0]).reshape(hand.shape[1:]) / STEP
         off = np.abs(found - hand) - _OF_ENTRY * np.abs(hand)
-        bad = ~(off <= _OF_LARGEST * size + _NOISE * level / _STEP)
-        rows = bad.reshape(len(bad), -1).any(axis=1)
+        rows = ~(off <= _OF_LARGEST * size + noise).reshape(len(hand), -1).all(axis=1)
         if rows.any():
             if rows.mean() > _MOST_JUMPS and len(rows) > 1:
                 raise Disagreement
@@ -187,52 +239,43 @@ class QuickCheck:
         if np.mean(jump > _IS_JUMP * size) > _MOST_JUMPS and len(directions) > 1:
             raise Disagreement
 
-    def _far_out(self) -> None:
-        """The slope along the ray at each extreme point, the furthest first."""
-        growth: np.ndarray | None = None
-        for theta in reversed(self.points.extreme):
+    def _answers_far_out(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The derivative at each extreme point at which a difference can judge it."""
+        found: list[tuple[np.ndarray, np.ndarray]] = []
+        if self.function.name == "hvp":
+            return found
+        for theta in self.points.extreme:
             raw = self.function.attempt(theta, dtype="float64")
             if raw is None:
                 continue
-            if not np.isfinite(raw).all():
-                if not self.target.has_value(theta):
-                    continue
+            if np.isfinite(raw).all():
+                found.append((theta, raw))
+            elif self.target.has_value(theta):
                 point = _agreement(theta, None, raw, np.zeros(raw.shape))
                 self.findings += remarks(self.function.name, point, far=True)
-                continue
-            parts = np.atleast_2d(raw * self.points.ray)
-            hand, size = parts.sum(axis=1), np.linalg.norm(parts, axis=1)
-            growth = np.sign(hand) if growth is None else growth
-            if self.gradients is None:  # differences of a right gradient are right at any distance
-                self._judge_far_out(theta, hand, size, growth)
+        # Differences of a right gradient are right at any distance.
+        return found if self.gradients is None else []
 
     def _judge_far_out(
-        self,
-        theta: np.ndarray,
-        hand: np.ndarray,
-        size: np.ndarray,
-        growth: np.ndarray,
+        self, first: PointComparison, found: np.ndarray, hand: np.ndarray, near: np.ndarray
     ) -> None:
-        step = _STEP * self.points.ray
-        ahead, behind = (
-            np.ravel(x) for x in self.target.values(np.stack([theta + step, theta - step]))
-        )
-        found, level = (ahead - behind) / (2 * _STEP), np.abs(ahead)
-        if not np.isfinite(found).all():
-            return
-        allowed = _FAR_OUT * np.maximum(size, np.abs(found)) + _NOISE * level / _STEP
-        near = np.abs(found - hand) <= allowed
+        """Far out, a guard of the value's own may have made it flat.
+
+        Args:
+            first: the comparison of every entry, where the value has its slope.
+            found: slopes along the ray at extreme points, the last the furthest, (d, M).
+            hand: by hand.
+            near: which are alike.
+        """
+        near |= ~np.isfinite(found).all(axis=1, keepdims=True)
         if near.all():
             return
-        if not np.all(near | is_flatter(found, hand, growth)) or not self._is_guarded:
+        slope = first.expected.reshape(-1, len(first.theta))[0] @ self.points.ray
+        slopes = np.array([slope, *found[:-1, 0]])
+        flatter = is_flatter(found, hand, np.sign(hand[-1]))
+        if not np.all(near | flatter) or not is_guarded(self.target.values, self.points, slopes):
             raise Disagreement
-        warning = flat_value(self.function.name)
-        if warning not in self.findings:
-            self.findings.append(warning)
-
-    @cached_property
-    def _is_guarded(self) -> bool:
-        return is_guarded(self.target.values, self.points)
+        self.findings.append(flat_value(self.function.name))
 
     def _entries_by_pairs(self, theta: np.ndarray) -> PointComparison:
         """Every entry of a Hessian, or of a product with it, by second differences."""
@@ -285,10 +328,14 @@ class QuickCheck:
 
 
 def _agreement(
-    theta: np.ndarray, vector: np.ndarray | None, hand: np.ndarray, expected: np.ndarray
+    theta: np.ndarray,
+    vector: np.ndarray | None,
+    hand: np.ndarray,
+    expected: np.ndarray,
+    near: float = _OF_ENTRY,
 ) -> PointComparison:
     nothing = np.zeros(hand.shape, bool)
-    allowed = _OF_ENTRY * (np.abs(hand) + np.abs(hand).max(initial=0.0))
+    allowed = near * (np.abs(hand) + np.abs(hand).max(initial=0.0))
     return PointComparison(
         theta, vector, hand, expected, allowed, nothing, False, False, hand, ""
     )  # fmt: skip

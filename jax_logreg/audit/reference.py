@@ -29,8 +29,8 @@ _BATCH_POINTS = 8
 # Above this many entries the sensitivity is measured with fewer samples.
 _MANY_ENTRIES = 100_000
 # Distance of each moderate point from the centre, and of each extreme one, in scales of θ.
-_DISTANCES = (0.6, 1.0, 0.1, 1.6)
-_EXTREMES = (6.0, 24.0, 1e4)
+_DISTANCES = np.array([[0.6], [1.0], [0.1], [1.6]])
+_EXTREMES = np.array([[6.0], [24.0], [1e4]])
 # Standard deviation of a logit at distance 1: probabilities between about 0.05 and 0.95.
 _LOGIT_DEVIATION = 1.5
 
@@ -73,16 +73,17 @@ def draw_points(
     centre, scale = _centre_and_scale(at, split, rng)
     scale = scale if shrink is None else shrink(centre, scale)
 
-    def rounded(point: np.ndarray) -> np.ndarray:
-        return point.astype(dtype).astype(np.float64)
+    steps = scale * rng.normal(size=(len(_DISTANCES), at.size)) * _DISTANCES
+    moderate = [_usable_point(centre, at, step, is_usable) for step in steps]
+    direction = (_rounded(moderate[0], dtype) - centre) / _DISTANCES[0]
+    extreme = centre + _EXTREMES * direction
+    return AuditPoints(
+        list(_rounded([*moderate, at], dtype)), list(_rounded(extreme, dtype)), scale, direction
+    )
 
-    moderate = []
-    for distance in _DISTANCES:
-        step = distance * scale * rng.normal(size=at.size)
-        moderate.append(rounded(_usable_point(centre, at, step, is_usable)))
-    direction = (moderate[0] - centre) / _DISTANCES[0]
-    extreme = [rounded(centre + distance * direction) for distance in _EXTREMES]
-    return AuditPoints([*moderate, rounded(at)], extreme, scale, direction)
+
+def _rounded(points: Any, dtype: str) -> np.ndarray:
+    return np.asarray(points).astype(dtype).astype(np.float64)
 
 
 def _usable_point(

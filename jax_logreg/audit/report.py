@@ -188,9 +188,8 @@ def summarise(comparison: DerivativeComparison, layout: PytreeLayout, units: flo
     order = np.argsort(distances[at], axis=None)[::-1][:shown]
     wrong = np.any([p.wrong for p in points], axis=0)
     error = np.abs(point.hand - point.expected)
-    known = np.isfinite(point.expected) & np.isfinite(point.hand)
-    norm = float(np.linalg.norm(point.expected[known]))
-    off = float(np.linalg.norm(error[known]))
+    known = np.isfinite(error)
+    norm, off = _norm(point.expected[known]), _norm(error[known])
     return Check(
         name=comparison.name,
         agrees=not wrong.any(),
@@ -207,7 +206,7 @@ def summarise(comparison: DerivativeComparison, layout: PytreeLayout, units: flo
         ),
         absolute=float(np.max(error[known], initial=0.0)),
         relative=off / norm if norm else (math.inf if off else 0.0),
-        hand_norm=float(np.linalg.norm(point.hand[known])),
+        hand_norm=_norm(point.hand[known]),
         reference_norm=norm,
         units=units,
         error_matrix=error,
@@ -215,12 +214,18 @@ def summarise(comparison: DerivativeComparison, layout: PytreeLayout, units: flo
     )
 
 
+def _norm(entries: np.ndarray) -> float:
+    return float(np.linalg.norm(entries))
+
+
 def _distance(point: PointComparison) -> np.ndarray:
     """Error of every entry in units of what is allowed; what is wrong comes first."""
     with np.errstate(all="ignore"):
         distance = np.abs(point.hand - point.expected) / np.maximum(point.allowed, 1e-300)
-    distance = np.where(np.isnan(distance), np.inf, distance) + np.where(point.wrong, 1e30, 0)
-    return np.where(np.isfinite(point.expected), distance, 0)
+    distance[np.isnan(distance)] = np.inf
+    distance[point.wrong] += 1e30
+    distance[~np.isfinite(point.expected)] = 0
+    return distance
 
 
 def _entry_name(layout: PytreeLayout, name: str, index: int, shape: tuple[int, ...]) -> str:

@@ -92,10 +92,11 @@ class Target:
             "value", called or value, layout, args, numpy, None if any_shape else ()
         )
         try:
-            self.out_shape = self.value_at(at).shape
+            found = self.value_at(at)
         except UnusableOutput as problem:
             self.findings.append(problem.finding)
             return
+        self.out_shape, self._recent[at.tobytes()] = found.shape, found
         self._trace()
 
     def _trace(self) -> None:
@@ -160,9 +161,7 @@ class Target:
         """Whether a traced function has the user's numbers, up to their round-off."""
         if not len(points):
             return True
-        users_own, again = (np.stack([self._value_or_nan(p) for p in points]) for _ in range(2))
-        if not np.array_equal(users_own, again, equal_nan=True):
-            return False
+        users_own = np.stack([self._value_or_nan(p) for p in points])
         found = np.asarray(batched(function)(np.stack(points))).reshape(users_own.shape)
         eps = np.finfo("float32" if function.has_float32_inside else "float64").eps
         usual = np.median(np.abs(users_own)[np.isfinite(users_own)])
@@ -191,8 +190,9 @@ class Target:
     def _prefer_numpy(self) -> None:
         """Call code that JAX cannot trace with NumPy arrays, if it takes them: that is faster."""
         in_numpy = replace(self.user_function, numpy=True)
-        if in_numpy.attempt(self.at, dtype="float64") is not None:
-            self.user_function = in_numpy
+        found = in_numpy.attempt(self.at, dtype="float64")
+        if found is not None:
+            self.user_function, self._recent = in_numpy, {self.at.tobytes(): found}
 
     def flat_value(self, theta: Any) -> Any:
         """The value of a flat vector of JAX's."""
@@ -227,15 +227,15 @@ class Target:
     def has_value(self, theta: np.ndarray) -> bool:
         """Whether the value is finite, and no number that stands for infinity."""
         value = self._value_or_nan(theta)
-        return bool(np.isfinite(value).all()) and not self._is_sentinel(theta, value)
-
-    def _is_sentinel(self, theta: np.ndarray, value: np.ndarray) -> bool:
-        """A huge value that stays the same nearby, as of ``if (w <= 0).any(): return 1e10``."""
-        usual = 1 + np.max(np.abs(self._value_or_nan(self.at)))
-        if not usual < np.inf or np.max(np.abs(value)) < _SENTINEL * usual:
+        size = _largest(value)
+        usual = 1 + _largest(self._value_or_nan(self.at))
+        if not size < np.inf:
             return False
+        # A huge value that stays the same nearby, as of ``if (w <= 0).any(): return 1e10``.
+        if size < _SENTINEL * usual or not usual < np.inf:
+            return True
         near = theta + _NEARBY * (np.abs(theta) + np.max(np.abs(theta)))
-        return np.array_equal(value, self._value_or_nan(near))
+        return not np.array_equal(value, self._value_or_nan(near))
 
     def has_first_derivative(self, theta: np.ndarray) -> bool:
         """Whether value and first derivatives are finite."""
@@ -351,6 +351,11 @@ class Target:
                 known["K (classes)"] = float(self.model.y.shape[1])
         unnamed = [] if self.function is None else self.function.constants
         return find_names(self._value, self._args, kind, self.layout, known, unnamed)
+
+
+def _largest(value: np.ndarray) -> float:
+    """The largest |number|; NaN if one is."""
+    return float(np.abs(value) if value.ndim == 0 else np.max(np.abs(value), initial=0.0))
 
 
 def _name_of(constant: Any, known: list[tuple[str, Any]]) -> str:

@@ -135,13 +135,15 @@ class UserFunction:
     def _call_directly(self, vectors: Vectors) -> Any:
         """The answer of a call without events; None after one that is to be looked at."""
         shape = self.layout.shapes[0]
-        given = [v.astype(np.float64).reshape(shape) for v in vectors]
+        given = [v.copy() if v.shape == shape else v.reshape(shape).copy() for v in vectors]
         try:
             raw = self.function(*given, *self.safe_args)
         except Exception:
             return None
-        same = (a.tobytes() == v.tobytes() for a, v in zip(given, vectors, strict=True))
-        return raw if all(same) else None
+        for array, vector in zip(given, vectors, strict=True):
+            if array.tobytes() != vector.tobytes():
+                return None
+        return raw
 
     def _call(self, vectors: Vectors, dtype: Any) -> Any:
         before = [np.asarray(v, dtype) for v in vectors]

@@ -58,6 +58,27 @@ def test_a_value_that_its_guard_makes_flat_condemns_no_gradient(name, seed):
     assert not wrong.ok
 
 
+@pytest.mark.parametrize(("rows", "size"), [(50, 5), (100, 2), (100, 5), (500, 30), (200, 8)])
+def test_a_right_gradient_takes_one_value_for_each_parameter_and_twenty_more(rows, size):
+    rng = np.random.default_rng(size)
+    A, y = rng.normal(size=(rows, size)), (rng.random(rows) < 0.5).astype(float)
+    calls = {"value": 0, "gradient": 0}
+
+    def value(w):
+        calls["value"] += 1
+        h = sigmoid(A @ w)
+        return -np.mean(y * np.log(h + 1e-15) + (1 - y) * np.log(1 - h + 1e-15))
+
+    def gradient(w):
+        calls["gradient"] += 1
+        return A.T @ (sigmoid(A @ w) - y) / rows
+
+    at = rng.normal(size=size) / np.sqrt(size)
+    assert check_derivatives(value, gradient=gradient, at=at, numpy=True).ok
+    assert calls["value"] <= size + 22
+    assert calls["gradient"] <= 10
+
+
 def test_a_value_that_grows_slower_far_out_is_no_guard():
     """Huber's loss with the gradient of its middle: right near zero, wrong far out."""
 
