@@ -58,6 +58,10 @@ class Dense(Preconditioner):
         solved = jnp.matmul(self.inverse, table.astype(self.inverse.dtype), precision="highest")
         return (solved.astype(vector.dtype) * self.scale[:, None]).reshape(-1)
 
+    def to_matrix(self) -> jax.Array:
+        """M⁻¹, (q, q)."""
+        return self.inverse * self.scale[:, None] * self.scale
+
 
 def jacobi_scaling(M: jax.Array) -> jax.Array:
     """The diagonal of S for which SMS has a unit diagonal, (q,): then the units of a column

@@ -6,18 +6,18 @@ a Hessian of P parameters costs about P/50 passes, its factorisation P/150 Â· PÂ
 1. where a Hessian costs less than a call, exact Newton: it takes the fewest steps. What
    singular Hessians need is compiled only if one turns up;
 2. with 64 rows or more for each of at most 200 parameters, the rows are far more than
-   their Hessian needs: Newton on a sample of them, then steps on all rows preconditioned by
+   their Hessian needs: Newton on a sample of them, then BFGS on all rows from the inverse of
    that Hessian;
-3. else the diagonal of a bound on the curvature, which costs one pass. With up to 3000
-   columns the whole matrix of that bound, for every class and every step, would take fewer
+3. else L-BFGS with the diagonal of a bound on the curvature, which costs one pass. With up to
+   3000 columns the whole matrix of that bound, for every class and every step, would take fewer
    steps and cost about p/32 passes. Which of the two is better depends on the data, so the
    diagonal first gets as many steps as the matrix costs, and loses at most those, except where
    all of that takes less time than the larger program takes to compile;
 4. where columns outnumber rows and a ridge penalty acts on every coefficient, what the diagonal
    does not finish starts again from the kernel form, in the n dimensions that the rows span.
 
-2 to 4 are L-BFGS, one pass a step, and in 3 and 4 float64 begins with steps in float32:
-then half of the trial steps are left for float64.
+2 to 4 take one pass a step, and in 3 and 4 float64 begins with steps in float32: then half of the
+trial steps are left for float64.
 A penalty with an L1 part has one method, proximal Newton, with a growing working set of columns.
 Inside ``jit`` and ``vmap`` no value can be read and one solver must finish the fit
 alone: Newton up to 500 parameters, beyond that the matrix. Elsewhere Newton finishes a fit that
@@ -35,6 +35,7 @@ from jax_logreg.objective.kernel_form import kernel_form
 from jax_logreg.objective.objective import Objective
 from jax_logreg.programs.compiled import Compiled
 from jax_logreg.solvers.base import Solver, gradient_above
+from jax_logreg.solvers.bfgs import BFGS
 from jax_logreg.solvers.lbfgs import LBFGS
 from jax_logreg.solvers.newton import Newton
 from jax_logreg.solvers.newton_cg import NewtonCG
@@ -114,8 +115,7 @@ def _few_passes(objective: Objective, *, has_init: bool) -> list[Stage]:
     if has_cheap_hessian(n, P):
         return [Stage(Newton(singular=False))]
     if n >= _ROWS_PER_PARAMETER * P and P <= _SAMPLE_LIMIT and not has_init:
-        sampled = LBFGS("hessian", sample=max(_ROWS_PER_PARAMETER * P, n // 16))
-        return [Stage(sampled, _ENOUGH_STEPS)]
+        return [Stage(BFGS(sample=max(_ROWS_PER_PARAMETER * P, n // 16)), _ENOUGH_STEPS)]
     # A given start is near: float32 would have nothing to do. Nor where a pass takes less than a
     # millisecond: it would save a few of them, and take a second to compile.
     is_small = n * P <= _SMALL_PASS

@@ -18,10 +18,10 @@ from jax_logreg.fitting.padding import Dataset, scaling_of
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.fitting.validation import NONNEGATIVE, Rule
 from jax_logreg.objective.dense_features import is_on_one_device
-from jax_logreg.objective.jax_settings import in_auto_axes, own_settings
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import Penalty
 from jax_logreg.programs.compiled import Compiled, are_concrete
+from jax_logreg.programs.jax_settings import in_auto_axes, own_settings
 from jax_logreg.solvers.base import gradient_above
 from jax_logreg.solvers.newton import Newton
 

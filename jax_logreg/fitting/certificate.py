@@ -26,15 +26,18 @@ from jax_logreg.fitting.result import MAX_LOGIT_CHANGE, RUNNING, Status
 from jax_logreg.programs.compiled import are_concrete
 from jax_logreg.solvers.base import Solver, State, compute_unless, cond, switch, while_loop
 from jax_logreg.solvers.newton import Direction, newton_direction, newton_step
-from jax_logreg.solvers.newton_cg import cg_init, cg_run, cg_step, conjugate_gradients
+from jax_logreg.solvers.newton_cg import (
+    DIRECTION_RESIDUAL,
+    cg_init,
+    cg_run,
+    cg_step,
+    direction_by_products,
+    direction_residual,
+)
 
 # A cheap test says that the run may be over: verify the point, which can cost a product with X.
 UNVERIFIED = -2
 
-# Relative residual of a Newton direction by conjugate gradients; the criterion has room for it.
-_CG_TOL = 0.1
-# Where a penalty guarantees a minimum, the direction only estimates how near it is.
-_LOOSE_CG_TOL = 0.3
 # Products that the first attempt may spend: in vain where there is no minimum.
 _FIRST_CG_STEPS = 25
 # On separated data each Newton step gains one unit of logit and removes a factor e of what
@@ -185,7 +188,9 @@ def certify(
         CertificateMethod.CONTINUED_CG: partial(
             _by_continued_cg, oracle, solver, state, tol.gradient
         ),
-        CertificateMethod.EIGENVALUES: partial(_by_newton_path, oracle, point),
+        CertificateMethod.EIGENVALUES: partial(
+            _by_newton_path, oracle, point, status == int(Status.SEPARATED)
+        ),
         CertificateMethod.CG: partial(_by_cg, oracle, solver, state),
         CertificateMethod.BY_PENALTY: lambda: cond(
             oracle.problem.minimum_may_not_exist(),
@@ -246,11 +251,8 @@ def _by_cg(oracle: Oracle, solver: Solver, state: State) -> _Evidence:
         estimate = -solver.apply_inverse_hessian(oracle, state, point.gradient)
         return _Evidence(_direction(oracle, estimate), jnp.asarray(True), no)
 
-    apply = oracle.hessian_operator(point)
     solve = partial(solver.apply_inverse_hessian, oracle, state)
-    step = conjugate_gradients(
-        lambda vector: apply(vector).product, -point.gradient, solve, _cg_tol(oracle)
-    )
+    step = direction_by_products(oracle, point, solve)
     exists, problem = _is_small(oracle, step, point), oracle.problem
     separated = cond(
         problem.minimum_may_not_exist() & ~exists,
@@ -268,7 +270,7 @@ def _by_continued_cg(oracle: Oracle, solver: Solver, state: State, tol: jax.Arra
     has_arrived = gradient_norm(point) <= tol
     solve = partial(solver.apply_inverse_hessian, oracle, state)
     start = cg_init(-point.gradient, known.vector)
-    target = jnp.where(has_arrived, _cg_tol(oracle) ** 2, jnp.inf) * start.norm_squared
+    target = jnp.where(has_arrived, direction_residual(oracle) ** 2, jnp.inf) * start.norm_squared
     apply = oracle.hessian_operator(point)
     end = cg_run(apply, cg_step(start, known, solve), solve, target, _FIRST_CG_STEPS)
     found = has_arrived & (end.norm_squared <= target) & jnp.isfinite(end.max_logit_change)
@@ -278,10 +280,6 @@ def _by_continued_cg(oracle: Oracle, solver: Solver, state: State, tol: jax.Arra
         ~found | is_small, found & is_small, lambda: _is_small(oracle, end.solution, point)
     )
     return _Evidence(_direction(oracle, end.solution), exists, jnp.asarray(False))
-
-
-def _cg_tol(oracle: Oracle) -> jax.Array:
-    return jnp.where(oracle.problem.minimum_may_not_exist(), _CG_TOL, _LOOSE_CG_TOL)
 
 
 def _direction(oracle: Oracle, step: jax.Array) -> Direction:
@@ -323,8 +321,9 @@ class _Path(NamedTuple):
     is_open: jax.Array
 
 
-def _by_newton_path(oracle: Oracle, point: Point) -> _Evidence:
-    """The exact direction; where it does not decide, Newton's path is followed.
+def _by_newton_path(oracle: Oracle, point: Point, is_known: jax.Array) -> _Evidence:
+    """The exact direction; where it does not decide, Newton's path is followed, unless the point
+    itself is known to prove separation.
 
     That a minimum exists can be proved anywhere, and so can complete separation. Rows that stay
     where they are, as under quasi-complete separation, do so to the precision of a direction
@@ -336,6 +335,7 @@ def _by_newton_path(oracle: Oracle, point: Point) -> _Evidence:
     very logits in question.
     """
     can_recede = oracle.problem.minimum_may_not_exist() & jnp.all(jnp.isfinite(point.gradient))
+    can_recede &= ~is_known
     no, zero, nothing = jnp.asarray(False), jnp.asarray(0), jnp.zeros_like(point.theta)
     start = State(point, no, jnp.zeros((), jnp.int32))
     end = while_loop(
@@ -392,7 +392,7 @@ def _solves(oracle: Oracle, step: jax.Array, point: Point, trusts_zero: jax.Arra
     norm, gradient = jnp.linalg.norm, point.gradient
     residual = oracle.hessian_operator(point)(step).product + gradient
     at_round_off = norm(gradient) <= _DECREMENT_ROUND_OFF * jnp.finfo(gradient.dtype).eps
-    return (norm(residual) <= _CG_TOL * norm(gradient)) | (at_round_off & trusts_zero)
+    return (norm(residual) <= DIRECTION_RESIDUAL * norm(gradient)) | (at_round_off & trusts_zero)
 
 
 def _next_state(

@@ -21,11 +21,11 @@ from jax_logreg.fitting.loop import Progress, solve_and_certify
 from jax_logreg.fitting.padding import Dataset, make_design
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.objective.dense_features import as_features, is_on_one_cpu
-from jax_logreg.objective.jax_settings import in_auto_axes, own_settings
 from jax_logreg.objective.objective import Objective, normalized_weights
 from jax_logreg.objective.penalties import Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures
 from jax_logreg.programs.compiled import are_concrete
+from jax_logreg.programs.jax_settings import in_auto_axes, own_settings
 from jax_logreg.solvers.base import Solver, vary_alike
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def fit(
     not known there: a sample that shows its units would be sorted in every program.
 
     **What "auto" chooses.** Newton's method where a Hessian is cheap (n·P² up to about 10⁸ for P
-    parameters). Else L-BFGS, preconditioned by the Hessian of a sample of rows if there are many
-    more rows than parameters, and by a bound on the curvature if not. Proximal Newton for a
+    parameters). Else BFGS from the Hessian of a sample of rows if there are many more rows than
+    parameters, and L-BFGS preconditioned by a bound on the curvature if not. Proximal Newton for a
     penalty with an L1 part. Newton finishes what L-BFGS leaves open, if a Hessian fits into
     memory. Inside ``jit`` one method must do: Newton up to 500 parameters, L-BFGS beyond.
 

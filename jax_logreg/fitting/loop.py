@@ -28,10 +28,10 @@ from jax_logreg.fitting.certificate import (
     tighter,
     verified_status,
 )
-from jax_logreg.fitting.regular_newton import regular_newton
+from jax_logreg.fitting.regular import run_regular
 from jax_logreg.fitting.result import RUNNING, FitResult, History, Status
 from jax_logreg.programs.compiled import Compiled, are_concrete, is_concrete
-from jax_logreg.solvers.base import Solver, State, compute_unless, while_loop
+from jax_logreg.solvers.base import NewtonType, Solver, State, compute_unless, while_loop
 from jax_logreg.solvers.newton import Newton
 
 # How often a run may go on because the Newton step that remains is too large. Each time the
@@ -292,7 +292,7 @@ def _plan(oracle: FittedOracle, solver: Solver, *, concrete: bool) -> _Plan:
         concrete: whether the arrays have values, as they do not inside ``jit``.
     """
     method, P = CertificateMethod, oracle.objective.num_parameters
-    has_hessian = isinstance(solver, Newton) or has_cheap_hessian(oracle.num_rows, P)
+    has_hessian = isinstance(solver, NewtonType) or has_cheap_hessian(oracle.num_rows, P)
     if not concrete:  # one program must do
         few = method.BY_PENALTY if P <= NEWTON_LIMIT else method.CG
         last = method.EIGENVALUES if has_hessian else few
@@ -309,6 +309,13 @@ def _by_products(oracle: FittedOracle) -> bool:
     digits, and where a penalty guarantees a minimum nothing else is asked of them."""
     is_float32 = oracle.objective.X.dtype == jnp.float32 and "hvp" in oracle.capabilities
     return is_float32 and not bool(_minimum_may_not_exist(oracle))
+
+
+def _certifies_itself(oracle: FittedOracle, solver: Solver) -> bool:
+    """Whether the small loop of a regular fit can be tried."""
+    if not isinstance(solver, NewtonType):
+        return False
+    return solver.is_regular and (solver.is_exact or "hvp" in oracle.capabilities)
 
 
 @Compiled
@@ -339,20 +346,35 @@ def _solve(
     return run, _Verdict(make_result(oracle, run, certificate, tol), jnp.asarray(False))
 
 
+@Compiled
+def _prepare(oracle: FittedOracle, method: NewtonType, theta: jax.Array) -> tuple[jax.Array, Any]:
+    """Where a method of Newton's type starts, and its memory there."""
+    return method.prepare(oracle, theta)
+
+
 @partial(Compiled, static_argnames="max_steps")
 def _solve_regular(
-    oracle: FittedOracle, theta: jax.Array, tol: Tolerance, max_steps: int
+    oracle: FittedOracle,
+    method: NewtonType,
+    theta: jax.Array,
+    memory: Any,
+    tol: Tolerance,
+    max_steps: int,
 ) -> tuple[Run, _Verdict]:
-    """Newton's loop and its certificate, as far as Hessians of full rank go."""
-    end = regular_newton(oracle, theta, tol, max_steps)
+    """The loop of a method of Newton's type and its certificate, while all is regular."""
+    end = run_regular(oracle, method, theta, memory, tol, max_steps)
     run = Run(
-        State(end.point, end.status == int(Status.STALLED)),
+        State(end.point, end.status == int(Status.STALLED), end.memory),
         end.num_steps,
         end.status,
         History(end.curve[:, 0], end.curve[:, 1]),
     )
     # A run that is not over has no certificate; another method gives it one.
     status = jnp.where(end.status < 0, int(Status.MAX_STEPS), end.status)
+    if not method.is_exact:
+        full_rank = end.memory.full_rank | oracle.problem.is_strictly_convex()
+        is_open = (status == int(Status.CONVERGED)) & ~full_rank
+        status = jnp.where(is_open, int(Status.STALLED), status)
     rank = jnp.asarray(theta.size, jnp.int32)
     certificate = Certificate(status.astype(jnp.int8), end.decrement, rank, jnp.asarray(False))
     return run, _Verdict(make_result(oracle, run, certificate, tol), certificate.is_short)
@@ -463,8 +485,14 @@ def _run_solver(
     plan = _plan(oracle, solver, concrete=concrete)
     if progress is None:
         verdict: _Verdict | None
-        if concrete and isinstance(solver, Newton) and solver.is_regular:
-            run, verdict = _solve_regular(oracle, theta, tol, max_steps)
+        if concrete and _certifies_itself(oracle, solver):
+            assert isinstance(solver, NewtonType)
+            memory: Any = ()
+            if not solver.is_exact:
+                theta, memory = _prepare(oracle, solver, theta)
+            run, verdict = _solve_regular(oracle, solver, theta, memory, tol, max_steps)
+            if not solver.is_exact and int(verdict.result.status) != Status.CONVERGED:
+                verdict = None
         else:
             run, verdict = _solve(oracle, solver, theta, tol, max_steps, plan)
         return _Ended(run, verdict, plan)
@@ -531,7 +559,7 @@ def _certified(oracle: FittedOracle, solver: Solver, ended: _Ended, tol: Toleran
         # Nothing of the solver's state is used: one program for all of them.
         bare = State(run.state.point, run.state.stalled)
         solver, run = Newton(), run._replace(state=bare)
-    if plan.first is not None:
+    if plan.first is not None and int(run.status) != Status.SEPARATED:
         # Most fits need no more than this, and it compiles in a third of the time.
         verdict = verdict or _finish(oracle, solver, run, tol, plan.first)
         if int(verdict.result.status) != Status.CONVERGED and not bool(verdict.is_short):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.objective.jax_settings import own_settings
+from jax_logreg.programs.jax_settings import own_settings
 
 # The code of a run that is not over.
 RUNNING = -1

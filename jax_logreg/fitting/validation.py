@@ -24,10 +24,10 @@ import numpy as np
 from jax_logreg.derivatives import analytic, autodiff
 from jax_logreg.objective.dense_features import is_on_one_cpu, to_device
 from jax_logreg.objective.identifiability import class_mass
-from jax_logreg.objective.jax_settings import take_arrays
 from jax_logreg.objective.penalties import L2, Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures, sparse_features
 from jax_logreg.programs.compiled import Compiled, are_concrete, is_concrete, is_traced
+from jax_logreg.programs.jax_settings import take_arrays
 from jax_logreg.solvers.base import Solver
 from jax_logreg.solvers.gradient_descent import GradientDescent
 from jax_logreg.solvers.lbfgs import LBFGS

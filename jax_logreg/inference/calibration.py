@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jax_logreg.inference.inference import ChiSquaredTest, chi_squared
-from jax_logreg.objective.jax_settings import own_settings
+from jax_logreg.programs.jax_settings import own_settings
 
 
 @dataclass(frozen=True)

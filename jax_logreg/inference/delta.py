@@ -22,8 +22,8 @@ from jax_logreg.fitting.validation import as_floats
 from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.inference import Inference, check_inference, check_level
 from jax_logreg.inference.information import row_norms
-from jax_logreg.objective.jax_settings import in_auto_axes, in_float64, own_settings
 from jax_logreg.objective.objective import split_parameters
+from jax_logreg.programs.jax_settings import in_auto_axes, in_float64, own_settings
 
 # Derivatives of predictions are made for so many at a time: 32 MB.
 _BLOCK_ENTRIES = 2**22

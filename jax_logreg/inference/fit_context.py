@@ -33,12 +33,12 @@ from jax_logreg.fitting.padding import Dataset, make_design
 from jax_logreg.fitting.result import FitResult, Status
 from jax_logreg.objective.dense_features import DenseFeatures, to_device
 from jax_logreg.objective.identifiability import LogisticProblem
-from jax_logreg.objective.jax_settings import in_float64
 from jax_logreg.objective.model import probability
 from jax_logreg.objective.objective import Objective, normalized_weights
 from jax_logreg.objective.penalties import Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures, typical_size
 from jax_logreg.programs.compiled import Compiled
+from jax_logreg.programs.jax_settings import in_float64
 
 # Squares of larger numbers, summed over rows, overflow in float64.
 _LARGEST = 1e152

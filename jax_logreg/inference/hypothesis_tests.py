@@ -58,7 +58,7 @@ from jax_logreg.inference.information import (
 )
 from jax_logreg.inference.restricted_fit import restricted_fit
 from jax_logreg.objective.dense_features import as_features, to_device
-from jax_logreg.objective.jax_settings import in_auto_axes, in_float64, own_settings
+from jax_logreg.programs.jax_settings import in_auto_axes, in_float64, own_settings
 
 _METHODS = ("wald", "score", "likelihood_ratio")
 # Singular values below this fraction of the largest count as zero in the rank of a covariance.

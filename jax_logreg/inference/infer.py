@@ -15,8 +15,8 @@ from jax_logreg.inference.fit_context import FitContext, check_fit
 from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.information import Information, information
 from jax_logreg.inference.restricted_fit import SHORT_STEP, newton_path
-from jax_logreg.objective.jax_settings import in_auto_axes, own_settings
 from jax_logreg.objective.penalties import Penalty
+from jax_logreg.programs.jax_settings import in_auto_axes, own_settings
 
 # The most Newton steps that polish an answer, and where they end: a step of so many standard
 # errors changes no digit that is reported.

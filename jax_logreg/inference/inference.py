@@ -22,9 +22,9 @@ from jax_logreg.fitting.fit import fit as run_fit
 from jax_logreg.fitting.validation import check_flag
 from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.information import Information, row_norms
-from jax_logreg.objective.jax_settings import in_float64
 from jax_logreg.objective.losses import cross_entropy
 from jax_logreg.programs.compiled import Compiled
+from jax_logreg.programs.jax_settings import in_float64
 
 if TYPE_CHECKING:
     import pandas

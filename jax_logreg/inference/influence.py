@@ -24,7 +24,7 @@ from scipy.special import beta, betainc, logsumexp
 from jax_logreg.inference.covariance import deleted_residuals, hat_blocks
 from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.inference import Inference, check_inference, label_probabilities
-from jax_logreg.objective.jax_settings import own_settings
+from jax_logreg.programs.jax_settings import own_settings
 
 # Below it t − log(1 + t) is taken from its series, whose terms beyond the last one kept are
 # round-off.

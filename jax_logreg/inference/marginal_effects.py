@@ -27,8 +27,8 @@ import numpy as np
 
 from jax_logreg.inference.delta import Derived, Layout, propagate
 from jax_logreg.inference.inference import Inference, check_inference
-from jax_logreg.objective.jax_settings import in_float64, own_settings
 from jax_logreg.programs.compiled import Compiled
+from jax_logreg.programs.jax_settings import in_float64, own_settings
 
 Method = Literal["dydx", "eydx", "dyex", "eyex"]
 At = Literal["overall", "mean", "median", "zero"]

@@ -39,10 +39,10 @@ from jax_logreg.fitting.result import FIT_TERMS, MAX_LOGIT_CHANGE
 from jax_logreg.inference.fit_context import FitContext, largest_entries
 from jax_logreg.inference.information import scaled_cholesky, triangle
 from jax_logreg.inference.restricted_fit import newton_path
-from jax_logreg.objective.jax_settings import in_auto_axes, in_float64, own_settings
 from jax_logreg.objective.objective import make_objective
 from jax_logreg.objective.penalties import Penalty
 from jax_logreg.objective.sparse_features import SparseFeatures
+from jax_logreg.programs.jax_settings import in_auto_axes, in_float64, own_settings
 
 Kind = Literal["none", "quasi", "complete"]
 Progress = Callable[[str], None]

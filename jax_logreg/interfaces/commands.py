@@ -55,7 +55,7 @@ from jax_logreg.interfaces.tables import (
     read_features,
     read_table,
 )
-from jax_logreg.objective.jax_settings import in_float64, own_settings
+from jax_logreg.programs.jax_settings import in_float64, own_settings
 from jax_logreg.programs.store import programs_on_disk as programs_on_disk
 
 # Options that say how to read a file.

@@ -14,8 +14,8 @@ from jax_logreg.inference.inference import Inference
 from jax_logreg.inference.separation import Separation, find_separation
 from jax_logreg.interfaces.estimator_options import Options
 from jax_logreg.objective.dense_features import aligned_copy
-from jax_logreg.objective.jax_settings import in_float64
 from jax_logreg.objective.penalties import Penalty
+from jax_logreg.programs.jax_settings import in_float64
 from jax_logreg.programs.store import programs_on_disk
 
 # Up to this many entries a sparse table is made dense: every sparsity pattern compiles anew.

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from jax_logreg.objective.jax_settings import own_settings
 from jax_logreg.objective.model import logits, sigmoid, softmax
+from jax_logreg.programs.jax_settings import own_settings
 
 _PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _DTYPES = ("float32", "float64")

@@ -24,9 +24,9 @@ from jax_logreg.derivatives import analytic
 from jax_logreg.fitting.column_scaling import standardize
 from jax_logreg.interfaces.table_options import EMBEDDED
 from jax_logreg.interfaces.tables import Table, load_embedded
-from jax_logreg.objective.jax_settings import in_float64
 from jax_logreg.objective.objective import Objective, make_objective
 from jax_logreg.objective.penalties import L2
+from jax_logreg.programs.jax_settings import in_float64
 
 DERIVATIVES = ("gradient", "hessian", "hvp", "jacobian")
 _OPTIONS = ("at", "args", "names", "numpy")

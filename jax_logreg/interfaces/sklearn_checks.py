@@ -31,7 +31,7 @@ from jax_logreg.fitting.validation import (
     refuse_masked,
     refuse_no_array,
 )
-from jax_logreg.objective.jax_settings import in_float64
+from jax_logreg.programs.jax_settings import in_float64
 
 
 def check_table(estimator: Any, X: Any, *target: Any, reset: bool) -> Any:

@@ -10,7 +10,7 @@ from jax.scipy.special import xlog1py, xlogy
 from jax.typing import ArrayLike
 
 from jax_logreg.objective.dense_features import as_array
-from jax_logreg.objective.jax_settings import own_settings
+from jax_logreg.programs.jax_settings import own_settings
 
 
 @own_settings()

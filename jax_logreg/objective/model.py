@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jax_logreg.objective.dense_features import Features, as_array, as_features
-from jax_logreg.objective.jax_settings import own_settings
+from jax_logreg.programs.jax_settings import own_settings
 
 
 def as_inexact(x: ArrayLike, name: str = "the argument") -> jax.Array:

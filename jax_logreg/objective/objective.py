@@ -32,11 +32,11 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jax_logreg.objective.dense_features import Features, as_array, as_features, total
-from jax_logreg.objective.jax_settings import own_settings
 from jax_logreg.objective.losses import cross_entropy
 from jax_logreg.objective.model import as_inexact, logits
 from jax_logreg.objective.penalties import L2, Penalty
 from jax_logreg.programs.compiled import Compiled
+from jax_logreg.programs.jax_settings import own_settings
 
 
 @jax.tree_util.register_dataclass

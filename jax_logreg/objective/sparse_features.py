@@ -20,7 +20,7 @@ import numpy as np
 from jax import lax
 
 from jax_logreg.objective.dense_features import DenseFeatures, Features, aligned_empty
-from jax_logreg.objective.jax_settings import own_settings
+from jax_logreg.programs.jax_settings import own_settings
 
 # A line longer than this is cut into pieces: a loop over the layers of one heavy column
 # would run a step an entry.

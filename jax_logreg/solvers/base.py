@@ -6,14 +6,14 @@ stopping rule and the result belong to ``fitting``.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jax_logreg.derivatives.linear_algebra import Diagonal, Preconditioner, invert
+from jax_logreg.derivatives.linear_algebra import Dense, Diagonal, Preconditioner, invert
 from jax_logreg.derivatives.oracle import Oracle, Point
 
 T = TypeVar("T")
@@ -86,6 +86,41 @@ class Solver:
         if "preconditioner" not in oracle.capabilities:
             return vector
         return oracle.preconditioner("diagonal").solve(vector)
+
+
+class Proposal(NamedTuple):
+    """What a method of Newton's type makes of a point.
+
+    Attributes:
+        direction: d = −Bg there, (P,), B the inverse Hessian or an estimate of it.
+        memory: of the method, any pytree.
+        sound: whether B can be trusted.
+    """
+
+    direction: jax.Array
+    memory: Any
+    sound: jax.Array
+
+
+class NewtonType(Solver):
+    """A method whose next direction at a minimum is Newton's, or nearly, and so certifies it.
+
+    Attributes:
+        is_exact: whether d is Newton's own direction.
+        is_regular: whether every Hessian must have full rank.
+    """
+
+    is_exact: ClassVar[bool] = False
+    is_regular: ClassVar[bool] = True
+
+    def prepare(self, oracle: Oracle, theta: jax.Array) -> tuple[jax.Array, Any]:
+        """Where to start, and the memory there."""
+        raise NotImplementedError(f"{type(self).__name__} defines no prepare(oracle, theta).")
+
+    def propose(self, oracle: Oracle, memory: Any, before: Point, after: Point) -> Proposal:
+        """The next direction, after a step from one point to another; at the start from none, a
+        point where F is infinite."""
+        raise NotImplementedError(f"{type(self).__name__} defines no propose.")
 
 
 def gradient_above(bound: ArrayLike) -> Callable[[State], jax.Array]:
@@ -189,6 +224,8 @@ def _vary(tree: T, axes: frozenset[str]) -> T:
 # --- solvers with a preconditioner ------------------------------------------------------
 
 _KINDS = ("none", "diagonal", "gram", "hessian")
+# Newton's steps on a sample: few, since few of its digits matter, and if its rows are separated
+# they lead no further than logits of a few units.
 _SAMPLE_STEPS = 10
 # Far below the difference between a sample's answer and that of all rows.
 _SAMPLE_GRADIENT = 1e-3
@@ -240,15 +277,8 @@ class PreconditionedSolver(Solver):
             return theta, part.preconditioner(self.preconditioner)
         if not self.sample:
             return theta, invert(part.hessian(part.evaluate(theta)))
-        # The sample's answer, by this very method: few steps, since few of its digits matter, and
-        # if its rows are separated they lead no further than logits of a few units.
-        whole = replace(self, sample=0)
-        is_open = gradient_above(_SAMPLE_GRADIENT)
-        end = whole.run_until(part, whole.init(part, theta), is_open, _SAMPLE_STEPS)
-        inverse = invert(part.hessian(end.point))
-        # One more Newton step, for a product of P × P; and XLA must have finished with the sample
-        # before it reads all rows, so that both may use the same memory.
-        return end.point.theta - inverse.solve(end.point.gradient), inverse
+        theta, _, inverse = minimise_sample(part, theta)
+        return theta, inverse
 
 
 def stratified_rows(n: int, count: int) -> jax.Array:
@@ -256,3 +286,50 @@ def stratified_rows(n: int, count: int) -> jax.Array:
     with a pattern in the data."""
     stride = n // count
     return jnp.arange(count) * stride + jax.random.randint(jax.random.key(0), (count,), 0, stride)
+
+
+class _Sampled(NamedTuple):
+    """Newton's method on a sample: the point, the share t of a step, and θ − tBg."""
+
+    point: Point
+    share: jax.Array
+    trial: jax.Array
+    hessian: jax.Array
+    inverse: Dense
+    num_trials: jax.Array
+
+
+def minimise_sample(part: Oracle, theta: jax.Array) -> tuple[jax.Array, jax.Array, Dense]:
+    """About the minimum over a sample, (P,), the Hessian there, (P, P), and its inverse.
+
+    The last of Newton's steps costs a product of P × P. XLA must have finished with the sample
+    before it reads all rows, so that both may use the same memory.
+    """
+
+    def attempt(at: _Sampled) -> _Sampled:
+        there = part.evaluate(at.trial)
+        better = there.value < at.point.value
+        point = jax.tree.map(lambda a, b: jnp.where(better, a, b), there, at.point)
+        share = jnp.where(better, 1, at.share / 4)
+        hessian = part.hessian(point)
+        inverse = invert(hessian)
+        trial = point.theta - share * inverse.solve(point.gradient)
+        return _Sampled(point, share, trial, hessian, inverse, at.num_trials + 1)
+
+    def is_open(at: _Sampled) -> jax.Array:
+        remains = jnp.max(jnp.abs(at.point.gradient)) > _SAMPLE_GRADIENT
+        return (at.num_trials < _SAMPLE_STEPS) & (remains | (at.num_trials == 0))
+
+    point = _zeros(part.evaluate, theta)
+    hessian = _zeros(part.hessian, point)
+    point = point._replace(theta=theta, value=jnp.full_like(point.value, jnp.inf))
+    one, none = jnp.ones((), theta.dtype), jnp.zeros((), jnp.int32)
+    start = _Sampled(point, one, theta, hessian, _zeros(invert, hessian), none)
+    end = while_loop(is_open, attempt, start)
+    return end.trial, end.hessian, end.inverse
+
+
+def _zeros(function: Callable[..., T], *args: Any) -> T:
+    """What a function returns, with zeros in place of the values."""
+    kinds = jax.eval_shape(function, *args)
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), kinds)

@@ -10,7 +10,7 @@ from jax.scipy.linalg import cho_solve
 
 from jax_logreg.derivatives.linear_algebra import jacobi_scaling
 from jax_logreg.derivatives.oracle import Oracle, Point
-from jax_logreg.solvers.base import Solver, State, cond
+from jax_logreg.solvers.base import NewtonType, Proposal, State, cond
 from jax_logreg.solvers.line_search import Search, line_search_step
 
 # The rounding of an eigenvalue that is zero, in units of P · eps: up to 2 was seen. A pivot
@@ -38,7 +38,7 @@ class Direction(NamedTuple):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Newton(Solver):
+class Newton(NewtonType):
     r"""Newton's method, :math:`\theta \leftarrow \theta - t\,H(\theta)^{-1}\nabla F(\theta)`.
 
     Undamped (t = 1) it can diverge from an ordinary start. Here a line search chooses
@@ -66,10 +66,18 @@ class Newton(Solver):
     default_max_steps = 100
     scale_invariant = True
 
+    is_exact = True
+
     @property
-    def is_regular(self) -> bool:
-        """Whether every Hessian must have full rank: its factor then certifies the end as well."""
+    def is_regular(self) -> bool:  # type: ignore[override]
         return self.search and not self.singular
+
+    def prepare(self, oracle: Oracle, theta: jax.Array) -> tuple[jax.Array, tuple[()]]:
+        return theta, ()
+
+    def propose(self, oracle: Oracle, memory: tuple[()], before: Point, after: Point) -> Proposal:
+        system = scaled_system(oracle.hessian(after), -after.gradient)
+        return Proposal(system.solve(), (), system.sound)
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
         return State(oracle.evaluate(theta), jnp.asarray(False), jnp.zeros((), jnp.int32))
@@ -157,6 +165,14 @@ def scaled_system(H: jax.Array, b: jax.Array) -> ScaledSystem:
     factor = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
     sound = jnp.min(jnp.diag(factor)) ** 2 > _TRUSTED_PIVOT * _round_off(H)  # False on NaN
     return ScaledSystem(matrix, b * scale, scale, factor, sound)
+
+
+def has_full_rank(H: jax.Array, inverse: jax.Array) -> jax.Array:
+    """Whether a matrix is one of full rank, by its inverse: no diagonal entry is mostly explained
+    by the others, as 1/(H⁻¹)ⱼⱼ is what they leave of Hⱼⱼ."""
+    left = 1 / (jnp.diag(inverse) * jnp.diag(H))
+    is_inverse = jnp.max(jnp.abs(inverse @ H - jnp.eye(len(H), dtype=H.dtype))) < 0.1
+    return (jnp.min(left) > _TRUSTED_PIVOT * _round_off(H)) & is_inverse
 
 
 def _round_off(H: jax.Array) -> float:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jax_logreg.derivatives.linear_algebra import Preconditioner
-from jax_logreg.derivatives.oracle import HessianProduct, Oracle
+from jax_logreg.derivatives.oracle import HessianProduct, Oracle, Point
 from jax_logreg.solvers.base import PreconditionedSolver, State, while_loop
 from jax_logreg.solvers.newton import Product, newton_step
 
@@ -20,6 +20,10 @@ from jax_logreg.solvers.newton import Product, newton_step
 # how far the gradient has come down: superlinear in the end, cheap in the beginning.
 _LOOSEST = 0.3
 _CG_STEPS = 250
+# Relative residual of a direction that shows whether a minimum exists, and of one that only
+# estimates how near it is, where a penalty guarantees it.
+DIRECTION_RESIDUAL = 0.1
+_LOOSE_RESIDUAL = 0.3
 
 
 class Memory(NamedTuple):
@@ -127,6 +131,25 @@ def conjugate_gradients(
     end = cg_run(apply, start, solve, tol**2 * start.norm_squared)
     # No curvature at the very first direction: it is still downhill.
     return jnp.where(jnp.any(end.solution != 0), end.solution, start.direction)
+
+
+def direction_residual(oracle: Oracle) -> jax.Array:
+    """The relative residual of a direction that certifies the end of a fit."""
+    may_not_exist = oracle.problem.minimum_may_not_exist()
+    return jnp.where(may_not_exist, DIRECTION_RESIDUAL, _LOOSE_RESIDUAL)
+
+
+def direction_by_products(oracle: Oracle, point: Point, solve: Product) -> jax.Array:
+    """Newton's direction at a point, (P,), for a certificate.
+
+    Args:
+        oracle: the function, which must offer "hvp".
+        point: where.
+        solve: v ↦ M⁻¹v, the preconditioner.
+    """
+    apply = oracle.hessian_operator(point)
+    tol = direction_residual(oracle)
+    return conjugate_gradients(lambda v: apply(v).product, -point.gradient, solve, tol)
 
 
 def cg_init(right: jax.Array, direction: jax.Array) -> CGState:

@@ -10,6 +10,7 @@ from jax_logreg import L2, LBFGS, Newton, NewtonCG, fit, make_objective, sparse_
 from jax_logreg.fitting import auto_solver as module
 from jax_logreg.fitting.auto_solver import choose_stages, kernel_start
 from jax_logreg.objective.dense_features import DenseFeatures
+from jax_logreg.solvers.bfgs import BFGS
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -34,8 +35,8 @@ def trial(steps):
     ("shape", "expected"),
     [
         ((569, 30), [(Newton(singular=False), None), LAST]),
-        ((1_000_000, 20), [(LBFGS("hessian", sample=62_500), 200), LAST]),
-        ((100_000, 100), [(LBFGS("hessian", sample=64 * 101), 200), LAST]),
+        ((1_000_000, 20), [(BFGS(sample=62_500), 200), LAST]),
+        ((100_000, 100), [(BFGS(sample=64 * 101), 200), LAST]),
         ((20_000, 1000), [(trial(31), 15), (LBFGS("gram", float32_steps=200), 200), LAST]),
         (
             (1_000_000, 1000),
@@ -105,8 +106,8 @@ def test_every_branch_ends_where_newton_ends(case, model, monkeypatch, x64):
     given = scipy.sparse.csr_array(X) if case == "sparse" else X
     auto = fit(given, y, penalty=L2(0.05)).raise_if_failed()
     newton = fit(X, y, penalty=L2(0.05), solver="newton").raise_if_failed()
-    matrix = {"sampled": "hessian", "bought": "gram"}.get(case, "diagonal")
-    assert auto.solver.startswith(f"LBFGS(preconditioner='{matrix}'")
+    name = {"sampled": "BFGS(", "bought": "LBFGS(preconditioner='gram'"}
+    assert auto.solver.startswith(name.get(case, "LBFGS(preconditioner='diagonal'"))
     np.testing.assert_allclose(auto.coef, newton.coef, atol=1e-7)
     np.testing.assert_allclose(auto.objective, newton.objective, rtol=1e-13)
 

@@ -24,6 +24,7 @@ from jax_logreg.fitting import certificate
 from jax_logreg.fitting.certificate import CertificateMethod, certify, make_tolerance
 from jax_logreg.fitting.loop import _finish
 from jax_logreg.interfaces.tables import load_embedded
+from jax_logreg.solvers import newton_cg
 from tests.problems import count_programs
 
 SOLVERS = {
@@ -340,7 +341,7 @@ def test_a_fit_judged_by_products_is_judged_in_its_own_program(begun, x64):
 def test_a_first_look_that_ends_too_soon_leaves_the_fit_to_another(monkeypatch, x64):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(700, 523)), rng.integers(0, 2, 700).astype(float)
-    monkeypatch.setattr(certificate, "_LOOSE_CG_TOL", 1e-3)
+    monkeypatch.setattr(newton_cg, "_LOOSE_RESIDUAL", 1e-3)
     monkeypatch.setattr(certificate, "_FIRST_CG_STEPS", 2)
     before = count_programs(_finish)
     assert fit(X, y, penalty=L2(1e-2), solver=LBFGS("diagonal"), tol=1e-4).converged

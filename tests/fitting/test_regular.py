@@ -9,8 +9,9 @@ from jax_logreg import L2, fit
 from jax_logreg.derivatives.autodiff import FunctionOracle
 from jax_logreg.fitting.certificate import Tolerance
 from jax_logreg.fitting.loop import _finish, _solve, _solve_regular
-from jax_logreg.fitting.regular_newton import regular_newton
+from jax_logreg.fitting.regular import run_regular
 from jax_logreg.fitting.result import RUNNING, Status
+from jax_logreg.solvers.newton import Newton
 from tests.problems import count_programs
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -25,8 +26,8 @@ def log_cosh(theta):
 
 def run(function, start, tol=(1e-9, 1e-6), max_steps=50):
     bounds = Tolerance(*map(jnp.asarray, tol), jnp.asarray(1.0))
-    oracle = FunctionOracle(function)
-    return jax.jit(lambda theta: regular_newton(oracle, theta, bounds, max_steps))(start)
+    oracle, method = FunctionOracle(function), Newton(singular=False)
+    return jax.jit(lambda theta: run_regular(oracle, method, theta, (), bounds, max_steps))(start)
 
 
 @pytest.mark.parametrize("start", [0.0, 3.0, 12.0])

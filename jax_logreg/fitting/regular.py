@@ -1,0 +1,168 @@
+"""The loop of a regular fit, whose steps are also the certificate of its end.
+
+The certificate asks for the solution d of Hd = −g, and the next direction of a method of Newton's
+type is one, or nearly: then one Hessian product shows it. So a step is one evaluation and one
+direction, and little else is compiled. Wherever that is not enough, at a singular Hessian, on data
+that may be separated, at round-off, the run ends early, and the general loop goes on from there.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jax_logreg.derivatives.oracle import Oracle, Point, Trial
+from jax_logreg.fitting.result import MAX_LOGIT_CHANGE, RUNNING, Status
+from jax_logreg.solvers.base import NewtonType, State, cond, while_loop
+from jax_logreg.solvers.line_search import Conditions, interpolate
+from jax_logreg.solvers.newton import MAX_IDLE_STEPS, count_idle_by_norms
+from jax_logreg.solvers.newton_cg import direction_by_products
+
+# How far below its bound a gradient may fall before a minimum has been found.
+_FAR_WITHIN = 1e-2
+# The share of a full step from which on the search takes large strides, and where it ends.
+_FAR, _SHORTEST = 2.0**-6, 1e-30
+_BACKTRACKING = Conditions(curvature=1.0)
+
+
+class Iterate(NamedTuple):
+    """An accepted point, and the trial that comes next.
+
+    Attributes:
+        point: computed from θ alone.
+        norm: the largest absolute entry of its gradient.
+        direction: of the method there, (P,); without meaning where its matrix is not sound.
+        memory: of the method.
+        length: t of the trial θ + t·d.
+        status: ``RUNNING``, CONVERGED, or STALLED where another method must go on.
+        decrement: √(gᵀH⁻¹g) there, by the method's estimate of H⁻¹.
+        idle: steps in a row that changed F by no more than noise and did not halve the gradient.
+        num_steps: taken; −1 before the first point.
+        curve: (max_steps + 1, 2), F and the norm after every step, zero beyond.
+    """
+
+    point: Point
+    norm: jax.Array
+    direction: jax.Array
+    memory: Any
+    length: jax.Array
+    status: jax.Array
+    decrement: jax.Array
+    idle: jax.Array
+    num_steps: jax.Array
+    curve: jax.Array
+
+
+def run_regular(
+    oracle: Oracle, method: NewtonType, theta: jax.Array, memory: Any, tol: Any, max_steps: int
+) -> Iterate:
+    """The iterate at the end, which is certified where it is CONVERGED.
+
+    Args:
+        oracle: the function.
+        method: what chooses directions.
+        theta: the start, (P,).
+        memory: of the method there.
+        tol: what the certificate holds the end to, a ``Tolerance``.
+        max_steps: accepted steps at most.
+    """
+    return while_loop(
+        lambda at: (at.status == RUNNING) & (at.num_steps < max_steps),
+        lambda at: _try(oracle, method, at, tol),
+        _before_the_first(oracle, theta, memory, max_steps),
+    )
+
+
+def _before_the_first(oracle: Oracle, theta: jax.Array, memory: Any, max_steps: int) -> Iterate:
+    """The iterate whose trial is the start itself: an infinite F accepts it."""
+    logits = jax.eval_shape(oracle.evaluate, theta).logits
+    infinite, none = jnp.asarray(jnp.inf, theta.dtype), jnp.zeros((), jnp.int32)
+    zero = jnp.zeros_like(theta)
+    return Iterate(
+        point=Point(theta, infinite, zero, jnp.zeros(logits.shape, theta.dtype)),
+        norm=infinite,
+        direction=zero,
+        memory=memory,
+        length=jnp.ones((), theta.dtype),
+        status=jnp.asarray(RUNNING, jnp.int8),
+        decrement=infinite,
+        idle=none,
+        num_steps=none - 1,
+        curve=jnp.zeros((max_steps + 1, 2), theta.dtype),
+    )
+
+
+def _try(oracle: Oracle, method: NewtonType, at: Iterate, tol: Any) -> Iterate:
+    """The iterate after one trial: at θ + t·d, or where it was with a smaller t."""
+    before, d = at.point, at.direction
+    point = oracle.evaluate(oracle.problem.project_gauge(before.theta + at.length * d))
+    trial = Trial(point.value, jnp.vdot(point.gradient, d))
+    slope = jnp.vdot(before.gradient, d)
+    verdict = _BACKTRACKING.judge(trial, at.length, before.value, slope)
+
+    def shorten() -> Iterate:
+        ends = (jnp.zeros_like(slope), slope), (at.length, trial.slope)
+        length = interpolate(*ends, is_far=at.length < _FAR)
+        status = jnp.where(length > _SHORTEST, RUNNING, int(Status.STALLED))
+        return at._replace(length=length, status=status.astype(jnp.int8))
+
+    accepted = ~verdict.too_long | (at.num_steps < 0)
+    accept = partial(_accept, oracle, method, at, point, verdict.within_noise, tol)
+    return cond(accepted, accept, shorten)
+
+
+def _accept(
+    oracle: Oracle, method: NewtonType, at: Iterate, point: Point, within_noise: jax.Array, tol: Any
+) -> Iterate:
+    """The iterate at a new point."""
+    proposal = method.propose(oracle, at.memory, at.point, point)
+    direction, step = proposal.direction, at.num_steps + 1
+    norm = jnp.max(jnp.abs(point.gradient))
+    within = norm <= tol.gradient
+    if method.is_exact:
+        evidence, no_further = _evidence(oracle, point, direction), within
+    else:
+        state, estimate = State(point, within, proposal.memory), _decrement(point, direction)
+        solve = partial(method.apply_inverse_hessian, oracle, state)
+        evidence = cond(
+            within & (estimate <= tol.decrement),
+            lambda: _evidence(oracle, point, direction_by_products(oracle, point, solve)),
+            lambda: _Evidence(estimate, within & ~within),
+        )
+        no_further = norm <= _FAR_WITHIN * tol.gradient
+    # Within the bound and without a minimum nearby, the data may be separated.
+    idle = count_idle_by_norms(at.idle, within_noise, at.norm, norm)
+    is_lost = ~proposal.sound | (idle >= MAX_IDLE_STEPS) | (no_further & ~evidence.exists)
+    is_lost |= oracle.problem.loss_allows_separation(point.value)
+    has_arrived = within & evidence.exists & (evidence.decrement <= tol.decrement)
+    status = jnp.where(has_arrived, int(Status.CONVERGED), RUNNING)
+    status = jnp.where(is_lost | ~jnp.isfinite(evidence.decrement), int(Status.STALLED), status)
+    return Iterate(
+        point=point,
+        norm=norm,
+        direction=direction,
+        memory=proposal.memory,
+        length=jnp.ones_like(at.length),
+        status=status.astype(jnp.int8),
+        decrement=evidence.decrement,
+        idle=idle,
+        num_steps=step,
+        curve=at.curve.at[step].set(jnp.stack([point.value, norm])),
+    )
+
+
+class _Evidence(NamedTuple):
+    """What Newton's direction d shows: √(−gᵀd), and whether a minimum exists."""
+
+    decrement: jax.Array
+    exists: jax.Array
+
+
+def _evidence(oracle: Oracle, point: Point, direction: jax.Array) -> _Evidence:
+    exists = oracle.problem.max_logit_change(direction) <= MAX_LOGIT_CHANGE
+    return _Evidence(_decrement(point, direction), exists)
+
+
+def _decrement(point: Point, direction: jax.Array) -> jax.Array:
+    return jnp.sqrt(jnp.abs(jnp.vdot(point.gradient, direction)))
