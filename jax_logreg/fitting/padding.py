@@ -139,7 +139,9 @@ class Design:
             "rank": xp.where(rank >= 0, rank - extra, rank).astype(rank.dtype),
         }
         if xp is np:  # a slice by JAX would compile for every shape
-            changed = jax.device_put(changed, next(iter(result.coef.devices())))
+            # Bound to a device only where the data are: JAX mixes what is not with any placement.
+            place = result.coef.sharding if result.coef.committed else None
+            changed = jax.device_put(changed, place)
         return replace(result, **changed)
 
 

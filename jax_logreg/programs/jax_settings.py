@@ -1,13 +1,16 @@
-"""JAX's settings within this package.
+"""JAX's settings within this package, and the mesh that is set.
 
 ``jax_numpy_rank_promotion="raise"``, ``jax_numpy_dtype_promotion="strict"`` and
 ``transfer_guard("disallow")`` check a program for what its author may not have meant. A caller
 who sets them checks the caller's code: here arrays broadcast, and a zero of ours moves to the
 device, on purpose. ``jax_debug_nans`` stays on: here no NaN stands for anything but itself.
+
+Nor does the mesh of ``jax.set_mesh`` count here: where the data lie, they are worked on. Beside it
+JAX refuses arrays of any other placement, such as the float64 copies of an inference.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -27,8 +30,18 @@ def own_settings() -> Iterator[None]:
         jax.numpy_rank_promotion("allow"),
         jax.numpy_dtype_promotion("standard"),
         jax.transfer_guard("allow"),
+        _no_mesh(),
     ):
         yield
+
+
+def _no_mesh() -> AbstractContextManager[Any]:
+    if jax.sharding.get_abstract_mesh().empty:
+        return nullcontext()
+    try:
+        return jax.set_mesh(None)
+    except ValueError:  # in a program that is traced, whose values have the mesh in their types
+        return nullcontext()
 
 
 @contextmanager

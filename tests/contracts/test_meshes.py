@@ -37,10 +37,24 @@ DOORS = {
     "fit_many": lambda X, y, Y: lr.fit_many(X, y, penalty=lr.L2(np.array([0.1, 1.0]))),
     "infer": lambda X, y, Y: lr.infer(lr.fit(X, Y), X, Y).standard_error,
     "influence": lambda X, y, Y: lr.influence(lr.infer(lr.fit(X, y), X, y)).leverage,
+    "tests": lambda X, y, Y: _hypothesis_tests(lr.infer(lr.fit(X, y > 0.5), X, y > 0.5)),
+    "profile": lambda X, y, Y: lr.profile_interval(lr.infer(lr.fit(X, y), X, y), 0.9, ["x0"]),
+    "marginal effects": lambda X, y, Y: (
+        lr.marginal_effects(lr.infer(lr.fit(X, Y), X, Y)).standard_error
+    ),
+    "intervals": lambda X, y, Y: lr.predict_interval(lr.infer(lr.fit(X, Y), X, Y), X)[1],
+    "null likelihood": lambda X, y, Y: (
+        lr.infer(lr.fit(X, y, offset=y), X, y, offset=y).null_log_likelihood
+    ),
     "separation": lambda X, y, Y: lr.diagnose_separation(X, y > 0.5).diverging_sign,
     "formulas": lambda X, y, Y: lr.log_likelihood(lr.logits(X, np.ones((P, K)), np.ones(K)), Y),
     "estimator": lambda X, y, Y: lr.LogisticRegression().fit(X, y > 0.5).predict_proba(X),
 }
+
+
+def _hypothesis_tests(inference):
+    methods = ("wald", "score", "likelihood_ratio")
+    return [lr.hypothesis_test(inference, ["x0"], method=m).p_value for m in methods]
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -53,6 +67,31 @@ def test_the_answers_are_those_of_one_device(door, mesh):
         one, several = one.coef, several.coef
         assert several.sharding.is_fully_replicated
     np.testing.assert_allclose(several, one, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "placed"),
+    [(AxisType.Explicit, False), (AxisType.Explicit, True), (AxisType.Auto, True)],
+)
+@pytest.mark.parametrize("door", DOORS)
+def test_a_mesh_that_is_set_changes_no_answer(door, kind, placed, x64):
+    problem, Y = make_problem("sigmoid", "float64"), make_problem("softmax", "float64").y
+    mesh, data = jax.make_mesh((2,), ("rows",), axis_types=(kind,)), (problem.X, problem.y, Y)
+    without = DOORS[door](*data)
+    with jax.set_mesh(mesh):
+        within = DOORS[door](*spread(mesh, *data) if placed else data)
+    if isinstance(without, lr.FitResult):
+        without, within = without.coef, within.coef
+    np.testing.assert_allclose(within, without, atol=1e-6)
+
+
+def test_the_answer_to_data_of_no_mesh_goes_with_arrays_of_any(mesh):
+    problem = make_problem("sigmoid", "float64")
+    (X,) = spread(mesh, 1000 + problem.X)  # far from zero: the answer is brought to its units
+    result = lr.fit(np.asarray(X), problem.y)
+    with jax.set_mesh(mesh):
+        assert (X @ result.coef).shape == (N,)
+    np.testing.assert_allclose(lr.fit(X, problem.y, init=result).coef, result.coef, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", [AxisType.Explicit, AxisType.Auto])
