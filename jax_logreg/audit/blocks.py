@@ -5,9 +5,7 @@ in a Hessian, what one part of θ has with another.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import groupby
-from typing import NamedTuple
 
 import numpy as np
 
@@ -22,11 +20,23 @@ from jax_logreg.audit.layout import PytreeLayout
 from jax_logreg.audit.match import (
     COMPLEX,
     LOCATED,
+    NEARLY,
     SLACK,
+    VAGUE,
     Diagnosis,
     Mismatch,
     complexity,
+    fit_parts,
+    inner_sentence,
+    matches,
     rank,
+)
+from jax_logreg.audit.places import (
+    Block,
+    block_of_array,
+    describe_block,
+    describe_blocks_of_matrix,
+    run_of,
 )
 from jax_logreg.audit.user_names import UserNames
 
@@ -38,22 +48,6 @@ _MAX_PLACES = 500
 _MAX_RUNS = 4
 # Kinds that say less than the place does.
 _PLAIN_KINDS = ("factor", "zero", "sign")
-
-
-class Block(NamedTuple):
-    """A part of θ.
-
-    Attributes:
-        name: in words.
-        path: behind the name of θ in code.
-        mask: its entries, (P,).
-        layout: of the part alone.
-    """
-
-    name: str
-    path: str
-    mask: np.ndarray
-    layout: PytreeLayout
 
 
 def other_factors(mismatch: Mismatch, layout: PytreeLayout, names: UserNames) -> list[Factor]:
@@ -89,28 +83,11 @@ def _wrong_blocks(mismatch: Mismatch, layout: PytreeLayout) -> Iterator[Block]:
         yield from _runs(mismatch, layout)
         return
     wrong = np.any(mismatch.wrong, axis=0)
-    paths = UserNames(layout=layout).paths()
-    parts = zip(layout.slices, layout.shapes, layout.labels, layout.axes, paths, strict=True)
-    for part, shape, label, axes, path in parts:
-        if not wrong[part].any():
-            continue
-        mask = np.zeros(layout.size, bool)
-        mask[part] = True
-        name, leaf = label or "θ", replace(layout, shapes=(shape,), labels=("",), axes=(axes,))
-        place = patterns.describe_block(layout, np.where(mask, wrong, False))
-        inside = wrong[part].reshape(shape)
-        for axis in range(len(shape) if len(shape) > 1 else 0):
-            hit = np.flatnonzero(inside.any(axis=tuple(a for a in range(len(shape)) if a != axis)))
-            if len(hit) == 1 and place:
-                index = (slice(None),) * axis + (int(hit[0]),)
-                inside = np.zeros(shape, bool)
-                inside[index] = True
-                mask[part] = inside.ravel()
-                name, path = place, f"{path}[{':, ' * axis}{hit[0]}]"
-                leaf = replace(leaf, shapes=((int(inside.sum()),),), axes=((None,),))
-                break
-        if mask.sum() < layout.size:
-            yield Block(name, path, mask, replace(leaf, flat_names=None, treedef=None))
+    for leaf, part in enumerate(layout.slices):
+        if wrong[part].any():
+            block = block_of_array(layout, leaf, wrong)
+            if not block.mask.all():
+                yield block
 
 
 def _runs(mismatch: Mismatch, layout: PytreeLayout) -> Iterator[Block]:
@@ -128,28 +105,10 @@ def _runs(mismatch: Mismatch, layout: PytreeLayout) -> Iterator[Block]:
     yield from (run_of(layout, run) for run in runs)
 
 
-def run_of(layout: PytreeLayout, run: slice) -> Block:
-    """Entries of a flat θ that follow one another."""
-    mask = np.zeros(layout.size, bool)
-    mask[run] = True
-    size = run.stop - run.start
-    part = replace(
-        layout, shapes=((size,),), labels=("",), axes=((None,),), flat_names=None, treedef=None
-    )
-    if size == 1:
-        return Block(layout.name(run.start), f"[{run.start}]", mask, part)
-    first, last = layout.name(run.start), layout.name(run.stop - 1)
-    span = patterns.as_slice(run.start, run.stop, layout.size)
-    named = f"θ[{span}]" if "θ" in first else f"{first} to {last}"
-    return Block(named, f"[{span}]", mask, part)
-
-
 def _constant_ratios(mismatch: Mismatch) -> np.ndarray:
     """hand / expected of every entry, NaN where it is not the same at all points."""
-    unit = 1 / np.where(mismatch.allowed > 0, mismatch.allowed, np.inf)
-    h, e = mismatch.hand * unit, mismatch.expected * unit
+    (c,) = mismatch.ratio(0)
     with np.errstate(all="ignore"):
-        c = np.nansum(h * e, axis=0) / np.nansum(e**2, axis=0)
         off = np.abs(mismatch.hand - c * mismatch.expected) / np.maximum(1, np.abs(c))
     fits = np.all(~(off > SLACK * mismatch.allowed), axis=0)
     return np.where(fits, c, np.nan)
@@ -184,7 +143,7 @@ def _composed(
     for i, diagnosis in enumerate(found):
         by_message.setdefault(diagnosis.message, []).append(i)
     places = [" and ".join(blocks[i].name for i in m) for m in by_message.values()]
-    how = [f"{message[0].lower()}{message[1:].rstrip('.')}" for message in by_message]
+    how = list(map(inner_sentence, by_message))
     all_wrong = np.any([block.mask for block in blocks], axis=0).all()
     text = "; ".join(f"in {place}, {what}" for place, what in zip(places, how, strict=True))
     if len(how) == 1:
@@ -202,3 +161,63 @@ def _composed(
     plain = all(kind in _PLAIN_KINDS for kind in kinds)
     for kind in [place, *kinds] if plain else [*kinds, place]:
         yield Diagnosis(kind, mismatch.name, text, evidence, effort, fix)
+
+
+def located(mismatch: Mismatch, layout: PytreeLayout, names: UserNames) -> Iterator[Diagnosis]:
+    """Wrong in some coordinates, right in the others."""
+    wrong: np.ndarray = np.any(mismatch.wrong, axis=0)
+    right, inside = mismatch.restrict(~wrong), mismatch.restrict(wrong)
+    if wrong.all() or not wrong.any() or not matches(right, right.expected):
+        return
+    fit = fit_parts(inside, [inside.expected])
+    how = "there the ratio is not constant"
+    if not inside.hand.any():
+        how = "there it is zero"
+    elif fit.exact:
+        how = f"there the factor is {names.describe(fit.factors[0])}"
+    describe = _describe_coordinates if wrong.ndim == 1 else _describe_entries
+    kind, place = describe(mismatch, layout, wrong)
+    # It is located only if it is known how it is off; one coordinate is nearly so.
+    is_known = fit.exact or not inside.hand.any() or wrong.ndim == 2
+    located = place is not None and is_known
+    nearly = place is not None and kind == "coordinate" and not fit.exact and inside.hand.any()
+    effort = complexity(factors=1, vagueness=NEARLY if nearly else LOCATED if located else VAGUE)
+    evidence = f"{int(wrong.sum())} of {wrong.size} entries differ; {how}"
+    text = f"Only {place or 'a part'} is wrong ({how})."
+    yield Diagnosis(kind, mismatch.name, text, evidence, effort)
+
+
+def _describe_coordinates(
+    mismatch: Mismatch, layout: PytreeLayout, wrong: np.ndarray
+) -> tuple[str, str | None]:
+    """Kind of a set of coordinates, and its name; None if it has none."""
+    indices = np.flatnonzero(wrong)
+    if len(indices) == 1:
+        return "coordinate", layout.name(int(indices[0]))
+    if np.max(np.sum(mismatch.wrong, axis=1)) == 1:
+        return "coordinate", "one coordinate at a time, not always the same,"
+    return "block", describe_block(layout, wrong)
+
+
+def _describe_entries(
+    mismatch: Mismatch, layout: PytreeLayout, wrong: np.ndarray
+) -> tuple[str, str | None]:
+    """The same of the entries of a matrix."""
+    is_hessian = mismatch.name == "hessian"
+    row_name: Callable[[int], str] = layout.name if is_hessian else str
+    entries = [(int(a), int(b)) for a, b in np.argwhere(wrong)]
+    rows, columns = ({entry[i] for entry in entries} for i in (0, 1))
+    if len({tuple(sorted(entry)) for entry in entries}) == 1:
+        return "coordinate", f"the entry ({row_name(entries[0][0])}, {layout.name(entries[0][1])})"
+    if is_hessian:
+        block = describe_blocks_of_matrix(layout, wrong)
+        if block:
+            return "block", block
+        for i in sorted(rows & columns):
+            if all(i in entry for entry in entries):
+                return "coordinate", f"the row with the column of {layout.name(i)}"
+    if len(rows) == 1:
+        return "coordinate", f"row {row_name(min(rows))}"
+    if len(columns) == 1:
+        return "coordinate", f"column {layout.name(min(columns))}"
+    return "block", None

@@ -14,7 +14,7 @@ import numpy as np
 
 from jax_logreg.audit.match import Diagnosis, Mismatch, matches
 from jax_logreg.audit.source_lines import expression_of, source_of
-from jax_logreg.audit.steps import active_places, as_function, inputs_of, take_step, variables
+from jax_logreg.audit.steps import active_places, as_function, depending_steps, is_real, walk
 from jax_logreg.audit.traced import TracedFunction, run_compiled
 
 # Random directions at each point; and the steps of the largest value that is tried.
@@ -56,13 +56,9 @@ def without_curvature(mismatch: Mismatch, function: TracedFunction) -> Iterator[
 
 def _curved_steps(function: TracedFunction) -> list[list[int]]:
     """The steps that depend on θ; those of one expression, as in a loop, together."""
-    jaxpr = function.closed.jaxpr
-    active, found = set(jaxpr.invars), dict[Any, list[int]]()
-    for place, eqn in enumerate(jaxpr.eqns):
-        floats = all(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in eqn.outvars)
-        if floats and not active.isdisjoint(variables(eqn.invars)):
-            active.update(eqn.outvars)
-            found.setdefault((expression_of(eqn), eqn.primitive.name), []).append(place)
+    found: dict[Any, list[int]] = {}
+    for place, eqn, _ in depending_steps(function.closed.jaxpr, is_real):
+        found.setdefault((expression_of(eqn), eqn.primitive.name), []).append(place)
     return list(found.values())
 
 
@@ -80,12 +76,11 @@ def _curvatures(function: TracedFunction, theta: jax.Array, direction: jax.Array
     curves: dict[Any, Any] = {jaxpr.invars[0]: jnp.zeros((2 * len(steps), *theta.shape))}
     column = {place: k for k, group in enumerate(steps) for place in group}
     last = max(p for p, eqn in enumerate(jaxpr.eqns) if jaxpr.outvars[0] in eqn.outvars)
-    for place, eqn in enumerate(jaxpr.eqns[: last + 1]):
-        inputs, mine = inputs_of(eqn, values), active_places(eqn, slopes)
-        step = as_function(jaxpr, eqn, inputs, mine)
+    for place, eqn, inputs in walk(jaxpr.replace(eqns=jaxpr.eqns[: last + 1]), values):
+        mine = active_places(eqn, slopes)
         if not mine or place not in column:
-            values.update(zip(eqn.outvars, take_step(jaxpr, eqn, inputs), strict=True))
             continue
+        step = as_function(jaxpr, eqn, inputs, mine)
         x = tuple(inputs[i] for i in mine)
         dx = tuple(slopes[eqn.invars[i]] for i in mine)
 

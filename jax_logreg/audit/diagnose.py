@@ -34,6 +34,7 @@ from jax_logreg.audit.match import (
     Mismatch,
     complexity,
     fit_parts,
+    inner_sentence,
     matches,
     rank,
 )
@@ -245,7 +246,7 @@ def _explanations(wrong: _Wrong) -> Iterator[Diagnosis]:
         mismatch, names, blocks.other_factors(mismatch, layout, names)
     )
     yield from blocks.confined(mismatch, layout, names)
-    yield from patterns.confined(mismatch, layout, names)
+    yield from blocks.located(mismatch, layout, names)
 
 
 def _constant_part(target: Target, name: str) -> tuple[str, str]:
@@ -329,7 +330,7 @@ def _misread(target: Target, autodiff: Autodiff, mismatch: Mismatch) -> Iterator
                 model = model[:, :, places]
             if matches(mismatch, model):
                 evidence = "right for the reordered parameters, at every point"
-                message = f"θ is read in another order{also}: {text[0].lower()}{text[1:]}."
+                message = f"θ is read in another order{also}: {inner_sentence(text)}."
                 yield Diagnosis(kind, mismatch.name, message, evidence)
 
 
@@ -391,8 +392,8 @@ def _large_logits(name: str, wrong: list[PointComparison], where: str) -> Diagno
 def _unknown(mismatch: Mismatch) -> Diagnosis:
     ratio = fit_parts(mismatch, [mismatch.expected]).factors[0]
     with np.errstate(all="ignore"):
-        scale = 1 / np.where(mismatch.allowed > 0, mismatch.allowed, np.inf)
-        a, b = (np.nan_to_num(x * scale).ravel() for x in (mismatch.hand, mismatch.expected))
+        scaled = (x * mismatch.weight for x in (mismatch.hand, mismatch.expected))
+        a, b = (np.nan_to_num(x).ravel() for x in scaled)
         correlation = float(a @ b / np.sqrt((a @ a) * (b @ b))) if a.any() and b.any() else 0.0
     evidence = f"best ratio {ratio:.4g}, correlation with the reference {correlation:.4f}"
     text = "No known kind of mistake reproduces these numbers."

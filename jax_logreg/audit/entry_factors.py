@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jax_logreg.audit.match import Diagnosis, Mismatch, complexity, fit_parts
+from jax_logreg.audit.match import SLACK, Diagnosis, Mismatch, complexity, fit_parts
 from jax_logreg.audit.user_names import UserNames
 
 # Ratios are compared at no fewer points than this, and first to this relative difference.
@@ -141,18 +141,12 @@ def _on_sides(mismatch: Mismatch, names: UserNames, own: list[Factor]) -> Iterat
 
 def _ratio_of_points(mismatch: Mismatch) -> np.ndarray | None:
     """hand / expected at every point, where all entries have the same; else None."""
-    axes = tuple(range(1, mismatch.hand.ndim))
-    unit = 1 / np.where(mismatch.allowed > 0, mismatch.allowed, np.inf)
-    h, e = mismatch.hand * unit, mismatch.expected * unit
-    with np.errstate(all="ignore"):
-        ratio = np.nansum(h * e, axis=axes) / np.nansum(e**2, axis=axes)
-    shaped = ratio.reshape(-1, *(1 for _ in axes))
-    off = np.abs(mismatch.hand - shaped * mismatch.expected)
+    ratio = mismatch.ratio(tuple(range(1, mismatch.hand.ndim)))
+    off = np.abs(mismatch.hand - ratio * mismatch.expected)
     known = np.isfinite(off)
-    scale = 1e-4 * np.abs(mismatch.expected) * np.abs(shaped) + 20 * mismatch.allowed * (
-        1 + np.abs(shaped)
-    )
-    return ratio if np.all((off <= scale)[known]) and known.any() else None
+    near = _SCREEN * np.abs(ratio * mismatch.expected)
+    near += SLACK * mismatch.allowed * (1 + np.abs(ratio))
+    return ratio.ravel() if np.all((off <= near)[known]) and known.any() else None
 
 
 def _fitted(

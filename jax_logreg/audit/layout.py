@@ -54,6 +54,14 @@ class PytreeLayout:
         """Whole numbers among the static leaves, with their paths."""
         return [(label, leaf) for _, label, leaf in self.static if type(leaf) is int]
 
+    def alone(
+        self, shape: tuple[int, ...], axes: tuple[Sequence[str] | None, ...] | None = None
+    ) -> "PytreeLayout":
+        """The layout of a part of θ by itself: an array of some shape, without a name."""
+        return PytreeLayout(
+            None, (shape,), ("",), ((None,) * len(shape) if axes is None else axes,)
+        )
+
     def unravel(self, flat: Any) -> Any:
         """The pytree of a flat vector; its leaves are JAX or NumPy arrays, as ``flat`` is.
 

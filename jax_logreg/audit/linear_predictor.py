@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from jax_logreg.audit.steps import variables
+from jax_logreg.audit.steps import depending_steps
 from jax_logreg.audit.traced import TracedFunction, run_compiled, run_in_batches, trace
 
 # Steps after which a linear predictor still is one: another term, another shape.
@@ -153,16 +153,11 @@ def _values_of_equations(
 
 def _ends_of_linear_chains(jaxpr: Any) -> tuple[int, ...]:
     """Steps that are affine in θ through a product, and are used by a step that is not."""
-    dependent = set(jaxpr.invars)  # on θ
-    affine = set(jaxpr.invars)
+    affine = set(jaxpr.invars)  # in θ
     product: dict[Any, int] = {}  # variables that are affine through a product: their step
     ends: list[int] = []
-    for place, eqn in enumerate(jaxpr.eqns):
-        inputs = variables(eqn.invars)
-        mine = [v for v in inputs if v in dependent]
-        if not mine:
-            continue
-        dependent.update(eqn.outvars)
+    for place, eqn, operands in depending_steps(jaxpr, lambda eqn: True):
+        mine = [eqn.invars[i] for i in operands]
         if all(v in affine for v in mine) and _is_affine(eqn, mine):
             affine.update(eqn.outvars)
             after_product = any(v in product for v in mine)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend import core
 
 from jax_logreg.audit.match import Diagnosis, Mismatch, complexity, fit_parts, matches
 from jax_logreg.audit.pairs import Model
@@ -21,11 +22,14 @@ from jax_logreg.audit.source_lines import expression_of, line_of, source_of
 from jax_logreg.audit.steps import (
     active_places,
     as_function,
+    depending_steps,
     inputs_of,
-    is_variable,
+    is_real,
     take_step,
     variables,
+    walk,
 )
+from jax_logreg.audit.stepwise import evaluate
 from jax_logreg.audit.traced import TracedFunction, run_compiled
 from jax_logreg.audit.user_names import UserNames
 
@@ -104,10 +108,13 @@ _INSTEAD: tuple[tuple[str, Callable[..., Any]], ...] = (
 )  # fmt: skip
 
 
+def _has_derivative(eqn: Any) -> bool:
+    return is_real(eqn) and eqn.primitive.name != "stop_gradient"
+
+
 def find_links(function: TracedFunction) -> list[Link]:
     """The links of a traced function, edges first."""
     jaxpr = function.closed.jaxpr
-    active = set(jaxpr.invars)
     heads: dict[Any, Any] = {}  # the variable of which another is an entrywise function
     edges: list[Link] = []
     maps: list[Link] = []
@@ -117,12 +124,7 @@ def find_links(function: TracedFunction) -> list[Link]:
         if eqn.primitive.name not in _ENTRYWISE
         for v in variables(eqn.invars)
     }
-    for place, eqn in enumerate(jaxpr.eqns):
-        mine = [i for i, v in enumerate(eqn.invars) if is_variable(v) and v in active]
-        floats = all(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in eqn.outvars)
-        if not mine or not floats or eqn.primitive.name == "stop_gradient":
-            continue
-        active.update(eqn.outvars)
+    for place, eqn, mine in depending_steps(jaxpr, _has_derivative):
         name, end = eqn.primitive.name, eqn.outvars[0]
         is_linear = name in _REARRANGE or (name in _ADD and len(mine) < 2)
         if len(mine) > 1 and not is_linear:
@@ -166,12 +168,12 @@ def _backward(function: TracedFunction, theta: jax.Array) -> Callable[[jax.Array
     values = function.known_at(theta)
     active = set(jaxpr.invars)
     steps: list[tuple[int, list[int], Any]] = []
-    for place, eqn in enumerate(jaxpr.eqns):
-        inputs, mine = inputs_of(eqn, values), active_places(eqn, active)
-        step = as_function(jaxpr, eqn, inputs, mine)
-        found, vjp = jax.vjp(step, *(inputs[i] for i in mine)) if mine else (step(), None)
-        values.update(zip(eqn.outvars, found, strict=True))
+    for place, eqn, inputs in walk(jaxpr, values):
+        mine = active_places(eqn, active)
         if mine:
+            step = as_function(jaxpr, eqn, inputs, mine)
+            found, vjp = jax.vjp(step, *(inputs[i] for i in mine))
+            values.update(zip(eqn.outvars, found, strict=True))
             active.update(eqn.outvars)
             steps.append((place, mine, vjp))
     factors = [_factors(function, link, values) for link in links]
@@ -401,11 +403,11 @@ def describe(function: TracedFunction, link: Link, mismatch: Mismatch, option: i
 
 def _name_of_map(function: TracedFunction, link: Link, theta: np.ndarray) -> str:
     """The name of an entrywise function, recognised by its values."""
-    jaxpr = function.closed.jaxpr
-    values = function.known_at(jnp.asarray(theta))
-    for eqn in jaxpr.eqns[: link.place + 1]:
-        found = take_step(jaxpr, eqn, inputs_of(eqn, values))
-        values.update(zip(eqn.outvars, found, strict=True))
+    jaxpr, steps = function.closed.jaxpr, function.closed.jaxpr.eqns[: link.place + 1]
+    made = [v for eqn in steps for v in eqn.outvars]
+    closed = core.ClosedJaxpr(jaxpr.replace(eqns=steps, outvars=made), function.constants)
+    numbers = zip(made, evaluate(closed, [theta]), strict=True)
+    values = function.known_at(jnp.asarray(theta)) | dict(numbers)
     of_entries = _entrywise(function, link, values)
     shape, places = np.shape(values[link.start]), np.array([-1.3, -0.4, 0.6, 1.7])
     with np.errstate(all="ignore"):

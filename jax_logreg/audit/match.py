@@ -84,6 +84,11 @@ class Diagnosis(NamedTuple):
     fix: str = ""
 
 
+def inner_sentence(sentence: str) -> str:
+    """A sentence as a part of another."""
+    return f"{sentence[0].lower()}{sentence[1:].rstrip('.')}"
+
+
 def complexity(pieces: int = 0, factors: int = 0, vagueness: float = 0.0) -> float:
     """How complex an explanation is: the one rule by which explanations are ranked.
 
@@ -150,6 +155,19 @@ class Mismatch(NamedTuple):
     def call_arguments(self) -> tuple[np.ndarray, ...]:
         """What the derivative was called with, stacked: θ, and v if there is one."""
         return (self.theta,) if self.vector is None else (self.theta, self.vector)
+
+    @property
+    def weight(self) -> np.ndarray:
+        """One over the allowed error of every entry; 0 where nothing is allowed."""
+        return 1 / np.where(self.allowed > 0, self.allowed, np.inf)
+
+    def ratio(self, axes: int | tuple[int, ...]) -> np.ndarray:
+        """hand / expected along axes by least squares, the other axes as they are; NaN where
+        nothing is known."""
+        h, e = self.hand * self.weight, self.expected * self.weight
+        with np.errstate(all="ignore"):
+            top = np.nansum(h * e, axis=axes, keepdims=True)
+            return top / np.nansum(e**2, axis=axes, keepdims=True)
 
     def at_points(self, keep: np.ndarray) -> "Mismatch":
         """Only the points of a mask."""

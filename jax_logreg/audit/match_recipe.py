@@ -24,6 +24,7 @@ from jax_logreg.audit.match import (
     Mismatch,
     complexity,
     fit_parts,
+    inner_sentence,
     matches,
 )
 from jax_logreg.audit.mistakes import (
@@ -35,8 +36,8 @@ from jax_logreg.audit.mistakes import (
     right_recipe,
 )
 from jax_logreg.audit.pairs import Model
-from jax_logreg.audit.patterns import describe_block
 from jax_logreg.audit.penalties import add_linear
+from jax_logreg.audit.places import describe_block
 from jax_logreg.audit.reference import directional_derivative
 from jax_logreg.audit.traced import run_compiled
 from jax_logreg.audit.user_names import UserNames
@@ -146,7 +147,7 @@ def by_pairs(parts: Parts, model: LogisticModel, names: UserNames) -> Iterator[D
     data_terms = np.asarray(run_compiled(model, _wrong_pairs, *parts.mismatch.call_arguments))
     for (one, other), data in zip(pairs, data_terms, strict=True):
         both = Mistake(
-            one.kind, f"{one.text}; and {other.text[0].lower()}{other.text[1:]}",
+            one.kind, f"{one.text}; and {inner_sentence(other.text)}",
             one.pieces | other.pieces, one.any_factor or other.any_factor,
         )  # fmt: skip
         for diagnosis in _explain(parts, both, data, parts.penalty, names):
@@ -408,8 +409,7 @@ def by_rows(parts: Parts, split: SplitLoss) -> Iterator[Diagnosis]:
     contributions = _row_contributions(mismatch, split)
     n = contributions.shape[1]
     yield from _first_or_last_row(parts, contributions)
-    weight = 1 / np.where(mismatch.allowed > 0, mismatch.allowed, np.inf)
-    e, rows = mismatch.error * weight, contributions * weight[:, None, :]
+    e, rows = mismatch.error * mismatch.weight, contributions * mismatch.weight[:, None, :]
     top, bottom = np.einsum("mp,mnp->n", e, rows), np.einsum("mnp,mnp->n", rows, rows)
     factors = top / np.where(bottom > 0, bottom, 1)
     left = np.sum(e**2) - top * factors

@@ -13,10 +13,12 @@ from jax_logreg.audit.match import (
     Mismatch,
     complexity,
     fit_parts,
+    inner_sentence,
     matches,
     residual,
 )
-from jax_logreg.audit.patterns import as_slice, proportional
+from jax_logreg.audit.patterns import proportional
+from jax_logreg.audit.places import as_slice, block_of
 from jax_logreg.audit.user_names import UserNames
 
 
@@ -69,23 +71,18 @@ def matrix_shapes(mismatch: Mismatch, names: UserNames) -> Iterator[Diagnosis]:
 
 def scaled_rows(mismatch: Mismatch) -> Iterator[Diagnosis]:
     """A Jacobian whose rows, or columns, each have a factor of their own."""
-    hand, expected = mismatch.hand, mismatch.expected
+    expected = mismatch.expected
     if mismatch.name != "jacobian":
         return
 
-    def factors(axes: int | tuple[int, ...]) -> np.ndarray:
-        top = np.nansum(hand * expected, axis=axes, keepdims=True)
-        bottom = np.nansum(expected**2, axis=axes, keepdims=True)
-        return top / np.where(bottom > 0, bottom, 1)
-
     for axis, word, kind in ((2, "row", "weights"), (1, "column", "factor")):
-        factor = factors((0, axis))
+        factor = np.nan_to_num(mismatch.ratio((0, axis)))
         if factor.size > 1 and np.ptp(factor) > 1e-6 and matches(mismatch, factor * expected):
             text = f"Every {word} has a factor of its own, {factor.min():.4g} to {factor.max():.4g}: weights?"  # noqa: E501
             effort = complexity(factors=1, vagueness=LOCATED)
             yield Diagnosis(kind, "jacobian", text, "the same factors at every point", effort)
             return
-    factor = factors(2)
+    factor = np.nan_to_num(mismatch.ratio(2))
     if expected.shape[2] > 1 and matches(mismatch, factor * expected):
         text = "Every row has a factor that depends on the point, as when a link of the chain rule is missing."  # noqa: E501
         evidence = f"factors from {factor.min():.4g} to {factor.max():.4g}"
@@ -124,7 +121,7 @@ def matrix_blocks(
         return
     how, kinds, fix = "", ["block"], ""
     for d in proportional(inside, names):
-        how, kinds = f"{d.message[0].lower()}{d.message[1:].rstrip('.')}", ["block", d.kind]
+        how, kinds = inner_sentence(d.message), ["block", d.kind]
     if not how and rows.stop - rows.start == columns.stop - columns.start:
         turned = mismatch.expected.copy()
         turned[:, rows, columns] = mismatch.expected[:, rows, columns].transpose(0, 2, 1)
@@ -154,14 +151,10 @@ def _range(mask: np.ndarray) -> slice:
 
 
 def _part(layout: PytreeLayout, part: slice) -> _Part:
-    """The name of a range of θ: of a leaf, or a slice."""
-    span = as_slice(part.start, part.stop, layout.size)
-    for leaf, label in zip(layout.slices, layout.labels, strict=True):
-        if (leaf.start, leaf.stop) == (part.start, part.stop) and label:
-            return _Part(label, span)
-    if part.stop - part.start == 1:
-        return _Part(layout.name(part.start), span)
-    return _Part(f"θ[{span}]", span)
+    """The name of a range of θ: of an array, or a slice."""
+    mask = np.zeros(layout.size, bool)
+    mask[part] = True
+    return _Part(block_of(layout, mask).name, as_slice(part.start, part.stop, layout.size))
 
 
 def _unconnected(mismatch: Mismatch, layout: PytreeLayout) -> Iterator[Diagnosis]:

@@ -12,7 +12,15 @@ import numpy as np
 
 from jax_logreg.audit import blocks, patterns, penalties
 from jax_logreg.audit.layout import PytreeLayout
-from jax_logreg.audit.match import COMPLEX, SLACK, Diagnosis, Mismatch, complexity, rank
+from jax_logreg.audit.match import (
+    COMPLEX,
+    SLACK,
+    Diagnosis,
+    Mismatch,
+    complexity,
+    inner_sentence,
+    rank,
+)
 from jax_logreg.audit.user_names import UserNames
 
 # Above this many parameters orders of the entries are not tried a second time.
@@ -47,11 +55,6 @@ def by_two_mistakes(
             effort = complexity(1) + d.complexity
             for kind in dict.fromkeys((model.kind, d.kind)):
                 yield Diagnosis(kind, mismatch.name, text, d.evidence, effort)
-
-
-def inner_sentence(sentence: str) -> str:
-    """A sentence as a part of another."""
-    return f"{sentence[0].lower()}{sentence[1:].rstrip('.')}"
 
 
 def _against(mismatch: Mismatch, model: np.ndarray) -> Mismatch:

@@ -12,7 +12,6 @@ import numpy as np
 from jax_logreg.audit.layout import PytreeLayout
 from jax_logreg.audit.match import (
     LOCATED,
-    NEARLY,
     SLACK,
     VAGUE,
     Diagnosis,
@@ -21,6 +20,7 @@ from jax_logreg.audit.match import (
     fit_parts,
     matches,
 )
+from jax_logreg.audit.places import as_slice
 from jax_logreg.audit.user_names import UserNames
 
 _MOVED_BACK = "moved back, all entries agree"
@@ -270,11 +270,6 @@ def constant(mismatch: Mismatch, kind: str, words: str) -> Iterator[Diagnosis]:
     name, hand = mismatch.name, mismatch.hand
     if len(hand) < 2 or name == "hvp" or not np.isfinite(hand).all():
         return
-    effort = complexity(pieces=1, vagueness=VAGUE)
-    if np.all(hand == hand[0]) and np.ptp(mismatch.expected, axis=0).any():
-        text = "It gives the same answer at every point: a cache, or θ does not enter."
-        yield Diagnosis("hidden-state", name, text, "equal to the last bit", effort)
-        return
     mean = np.mean(mismatch.error, axis=0)
     if matches(mismatch, mismatch.expected + mean):
         square = mean.ndim == 2 and mean.shape[0] == mean.shape[1] > 1
@@ -283,81 +278,8 @@ def constant(mismatch: Mismatch, kind: str, words: str) -> Iterator[Diagnosis]:
         evidence = f"hand − reference is the same at {len(hand)} points"
         size = np.max(np.abs(mean))
         text = f"A part that does not depend on θ is wrong (by up to {size:.3g}): {words}."
+        effort = complexity(pieces=1, vagueness=VAGUE)
         yield Diagnosis(kind, name, text, evidence, effort)
-
-
-def confined(mismatch: Mismatch, layout: PytreeLayout, names: UserNames) -> Iterator[Diagnosis]:
-    """Wrong in some coordinates, right in the others."""
-    wrong: np.ndarray = np.any(mismatch.wrong, axis=0)
-    right, inside = mismatch.restrict(~wrong), mismatch.restrict(wrong)
-    if wrong.all() or not wrong.any() or not matches(right, right.expected):
-        return
-    fit = fit_parts(inside, [inside.expected])
-    how = "there the ratio is not constant"
-    if not inside.hand.any():
-        how = "there it is zero"
-    elif fit.exact:
-        how = f"there the factor is {names.describe(fit.factors[0])}"
-    describe = _describe_coordinates if wrong.ndim == 1 else _describe_entries
-    kind, place = describe(mismatch, layout, wrong)
-    # It is located only if it is known how it is off; one coordinate is nearly so.
-    is_known = fit.exact or not inside.hand.any() or wrong.ndim == 2
-    located = place is not None and is_known
-    nearly = place is not None and kind == "coordinate" and not fit.exact and inside.hand.any()
-    effort = complexity(factors=1, vagueness=NEARLY if nearly else LOCATED if located else VAGUE)
-    evidence = f"{int(wrong.sum())} of {wrong.size} entries differ; {how}"
-    text = f"Only {place or 'a part'} is wrong ({how})."
-    yield Diagnosis(kind, mismatch.name, text, evidence, effort)
-
-
-def _describe_coordinates(
-    mismatch: Mismatch, layout: PytreeLayout, wrong: np.ndarray
-) -> tuple[str, str | None]:
-    """Kind of a set of coordinates, and its name; None if it has none."""
-    indices = np.flatnonzero(wrong)
-    if len(indices) == 1:
-        return "coordinate", layout.name(int(indices[0]))
-    if np.max(np.sum(mismatch.wrong, axis=1)) == 1:
-        return "coordinate", "one coordinate at a time, not always the same,"
-    return "block", describe_block(layout, wrong)
-
-
-def _describe_entries(
-    mismatch: Mismatch, layout: PytreeLayout, wrong: np.ndarray
-) -> tuple[str, str | None]:
-    """The same of the entries of a matrix."""
-    is_hessian = mismatch.name == "hessian"
-    row_name: Callable[[int], str] = layout.name if is_hessian else str
-    entries = [(int(a), int(b)) for a, b in np.argwhere(wrong)]
-    rows, columns = ({entry[i] for entry in entries} for i in (0, 1))
-    if len({tuple(sorted(entry)) for entry in entries}) == 1:
-        return "coordinate", f"the entry ({row_name(entries[0][0])}, {layout.name(entries[0][1])})"
-    if is_hessian:
-        block = _leaf_block(layout, wrong)
-        if block:
-            return "block", block
-        for i in sorted(rows & columns):
-            if all(i in entry for entry in entries):
-                return "coordinate", f"the row with the column of {layout.name(i)}"
-    if len(rows) == 1:
-        return "coordinate", f"row {row_name(min(rows))}"
-    if len(columns) == 1:
-        return "coordinate", f"column {layout.name(min(columns))}"
-    return "block", None
-
-
-def _leaf_block(layout: PytreeLayout, wrong: np.ndarray) -> str | None:
-    """The block of one leaf against another, if all that is wrong lies there."""
-    hit = {
-        (a, b)
-        for a, rows in enumerate(layout.slices)
-        for b, columns in enumerate(layout.slices)
-        if wrong[rows, columns].any()
-    }
-    if len(layout.shapes) < 2 or len({tuple(sorted(pair)) for pair in hit}) != 1:
-        return None
-    a, b = (layout.labels[i] or "θ" for i in min(hit))
-    return f"the block of {a} with {b}"
 
 
 def fixed(mismatch: Mismatch, rest: np.ndarray | float) -> Iterator[Diagnosis]:
@@ -371,26 +293,3 @@ def fixed(mismatch: Mismatch, rest: np.ndarray | float) -> Iterator[Diagnosis]:
         text = f"It is the same at every point{apart}: as if it were computed once, and kept."
         evidence = f"the same numbers at {len(hand)} points, where the reference changes"
         yield Diagnosis("hidden-state", mismatch.name, text, evidence)
-
-
-def describe_block(layout: PytreeLayout, wrong: np.ndarray) -> str | None:
-    """One leaf, or one index along one axis of a leaf, in the user's words."""
-    touched = [i for i, part in enumerate(layout.slices) if wrong[part].any()]
-    if len(touched) != 1:
-        return None
-    leaf = touched[0]
-    shape, label = layout.shapes[leaf], layout.labels[leaf] or "θ"
-    mask = wrong[layout.slices[leaf]].reshape(shape)
-    for axis in range(len(shape) if len(shape) > 1 else 0):
-        others = tuple(a for a in range(len(shape)) if a != axis)
-        hit = np.flatnonzero(mask.any(axis=others))
-        if len(hit) == 1:
-            names = layout.axes[leaf][axis]
-            index = str(hit[0]) if names is None else str(names[hit[0]])
-            return f"{label}[{':, ' * axis}{index}{', :' * (len(shape) - axis - 1)}]"
-    return label if len(layout.shapes) > 1 else None
-
-
-def as_slice(start: int, stop: int, size: int) -> str:
-    """A slice as code: ``1:`` or ``:3``."""
-    return f"{start or ''}:{'' if stop == size else stop}"

@@ -20,7 +20,7 @@ from jax_logreg.audit.match import (
     fit_parts,
     matches,
 )
-from jax_logreg.audit.patterns import as_slice, describe_block
+from jax_logreg.audit.places import as_slice, describe_block, whole_arrays
 from jax_logreg.audit.user_names import UserNames
 
 
@@ -72,10 +72,10 @@ def linear_in_parameters(
 def _where_active(layout: PytreeLayout, active: np.ndarray) -> str:
     if active.all():
         return ""
-    touched = [i for i, part in enumerate(layout.slices) if active[part].any()]
-    whole = all(active[layout.slices[i]].all() for i in touched)
-    named = " and ".join(layout.labels[i] for i in touched) if whole and len(touched) > 1 else ""
-    where = named or describe_block(layout, active)
+    whole = whole_arrays(layout, active)
+    is_whole = len(whole) > 1 and len(whole) == sum(active[p].any() for p in layout.slices)
+    named = " and ".join(layout.labels[leaf] for leaf in whole)
+    where = named if is_whole else describe_block(layout, active)
     return f", in {where or f'{active.sum()} of {active.size} coordinates'} only"
 
 

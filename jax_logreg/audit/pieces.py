@@ -6,21 +6,29 @@ reproduces what is wrong; what is left over must be right, or have a mistake of 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from jax.extend import core
 
-from jax_logreg.audit.blocks import Block, how_wrong, other_factors, run_of
+from jax_logreg.audit.blocks import how_wrong, other_factors
 from jax_logreg.audit.layout import PytreeLayout
-from jax_logreg.audit.match import LOCATED, SLACK, Diagnosis, Mismatch, complexity, matches
+from jax_logreg.audit.match import (
+    LOCATED,
+    SLACK,
+    Diagnosis,
+    Mismatch,
+    complexity,
+    inner_sentence,
+    matches,
+)
 from jax_logreg.audit.mistakes import changed_data, is_mask
-from jax_logreg.audit.pairs import Model, inner_sentence
+from jax_logreg.audit.pairs import Model
+from jax_logreg.audit.places import block_of
 from jax_logreg.audit.reference import Autodiff
 from jax_logreg.audit.source_lines import source_of
-from jax_logreg.audit.steps import variables
+from jax_logreg.audit.steps import depending_steps
 from jax_logreg.audit.traced import TracedFunction
 from jax_logreg.audit.user_names import UserNames
 
@@ -79,11 +87,7 @@ def with_conditions(mismatch: Mismatch, function: TracedFunction) -> Iterator[Mo
     all rows.
     """
     jaxpr = function.closed.jaxpr
-    active = set(jaxpr.invars)
-    for place, eqn in enumerate(jaxpr.eqns):
-        if active.isdisjoint(variables(eqn.invars)):
-            continue
-        active.update(eqn.outvars)
+    for place, eqn, _ in depending_steps(jaxpr, lambda eqn: True):
         if eqn.primitive.name not in _COMPARISONS or len(jaxpr.eqns) > _MAX_STEPS:
             continue
         (outcome,) = eqn.outvars
@@ -121,13 +125,13 @@ def _in_blocks(
         rest = wrong & ~mask
         if not mismatch.hand[:, mask].any():  # zeros are no evidence for a model
             continue
-        place = _block(layout, _filled(layout, mask, reproduced)).name
+        place = block_of(layout, _filled(layout, mask, reproduced)).name
         if not rest.any():
             text = f"Only {place} is wrong: {inner_sentence(model.text())}."
             effort = complexity(1, vagueness=LOCATED)
             yield Diagnosis(model.kind, mismatch.name, text, _REPRODUCED, effort)
             continue
-        block = _block(layout, rest)
+        block = block_of(layout, rest)
         second = how_wrong(mismatch, block, names, others)
         if second is None:
             also = [m for m, by in zip(models, explained, strict=True) if by[rest].all()]
@@ -153,29 +157,3 @@ def _filled(layout: PytreeLayout, mask: np.ndarray, reproduced: np.ndarray) -> n
     for part in layout.slices if len(layout.slices) > 1 else ():
         full[part] |= mask[part].any() and reproduced[part].all()
     return full
-
-
-def _block(layout: PytreeLayout, mask: np.ndarray) -> Block:
-    """Some entries of θ, by the name of their array, as a slice, or one by one."""
-    places, touched = np.flatnonzero(mask), []
-    for part, shape, label, axes in zip(
-        layout.slices, layout.shapes, layout.labels, layout.axes, strict=True
-    ):
-        if label and mask[part].all():
-            touched.append((label, shape, axes, part.stop - part.start))
-    if len(touched) == 1 and touched[0][3] == len(places):
-        label, shape, axes, _ = touched[0]
-        leaf = replace(layout, shapes=(shape,), labels=("",), axes=(axes,), flat_names=None)
-        return Block(label, "", mask, replace(leaf, treedef=None))
-    if not touched and np.array_equal(places, np.arange(places[0], places[-1] + 1)):
-        return run_of(layout, slice(int(places[0]), int(places[-1]) + 1))
-    flat = replace(layout, shapes=((len(places),),), labels=("",), axes=((None,),), treedef=None)
-    shown = [layout.name(int(i)) for i in places[:4]]
-    name = (
-        " and ".join(shown)
-        if len(places) <= 4
-        else f"{len(places)} entries ({', '.join(shown)}, …)"
-    )
-    if sum(size for *_, size in touched) == len(places):
-        name = " and ".join(label for label, *_ in touched)
-    return Block(name, "", mask, replace(flat, flat_names=None))

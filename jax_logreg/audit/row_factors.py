@@ -111,7 +111,7 @@ def _formula(parts: tuple[_Rows, ...], factors: tuple[float, ...], names: UserNa
 
 def _screened(mismatch: Mismatch, parts: list[_Rows]) -> Iterator[tuple[_Rows, ...]]:
     """Single parts, then pairs, that nearly reproduce the numbers."""
-    unit = 1 / np.where(mismatch.allowed > 0, mismatch.allowed, np.inf)
+    unit = mismatch.weight
     rows = np.stack([(part.numbers * unit).ravel() for part in parts])
     size = np.linalg.norm(rows, axis=1)
     parts = [part for part, length in zip(parts, size, strict=True) if length > 0]

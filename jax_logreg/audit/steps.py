@@ -1,10 +1,45 @@
-"""One step of a jaxpr by itself: what goes in, and the step as a function of it."""
+"""The steps of a jaxpr, one after another, and a step as a function of what goes in."""
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 from jax.extend import core
+
+
+def walk(jaxpr: Any, known: dict[Any, Any]) -> Iterator[tuple[int, Any, list[Any]]]:
+    """The place of every step, the step, and the numbers that go in.
+
+    What comes out is known afterwards: who walks may take a step in a way of its own, and put
+    what comes out into ``known``; else it is taken as it is.
+    """
+    for place, eqn in enumerate(jaxpr.eqns):
+        inputs = inputs_of(eqn, known)
+        yield place, eqn, inputs
+        if any(v not in known for v in eqn.outvars):
+            known.update(zip(eqn.outvars, take_step(jaxpr, eqn, inputs), strict=True))
+
+
+def depending_steps(
+    jaxpr: Any, passes: Callable[[Any], bool]
+) -> Iterator[tuple[int, Any, list[int]]]:
+    """The place of every step that depends on θ, the step, and which of its inputs do.
+
+    Args:
+        jaxpr: of a function of θ.
+        passes: whether what comes out of a step depends on θ if what goes in does.
+    """
+    active = set(jaxpr.invars)
+    for place, eqn in enumerate(jaxpr.eqns):
+        mine = [i for i, v in enumerate(eqn.invars) if is_variable(v) and v in active]
+        if mine and passes(eqn):
+            active.update(eqn.outvars)
+            yield place, eqn, mine
+
+
+def is_real(eqn: Any) -> bool:
+    """Whether real numbers come out of a step, which have a derivative."""
+    return all(map(_is_real, eqn.outvars))
 
 
 def inputs_of(eqn: Any, values: Mapping[Any, Any]) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from jax.extend import core
 
-from jax_logreg.audit.steps import inputs_of, is_variable, take_step
+from jax_logreg.audit.steps import is_variable, take_step, walk
 from jax_logreg.audit.traced import is_described_by_text
 
 _RULES = {"custom_jvp_call", "custom_vjp_call"}
@@ -48,12 +48,11 @@ def _evaluate(closed: Any, inputs: Sequence[Any]) -> list[Any]:
     """The outputs of a jaxpr without rules."""
     jaxpr = closed.jaxpr
     known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *inputs], strict=True))
-
-    for eqn in jaxpr.eqns:
+    for _, eqn, inputs in walk(jaxpr, known):
         if _is_rule(eqn):
-            found = _evaluate(eqn.params["call_jaxpr"], inputs_of(eqn, known))
+            found = _evaluate(eqn.params["call_jaxpr"], inputs)
         else:
-            found = take_step(jaxpr, _step_without_rules(eqn), inputs_of(eqn, known))
+            found = take_step(jaxpr, _step_without_rules(eqn), inputs)
         known.update(zip(eqn.outvars, found, strict=True))
     return [known[v] if is_variable(v) else v.val for v in jaxpr.outvars]
 
