@@ -10,12 +10,6 @@ from itertools import groupby
 import numpy as np
 
 from jax_logreg.audit import patterns, penalties
-from jax_logreg.audit.entry_factors import (
-    Factor,
-    common_factors,
-    factors_of_one,
-    varying_factor,
-)
 from jax_logreg.audit.layout import PytreeLayout
 from jax_logreg.audit.match import (
     COMPLEX,
@@ -39,6 +33,12 @@ from jax_logreg.audit.places import (
     run_of,
 )
 from jax_logreg.audit.user_names import UserNames
+from jax_logreg.audit.varying_factors import (
+    Factor,
+    common_factors,
+    factors_of_one,
+    varying_factor,
+)
 
 # Up to this many parameters a factor may be a function of any one of them; and entries are
 # looked for in all other places.

@@ -16,7 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jax_logreg.audit.traced_array import TracedArray, is_traced, lifted, pair, plain
+from jax_logreg.audit.paired_array import PairedArray, is_traced, lifted, pair, plain
 
 _MISSING = object()
 
@@ -143,7 +143,7 @@ def _select(test: Any, then: Callable[[], Any], orelse: Callable[[], Any]) -> An
 def _branch(test: Any, then: Any, orelse: Any, values: tuple[Any, ...]) -> Any:
     if not is_traced(test):
         return (then if test else orelse)(*values)
-    kept = [[copy.copy(x) if isinstance(x, TracedArray) else x for x in values] for _ in "ab"]
+    kept = [[copy.copy(x) if isinstance(x, PairedArray) else x for x in values] for _ in "ab"]
     return _merge(test, lambda: then(*kept[0]), lambda: orelse(*kept[1]))
 
 
@@ -161,7 +161,7 @@ def _where(test: Any, taken: Any, other: Any) -> Any:
         return taken
     if isinstance(taken, list | tuple) and type(taken) is type(other):
         return type(taken)(_where(test, a, b) for a, b in zip(taken, other, strict=True))
-    numbers = (TracedArray, int, float, np.number, np.bool_)
+    numbers = (PairedArray, int, float, np.number, np.bool_)
     if not (isinstance(taken, numbers) and isinstance(other, numbers)):
         return taken
     concrete = np.asarray(plain(taken), np.result_type(plain(taken), plain(other)))[()]

@@ -14,14 +14,14 @@ import numpy as np
 
 from jax_logreg.audit import (
     blocks,
-    curvatures,
-    entry_factors,
-    links,
-    match_recipe,
+    chain_rule,
+    gauss_newton,
     matrices,
     patterns,
     penalties,
-    pieces,
+    through_logits,
+    two_mistakes,
+    varying_factors,
 )
 from jax_logreg.audit.compare_entries import DerivativeComparison, PointComparison
 from jax_logreg.audit.fix import with_fix
@@ -38,10 +38,10 @@ from jax_logreg.audit.match import (
     matches,
     rank,
 )
-from jax_logreg.audit.pairs import Model, by_two_mistakes
+from jax_logreg.audit.models import Model, with_changed_data, with_conditions
 from jax_logreg.audit.reference import Autodiff
 from jax_logreg.audit.returned import DIAGONAL
-from jax_logreg.audit.row_factors import by_row_factors
+from jax_logreg.audit.row_residuals import by_row_residuals
 from jax_logreg.audit.target import Target
 from jax_logreg.audit.traced import TracedFunction
 from jax_logreg.audit.user_names import UserNames
@@ -72,7 +72,8 @@ def diagnose(target: Target, comparison: DerivativeComparison) -> list[Diagnosis
     case = _Wrong(target, _with_values(target, _stack(comparison.name, usable)))
     found = rank(_explanations(case))
     for more in (
-        _by_changed_data, _by_links, _by_curvatures, _by_pieces, _by_row_factors, _by_two_mistakes,
+        _by_changed_data, _by_links, _by_curvatures, _in_places, _by_row_residuals,
+        _by_two_mistakes,
     ):  # fmt: skip
         if _is_complex(found):
             found = rank([*found, *more(case)])
@@ -100,17 +101,17 @@ class _Wrong:
         return self.target.user_names(self.mismatch.name)
 
     @cached_property
-    def parts(self) -> match_recipe.Parts | None:
+    def parts(self) -> through_logits.Parts | None:
         """Data term and penalty; None if the value has no logits, or many values."""
         if self.target.split is None or self.mismatch.name == "jacobian":
             return None
-        return match_recipe.split_parts(self.mismatch, self.target.split)
+        return through_logits.split_parts(self.mismatch, self.target.split)
 
     @cached_property
-    def changes(self) -> links.LinkChanges | None:
+    def changes(self) -> chain_rule.LinkChanges | None:
         """The changes of the links of a value."""
         function = self.target.function
-        return None if function is None else links.find_changes(function)
+        return None if function is None else chain_rule.find_changes(function)
 
     @cached_property
     def models_of_data(self) -> list[Model]:
@@ -119,7 +120,7 @@ class _Wrong:
         if function is None or self.mismatch.name == "jacobian":
             return []
         names = self.target.data_names()
-        return list(pieces.with_changed_data(self.mismatch, function, names))
+        return list(with_changed_data(self.mismatch, function, names))
 
     @cached_property
     def models_of_conditions(self) -> list[Model]:
@@ -127,7 +128,7 @@ class _Wrong:
         function = self.target.function
         if function is None or self.mismatch.name == "jacobian":
             return []
-        return list(pieces.with_conditions(self.mismatch, function))
+        return list(with_conditions(self.mismatch, function))
 
 
 def _is_complex(found: list[Diagnosis]) -> bool:
@@ -137,43 +138,43 @@ def _is_complex(found: list[Diagnosis]) -> bool:
 def _by_changed_data(wrong: _Wrong) -> Iterator[Diagnosis]:
     if wrong.parts is not None and wrong.target.split is not None:
         names = wrong.target.data_names()
-        yield from match_recipe.by_changed_data(wrong.parts, wrong.target.split, names)
+        yield from through_logits.by_changed_data(wrong.parts, wrong.target.split, names)
 
 
 def _by_links(wrong: _Wrong) -> Iterator[Diagnosis]:
     mismatch, function, changes = wrong.mismatch, wrong.target.function, None
     if function is not None and mismatch.name == "jacobian":
         mismatch, function = _as_gradient(function, mismatch)
-        changes = links.find_changes(function)
+        changes = chain_rule.find_changes(function)
     elif mismatch.name == "gradient":
         changes = wrong.changes
     if changes is not None:
-        yield from links.by_links(mismatch, changes, wrong.names)
+        yield from chain_rule.by_links(mismatch, changes, wrong.names)
 
 
 def _by_curvatures(wrong: _Wrong) -> Iterator[Diagnosis]:
     function = wrong.target.function
     if function is not None and wrong.mismatch.name == "hessian" and wrong.target.is_scalar:
-        yield from curvatures.without_curvature(wrong.mismatch, function)
+        yield from gauss_newton.without_curvature(wrong.mismatch, function)
 
 
-def _by_row_factors(wrong: _Wrong) -> Iterator[Diagnosis]:
+def _by_row_residuals(wrong: _Wrong) -> Iterator[Diagnosis]:
     target = wrong.target
     yield from patterns.fixed(wrong.mismatch, 0.0)
     if wrong.parts is not None and wrong.mismatch.name == "gradient":
         yield from patterns.fixed(wrong.mismatch, wrong.parts.penalty)
     if target.function is not None and wrong.mismatch.name == "gradient":
         penalty = 0.0 if wrong.parts is None else wrong.parts.penalty
-        yield from by_row_factors(
+        yield from by_row_residuals(
             wrong.mismatch, target.function, target.split, penalty, wrong.names, target.data_names()
         )
 
 
-def _by_pieces(wrong: _Wrong) -> Iterator[Diagnosis]:
+def _in_places(wrong: _Wrong) -> Iterator[Diagnosis]:
     models = [*wrong.models_of_data, *wrong.models_of_conditions]
     if wrong.mismatch.name == "gradient" and wrong.changes is not None:
-        models += links.wrong_gradients(wrong.mismatch, wrong.changes)
-    yield from pieces.in_pieces(wrong.mismatch, wrong.target.layout, wrong.names, models)
+        models += chain_rule.wrong_gradients(wrong.mismatch, wrong.changes)
+    yield from two_mistakes.in_places(wrong.mismatch, wrong.target.layout, wrong.names, models)
 
 
 def _by_two_mistakes(wrong: _Wrong) -> Iterator[Diagnosis]:
@@ -182,14 +183,14 @@ def _by_two_mistakes(wrong: _Wrong) -> Iterator[Diagnosis]:
         return
     models: list[Model] = []
     if parts is not None and target.model is not None:
-        yield from match_recipe.by_pairs(parts, target.model, names)
+        yield from through_logits.by_pairs(parts, target.model, names)
         if mismatch.name == "gradient":
-            models += match_recipe.wrong_gradients(parts, target.model)
+            models += through_logits.wrong_gradients(parts, target.model)
     elif mismatch.name == "gradient" and wrong.changes is not None:
-        models += links.wrong_gradients(mismatch, wrong.changes)
+        models += chain_rule.wrong_gradients(mismatch, wrong.changes)
     if target.model is None:
         models += [*wrong.models_of_data, *wrong.models_of_conditions]
-    yield from by_two_mistakes(mismatch, target.layout, names, models)
+    yield from two_mistakes.by_two_mistakes(mismatch, target.layout, names, models)
 
 
 def _as_matrices(comparison: DerivativeComparison) -> DerivativeComparison:
@@ -242,7 +243,7 @@ def _explanations(wrong: _Wrong) -> Iterator[Diagnosis]:
         yield from penalties.linear_in_parameters(mismatch, layout, names)
     yield from matrices.scaled_rows(mismatch)
     yield from patterns.constant(mismatch, *_constant_part(target, mismatch.name))
-    yield from entry_factors.varying_factor(
+    yield from varying_factors.varying_factor(
         mismatch, names, blocks.other_factors(mismatch, layout, names)
     )
     yield from blocks.confined(mismatch, layout, names)
@@ -259,19 +260,19 @@ def _constant_part(target: Target, name: str) -> tuple[str, str]:
 
 
 def _through_logits(
-    wrong: _Wrong, split: SplitLoss, parts: match_recipe.Parts
+    wrong: _Wrong, split: SplitLoss, parts: through_logits.Parts
 ) -> Iterator[Diagnosis]:
     mismatch, names, layout = wrong.mismatch, wrong.names, wrong.target.layout
     model = wrong.target.model
     intercepts = np.zeros(layout.size, bool) if model is None else intercept_mask(model)
     of_penalty: list[Diagnosis] = []
-    if model is not None or match_recipe.is_penalty(parts, split):
-        of_penalty += match_recipe.by_penalty(parts, intercepts, layout, names)
+    if model is not None or through_logits.is_penalty(parts, split):
+        of_penalty += through_logits.by_penalty(parts, intercepts, layout, names)
     yield from of_penalty
     if model is not None:
-        yield from match_recipe.by_catalogue(parts, model, names)
+        yield from through_logits.by_catalogue(parts, model, names)
     elif mismatch.name != "gradient":
-        yield from match_recipe.outer_products(parts, split)
+        yield from through_logits.outer_products(parts, split)
     if not of_penalty:
         x = parts.mismatch.call_arguments[-1]
         strength = np.sum(parts.penalty * x, axis=0) / np.maximum(np.sum(x**2, axis=0), 1e-300)
@@ -279,13 +280,13 @@ def _through_logits(
     if parts.penalty.any():
         known = parts.penalty
         if mismatch.name == "hessian":
-            known = match_recipe.penalty_hessians(mismatch, split)
+            known = through_logits.penalty_hessians(mismatch, split)
         data_term = mismatch._replace(
             hand=mismatch.hand - known, expected=mismatch.expected - known
         )
         yield from patterns.rearranged(data_term, layout, names)
-    yield from match_recipe.without_intercept(parts, split, intercepts, layout)
-    yield from match_recipe.by_rows(parts, split)
+    yield from through_logits.without_intercept(parts, split, intercepts, layout)
+    yield from through_logits.by_rows(parts, split)
 
 
 def _as_gradient(function: TracedFunction, mismatch: Mismatch) -> tuple[Mismatch, TracedFunction]:
@@ -310,8 +311,8 @@ def _mistakes_of_rows(
     split = split_at_logits(scalar, theta)
     model = None if split is None else recognise(split, theta)
     if split is not None and model is not None:
-        parts = match_recipe.split_parts(summed, split)
-        yield from match_recipe.by_catalogue(parts, model, target.user_names("jacobian"))
+        parts = through_logits.split_parts(summed, split)
+        yield from through_logits.by_catalogue(parts, model, target.user_names("jacobian"))
 
 
 def _misread(target: Target, autodiff: Autodiff, mismatch: Mismatch) -> Iterator[Diagnosis]:

@@ -9,7 +9,7 @@ Rows are (n, K) with one column per class, and (n, 1) for a sigmoid: then
 :math:`\operatorname{diag}(\mu)-\mu\mu^\top` is μ(1 − μ), and one formula serves both.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -25,6 +25,8 @@ Array = jax.Array
 # out of the observed information.
 _SECOND_ORDER_ONLY = {"curvature"}
 _FIRST_ORDER_ONLY = {"residual", "labels"}
+# Of more arrays none is changed.
+_MAX_ARRAYS = 20
 
 
 def _total(rows: Array) -> Array:
@@ -383,3 +385,37 @@ def changed_data(datum: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
     if datum.ndim == 1:
         yield "offset", "zeros in place of", np.zeros_like(datum)
         yield "offset", "the opposite sign of", -datum
+
+
+def changes_of_data(
+    constants: Sequence[Any], names: Sequence[str], most: int
+) -> Iterator[tuple[str, str, list[Any]]]:
+    """Every change of every array that a value uses: (kind, words, all the arrays).
+
+    Args:
+        constants: the arrays.
+        names: of these.
+        most: numbers that they may have together; more are not changed.
+    """
+    if len(constants) > _MAX_ARRAYS or sum(map(np.size, constants)) > most:
+        return
+    for name, datum in zip(names, constants, strict=True):
+        array = np.asarray(datum)
+        if array.dtype.kind in "fb" and array.size:
+            for kind, words, changed in changed_data(array):
+                yield kind, f"{words} {name}", _with_changed(constants, array, changed)
+
+
+def _with_changed(constants: Sequence[Any], array: np.ndarray, changed: np.ndarray) -> list[Any]:
+    """The constants with an array changed wherever it is used; so is 1 minus a mask."""
+
+    def of(constant: Any) -> Any:
+        if np.shape(constant) != array.shape:
+            return constant
+        if np.array_equal(constant, array):
+            return changed.astype(array.dtype)
+        if is_mask(array) and np.array_equal(constant, 1.0 - array):
+            return (1.0 - changed).astype(constant.dtype)
+        return constant
+
+    return [of(constant) for constant in constants]

@@ -1,7 +1,7 @@
 """NumPy code that JAX can trace: a copy of a user's function, in which NumPy is replaced.
 
 The copy has the user's code and a copy of all that it uses: globals, closures, helper
-functions, the object whose method it is. Arrays become traced arrays, the functions of NumPy,
+functions, the object whose method it is. Arrays become paired arrays, the functions of NumPy,
 SciPy and math become steps that JAX follows. Nothing of the user's is changed.
 """
 
@@ -21,10 +21,10 @@ import jax.scipy.stats
 import numpy as np
 
 from jax_logreg.audit.both_branches import BRANCHING, with_both_branches
-from jax_logreg.audit.traced_array import (
+from jax_logreg.audit.paired_array import (
     MAX_STEPS,
+    PairedArray,
     StandInType,
-    TracedArray,
     any_traced,
     apply,
     call_library,
@@ -68,7 +68,7 @@ def translated(
     def traced(tree: Any) -> Any:
         steps_left.set(MAX_STEPS)
         copied = Copies(both_branches)
-        given = jax.tree.map(lambda x, t: TracedArray(np.array(x), jnp.asarray(t)), theta, tree)
+        given = jax.tree.map(lambda x, t: PairedArray(np.array(x), jnp.asarray(t)), theta, tree)
         answer = copied.of(function)(copied.of(given), *copied.of(tuple(args)))
         if isinstance(answer, list | tuple):
             answer = call_library(np.array, answer)
@@ -90,7 +90,7 @@ class _Globals(dict[str, Any]):
 
 
 class Copies:
-    """Copies of a user's functions and objects that take traced arrays."""
+    """Copies of a user's functions and objects that take paired arrays."""
 
     def __init__(self, both_branches: bool) -> None:
         self._both_branches = both_branches
@@ -104,7 +104,7 @@ class Copies:
 
     def of(self, original: Any) -> Any:
         """The copy of anything; the same one every time."""
-        if isinstance(original, _ATOMS) or type(original) is TracedArray:
+        if isinstance(original, _ATOMS) or type(original) is PairedArray:
             return original
         if id(original) not in self._memo:
             self._remember(original, self._copy(original))
@@ -118,11 +118,11 @@ class Copies:
         if isinstance(x, types.BuiltinFunctionType) and x.__module__ == "builtins":
             return _BUILTINS.get(x.__name__, x)
         if isinstance(x, jax.Array):
-            return TracedArray(np.asarray(x)) if not isinstance(x, jax.core.Tracer) else x
+            return PairedArray(np.asarray(x)) if not isinstance(x, jax.core.Tracer) else x
         if type(x) in (np.ndarray, np.matrix):
             data = x.view()
             data.flags.writeable = False
-            return TracedArray(data)
+            return PairedArray(data)
         if isinstance(x, list | tuple | dict):
             return self._container(x)
         if isinstance(x, types.ModuleType):
@@ -137,9 +137,9 @@ class Copies:
         if isinstance(x, type):
             return self._class(x)
         if hasattr(x, "tocsr"):  # a sparse matrix
-            return TracedArray(x.toarray())
+            return PairedArray(x.toarray())
         if _package(x) == "pandas" and hasattr(x, "to_frame"):  # a column
-            return TracedArray(x.to_numpy())
+            return PairedArray(x.to_numpy())
         if isinstance(x, types.BuiltinMethodType) and type(x.__self__) is np.ndarray:
             return getattr(self.of(x.__self__), x.__name__)
         return self._object(x)
@@ -274,7 +274,7 @@ class _Module:
 
 
 class _Library(np.lib.mixins.NDArrayOperatorsMixin):
-    """An object or function of an array library: it takes and gives traced arrays."""
+    """An object or function of an array library: it takes and gives paired arrays."""
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         given = (np.asarray(plain(x)) if isinstance(x, _Library) else x for x in inputs)
@@ -299,7 +299,7 @@ class _Library(np.lib.mixins.NDArrayOperatorsMixin):
         if isinstance(original, np.ufunc) and name in ("reduce", "accumulate", "outer", "at"):
             return functools.partial(call_ufunc, original, name)
         if name == "dot" and hasattr(original, "to_numpy"):
-            return TracedArray(original.to_numpy()).dot
+            return PairedArray(original.to_numpy()).dot
         return self._copies.of(getattr(original, name))
 
     def __getitem__(self, index: Any) -> Any:
@@ -377,7 +377,7 @@ def _extreme(name: str, in_jax: Any) -> Callable[..., Any]:
         if options or not any_traced(items):
             return builtin(*items, **options)
         if len(items) == 1:
-            if isinstance(items[0], TracedArray):
+            if isinstance(items[0], PairedArray):
                 return apply(reduce, lambda x: getattr(jnp, name)(x), items[0])
             items = tuple(items[0])
         return functools.reduce(lambda a, b: apply(of_two, in_jax, a, b), items)
@@ -386,7 +386,7 @@ def _extreme(name: str, in_jax: Any) -> Callable[..., Any]:
 
 
 def _sum(items: Any, start: Any = 0) -> Any:
-    if isinstance(items, TracedArray) and items.shape:
+    if isinstance(items, PairedArray) and items.shape:
         return start + call_library(np.sum, items, axis=0)
     return builtins.sum(items, start)
 

@@ -48,7 +48,7 @@ class _Rows(NamedTuple):
     why: str = ""
 
 
-def by_row_factors(
+def by_row_residuals(
     mismatch: Mismatch,
     function: TracedFunction,
     split: SplitLoss | None,

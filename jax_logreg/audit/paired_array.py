@@ -30,7 +30,7 @@ class Untranslatable(TypeError):
 
 
 class StandInType(type):
-    """The type of classes that stand for ``real``, for which a traced number counts too."""
+    """The type of classes that stand for ``real``, for which a paired number counts too."""
 
     real: type
 
@@ -39,7 +39,7 @@ class StandInType(type):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """A number of the type that keeps its trace."""
-        if args and isinstance(args[0], TracedArray) and args[0].is_traced:
+        if args and isinstance(args[0], PairedArray) and args[0].is_traced:
             return _convert(cls.real, args[0])
         return pair(cls.real(*plain(args), **plain(kwargs)), None)
 
@@ -48,11 +48,11 @@ class StandInType(type):
 
 
 def stand_in_type(real: type) -> type:
-    """A class in whose place ``real`` is called, but for traced arrays."""
+    """A class in whose place ``real`` is called, but for paired arrays."""
     return StandInType(real.__name__, (), {"real": real})
 
 
-def _convert(real: type, array: "TracedArray") -> Any:
+def _convert(real: type, array: "PairedArray") -> Any:
     if real is float:
         return array.item()
     if issubclass(real, np.ndarray):
@@ -60,7 +60,7 @@ def _convert(real: type, array: "TracedArray") -> Any:
     return array.astype(real)
 
 
-class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
+class PairedArray(np.lib.mixins.NDArrayOperatorsMixin):
     """A NumPy array or scalar, and the JAX value that it is a number of.
 
     A view follows the array of which it is a part, and writes through to it.
@@ -68,7 +68,7 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __init__(self, concrete: Any, traced: Any = None):
         self._concrete, self._traced, self._version = concrete, traced, 0
-        self._owner: TracedArray | None = None
+        self._owner: PairedArray | None = None
         self._read: Callable[[Any], Any] = lambda x: x
         self._seen, self._index = 0, None
 
@@ -98,7 +98,7 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
             self._concrete, self._traced = part.concrete, part.traced
             self._seen, self._version = self._owner._version, self._version + 1
 
-    def view_of(self, owner: "TracedArray", read: Callable[[Any], Any], index: Any = None) -> Any:
+    def view_of(self, owner: "PairedArray", read: Callable[[Any], Any], index: Any = None) -> Any:
         """Itself, as ``read(owner)`` from now on if NumPy made a view."""
         if isinstance(self._concrete, np.ndarray) and np.may_share_memory(
             self._concrete, owner.concrete
@@ -114,7 +114,7 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
         owner = self._owner
         if owner is not None:
             places = np.arange(owner.concrete.size).reshape(owner.shape)
-            places = self._read(TracedArray(places)).concrete
+            places = self._read(PairedArray(places)).concrete
             whole = owner.concrete.flatten()
             whole[places] = concrete
             follows = traced
@@ -170,7 +170,7 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
             return x._item(index)
 
         part = self._item(index)
-        return part.view_of(self, read, index) if isinstance(part, TracedArray) else part
+        return part.view_of(self, read, index) if isinstance(part, PairedArray) else part
 
     def _item(self, index: Any) -> Any:
         if not self.is_traced and not any_traced(index):
@@ -178,7 +178,7 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
         return apply(lambda x: x[plain(index)], lambda x: x[_jax_index(index)], self, of=index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        if isinstance(value, TracedArray) and value._owner is self and value._index is index:
+        if isinstance(value, PairedArray) and value._owner is self and value._index is index:
             return  # x[i] += 1: the view has written already
         concrete = np.array(self.concrete, copy=True, order="K")
         concrete[plain(index)] = plain(value)
@@ -191,7 +191,7 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
         return call_ufunc(np.matmul if is_matrix and both else np.multiply, "__call__", self, other)
 
     def __rmul__(self, other: Any) -> Any:
-        return TracedArray(other) * self if isinstance(other, np.ndarray) else self * other
+        return PairedArray(other) * self if isinstance(other, np.ndarray) else self * other
 
     def __len__(self) -> int:
         return len(self.concrete)
@@ -233,10 +233,10 @@ class TracedArray(np.lib.mixins.NDArrayOperatorsMixin):
     def __format__(self, form: str) -> str:
         return format(self.concrete, form)
 
-    def __copy__(self) -> "TracedArray":
-        return TracedArray(np.array(self.concrete, copy=True, subok=True), self.traced)
+    def __copy__(self) -> "PairedArray":
+        return PairedArray(np.array(self.concrete, copy=True, subok=True), self.traced)
 
-    def __deepcopy__(self, memo: Any) -> "TracedArray":
+    def __deepcopy__(self, memo: Any) -> "PairedArray":
         return self.__copy__()
 
 
@@ -266,7 +266,7 @@ def plain(tree: Any) -> Any:
 
 
 def _plain(x: Any) -> Any:
-    if isinstance(x, TracedArray):
+    if isinstance(x, PairedArray):
         return x.concrete
     return x.real if isinstance(x, StandInType) else getattr(x, "stands_for", x)
 
@@ -278,7 +278,7 @@ def lifted(tree: Any) -> Any:
 
 def is_traced(x: Any) -> bool:
     """Whether x depends on θ."""
-    return isinstance(x, TracedArray) and x.is_traced
+    return isinstance(x, PairedArray) and x.is_traced
 
 
 def any_traced(tree: Any) -> bool:
@@ -345,7 +345,7 @@ def pair(concrete: Any, traced: Any) -> Any:
         parts = [None] * len(concrete) if traced is None else list(traced)
         return _rebuild(concrete, [pair(*both) for both in zip(concrete, parts, strict=True)])
     if traced is None:
-        return TracedArray(concrete) if type(concrete) in (np.ndarray, np.matrix) else concrete
+        return PairedArray(concrete) if type(concrete) in (np.ndarray, np.matrix) else concrete
     if not isinstance(concrete, np.ndarray | np.number | np.bool_ | float | complex):
         return concrete
     if isinstance(concrete, np.matrix):
@@ -353,7 +353,7 @@ def pair(concrete: Any, traced: Any) -> Any:
     if np.shape(traced) != np.shape(concrete):
         raise Untranslatable(f"shape {np.shape(concrete)} became {np.shape(traced)} in JAX")
     dtype = jax.dtypes.canonicalize_dtype(np.asarray(concrete).dtype)
-    return TracedArray(concrete, jnp.asarray(traced).astype(dtype))
+    return PairedArray(concrete, jnp.asarray(traced).astype(dtype))
 
 
 def _jax_index(index: Any) -> Any:
@@ -369,7 +369,7 @@ def _jax_index(index: Any) -> Any:
     return np.asarray(plain(index)) if isinstance(index, list | range) else one(index)
 
 
-def _with_item(array: TracedArray, index: Any, value: Any) -> Any:
+def _with_item(array: PairedArray, index: Any, value: Any) -> Any:
     whole = jnp.asarray(lifted(array))
     if is_traced(index) and index.concrete.dtype == bool and np.ndim(plain(value)) == 0:
         mask = index.traced.reshape(index.shape + (1,) * (whole.ndim - index.concrete.ndim))
@@ -383,7 +383,7 @@ def _with_item(array: TracedArray, index: Any, value: Any) -> Any:
     return whole.at[_jax_index(index)].set(given)
 
 
-def call_method(name: str, array: TracedArray, *args: Any, **options: Any) -> Any:
+def call_method(name: str, array: PairedArray, *args: Any, **options: Any) -> Any:
     """A method of an array."""
 
     def method(x: Any, *rest: Any, **further: Any) -> Any:
@@ -396,7 +396,7 @@ def call_method(name: str, array: TracedArray, *args: Any, **options: Any) -> An
 
     out = options.pop("out", None)
     found = apply(method, in_jax, array, *args, **options)
-    if isinstance(found, TracedArray) and name in _VIEWS:
+    if isinstance(found, PairedArray) and name in _VIEWS:
         return found.view_of(array, lambda x: call_method(name, x, *args, **options))
     return found if out is None else _write(out, found)
 
@@ -441,7 +441,7 @@ def _is_plain_list(x: Any) -> bool:
     return isinstance(x, list | tuple) and not any_traced(x)
 
 
-def _ufunc_at(ufunc: np.ufunc, in_jax: Any, array: TracedArray, index: Any, *b: Any) -> None:
+def _ufunc_at(ufunc: np.ufunc, in_jax: Any, array: PairedArray, index: Any, *b: Any) -> None:
     concrete = np.array(array.concrete, copy=True)
     ufunc.at(concrete, plain(index), *plain(b))
     traced = None
@@ -480,7 +480,7 @@ def call_library(function: Any, *args: Any, **options: Any) -> Any:
     if name in _CONCRETE or (name == "where" and len(args) == 1):
         return pair(function(*plain(args), **plain(options)), None)
     found = apply(function, counterpart(function), *args, **options)
-    if name in _VIEWS and isinstance(found, TracedArray) and isinstance(args[0], TracedArray):
+    if name in _VIEWS and isinstance(found, PairedArray) and isinstance(args[0], PairedArray):
         rest = args[1:]
         return found.view_of(args[0], lambda x: call_library(function, x, *rest, **options))
     return found if out is None else _write(out, found)
@@ -601,24 +601,24 @@ _CONCRETE = {
 }
 
 
-def _fill_diagonal(a: TracedArray, val: Any, wrap: bool = False) -> None:
+def _fill_diagonal(a: PairedArray, val: Any, wrap: bool = False) -> None:
     i = np.arange(min(a.shape))
     a[(i,) * a.concrete.ndim] = val
 
 
-def _copyto(dst: TracedArray, src: Any, casting: str = "same_kind", where: Any = True) -> None:
+def _copyto(dst: PairedArray, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     dst[...] = src if where is True else call_library(np.where, where, src, dst)
 
 
-def _put(a: TracedArray, ind: Any, v: Any, mode: str = "raise") -> None:
+def _put(a: PairedArray, ind: Any, v: Any, mode: str = "raise") -> None:
     a[np.unravel_index(plain(ind), a.shape)] = v
 
 
-def _place(arr: TracedArray, mask: Any, vals: Any) -> None:
+def _place(arr: PairedArray, mask: Any, vals: Any) -> None:
     arr[mask] = vals
 
 
-def _put_along_axis(arr: TracedArray, indices: Any, values: Any, axis: int) -> None:
+def _put_along_axis(arr: PairedArray, indices: Any, values: Any, axis: int) -> None:
     places = np.arange(arr.concrete.size).reshape(arr.shape)
     arr.reshape(-1)[np.take_along_axis(places, plain(indices), axis)] = values
 
@@ -628,7 +628,7 @@ def _fromiter(iter: Any, dtype: Any = None, count: int = -1, **options: Any) -> 
 
 
 def _fromfunction(function: Any, shape: Any, *, dtype: Any = float, **options: Any) -> Any:
-    return function(*map(TracedArray, np.indices(plain(shape), dtype=plain(dtype))), **options)
+    return function(*map(PairedArray, np.indices(plain(shape), dtype=plain(dtype))), **options)
 
 
 def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **options: Any) -> Any:
@@ -637,7 +637,7 @@ def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **options: Any)
     return call_library(np.select, list(condlist), given, default)
 
 
-def _ndenumerate(arr: TracedArray) -> Iterator[Any]:
+def _ndenumerate(arr: PairedArray) -> Iterator[Any]:
     return ((index, arr[index]) for index in np.ndindex(arr.shape))
 
 
@@ -679,23 +679,23 @@ _OWN: dict[str, Callable[..., Any]] = {
 }
 
 
-def _item(array: TracedArray, *index: Any) -> Any:
+def _item(array: PairedArray, *index: Any) -> Any:
     one = array[index] if len(index) > 1 else array.ravel()[index or 0]
-    one = call_method("reshape", one, ()) if isinstance(one, TracedArray) else one
+    one = call_method("reshape", one, ()) if isinstance(one, PairedArray) else one
     return apply(lambda x: x.item(), lambda x: x, one)
 
 
-def _tolist(array: TracedArray) -> Any:
+def _tolist(array: PairedArray) -> Any:
     if not array.is_traced:
         return array.concrete.tolist()
     return [x.tolist() for x in array] if array.shape else array.item()
 
 
-def _set_whole(array: TracedArray, value: Any) -> None:
+def _set_whole(array: PairedArray, value: Any) -> None:
     array[...] = value
 
 
-def _sort(array: TracedArray, axis: int = -1, **options: Any) -> None:
+def _sort(array: PairedArray, axis: int = -1, **options: Any) -> None:
     array[...] = call_library(np.sort, array, axis=axis)
 
 

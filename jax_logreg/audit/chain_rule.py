@@ -17,7 +17,7 @@ import numpy as np
 from jax.extend import core
 
 from jax_logreg.audit.match import Diagnosis, Mismatch, complexity, fit_parts, matches
-from jax_logreg.audit.pairs import Model
+from jax_logreg.audit.models import Model
 from jax_logreg.audit.source_lines import expression_of, line_of, source_of
 from jax_logreg.audit.steps import (
     active_places,

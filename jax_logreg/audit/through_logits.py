@@ -31,11 +31,11 @@ from jax_logreg.audit.mistakes import (
     PENALTY_MISTAKES,
     Mistake,
     catalogue,
-    changed_data,
+    changes_of_data,
     names_of_mistakes,
     right_recipe,
 )
-from jax_logreg.audit.pairs import Model
+from jax_logreg.audit.models import Model
 from jax_logreg.audit.penalties import add_linear
 from jax_logreg.audit.places import describe_block
 from jax_logreg.audit.reference import directional_derivative
@@ -46,7 +46,7 @@ from jax_logreg.audit.user_names import UserNames
 _PROBES = 2
 # Up to this many numbers the rows are tried one by one, and data are changed and tried again.
 _MAX_CONTRIBUTIONS = 5_000_000
-_MAX_ARRAYS, _MAX_DATA = 20, 1_000_000
+_MAX_DATA = 1_000_000
 # A value of more steps, such as a loop over rows, takes too long to be asked again and again.
 _MAX_STEPS = 300
 _REPRODUCED = "with this mistake the numbers are reproduced at every point"
@@ -363,23 +363,16 @@ def by_changed_data(parts: Parts, split: SplitLoss, names: list[str]) -> Iterato
     The derivative is taken anew with one array changed: everywhere, or in one link of the
     chain rule. So it works for any loss, logistic or not.
     """
-    constants = split.constants
-    if len(constants) > _MAX_ARRAYS or split.num_steps > _MAX_STEPS:
+    if split.num_steps > _MAX_STEPS:
         return
-    if sum(np.size(c) for c in constants) > _MAX_DATA:
-        return
-    for place, datum in enumerate(constants):
-        if not jnp.issubdtype(jnp.result_type(datum), jnp.floating) or not np.size(datum):
-            continue
-        for kind, words, changed in changed_data(np.asarray(datum)):
-            other = split.with_constants([*constants[:place], changed, *constants[place + 1 :]])
-            found = _where_changed(parts, split, other)
-            if found is not None:
-                where, a = found
-                also = "" if a == 1 else f", and a factor {a:.6g}"
-                text = f"It would be right with {words} {names[place]}{where}{also}."
-                effort = complexity(1, factors=int(a != 1))
-                yield Diagnosis(kind, parts.mismatch.name, text, _REPRODUCED, effort)
+    for kind, words, constants in changes_of_data(split.constants, names, _MAX_DATA):
+        found = _where_changed(parts, split, split.with_constants(constants))
+        if found is not None:
+            where, a = found
+            also = "" if a == 1 else f", and a factor {a:.6g}"
+            text = f"It would be right with {words}{where}{also}."
+            effort = complexity(1, factors=int(a != 1))
+            yield Diagnosis(kind, parts.mismatch.name, text, _REPRODUCED, effort)
 
 
 def _where_changed(parts: Parts, split: SplitLoss, other: SplitLoss) -> tuple[str, float] | None:
