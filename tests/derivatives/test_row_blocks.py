@@ -27,6 +27,7 @@ def small_blocks(monkeypatch):
         "_PASS_BYTES": 64 * 8 * P,
     }.items():
         monkeypatch.setattr(dense_features, name, value)
+    monkeypatch.setattr(dense_features, "last_cache_bytes", lambda: 0)
 
 
 def objective(n, *, weighted, y="share", intercept=True):
@@ -88,6 +89,16 @@ def test_blocks_are_for_large_tables_of_long_rows_on_one_cpu():
     assert not rows(10**6, 20, 4)  # short rows
     assert not rows(10**4, 20, 8)  # a table that the cache holds
     assert not rows(10**3, 10**5, 8)  # few rows
+
+
+def test_a_table_that_the_last_cache_holds_is_taken_at_once(monkeypatch, small_blocks):
+    X = np.zeros((203, P))
+    for cache, kind in [
+        (X.nbytes, dense_features.DenseFeatures),
+        (X.nbytes - 1, dense_features.BlockedFeatures),
+    ]:
+        monkeypatch.setattr(dense_features, "last_cache_bytes", lambda cache=cache: cache)
+        assert type(dense_features.as_features(X, by_blocks=True)) is kind
 
 
 def test_rows_on_several_devices_stay_there(x64, small_blocks):
