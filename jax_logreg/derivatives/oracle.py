@@ -54,7 +54,8 @@ class Point(NamedTuple):
         theta: θ, (P,).
         value: F(θ), a scalar.
         gradient: ∇F(θ), (P,); the minimum-norm subgradient where F has an L1 part.
-        logits: η, kept so that curvature needs no new product; (0,) where there are none.
+        logits: η, kept so that curvature needs no new product; (0,) where there are none, and None
+            where they were not kept.
         smooth: the smooth part where F has an L1 part; None elsewhere.
         hvp: a Hessian-vector product there, if one was asked for.
         recomputed: whether all this was computed from θ alone, and not by adding to the logits
@@ -64,7 +65,7 @@ class Point(NamedTuple):
     theta: jax.Array
     value: jax.Array
     gradient: jax.Array
-    logits: jax.Array
+    logits: Any
     smooth: SmoothPart | None = None
     hvp: HessianProduct | None = None
     recomputed: ArrayLike = np.True_

@@ -30,6 +30,7 @@ from jax_logreg.fitting.certificate import (
 )
 from jax_logreg.fitting.regular import run_regular
 from jax_logreg.fitting.result import RUNNING, FitResult, History, Status
+from jax_logreg.objective.dense_features import is_on_one_device
 from jax_logreg.programs.compiled import Compiled, are_concrete, is_concrete
 from jax_logreg.solvers.base import NewtonType, Solver, State, compute_unless, while_loop
 from jax_logreg.solvers.newton import Newton
@@ -318,6 +319,27 @@ def _certifies_itself(oracle: FittedOracle, solver: Solver) -> bool:
     return solver.is_regular and (solver.is_exact or "hvp" in oracle.capabilities)
 
 
+def _prepared(
+    oracle: FittedOracle, method: NewtonType, theta: Any, tol: Tolerance, max_steps: int
+) -> tuple[Any, Any]:
+    """Where a method of Newton's type starts, and its memory there."""
+    if method.is_exact:
+        return theta, ()
+    arrays = [leaf for leaf in jax.tree.leaves(oracle) if isinstance(leaf, jax.Array)]
+    if not all(map(is_on_one_device, arrays)):
+        return _prepare(oracle, method, theta)
+    # In NumPy, whose kind is known before the values are: both programs are compiled at once.
+    theta = np.asarray(theta)
+    rest = method.blank_memory(theta), tol, max_steps
+    _solve_regular.compile_ahead(oracle, method, theta, *rest)
+    return jax.tree.map(np.asarray, _prepare(oracle, method, theta))
+
+
+@Compiled
+def _evaluate(oracle: FittedOracle, theta: jax.Array) -> Point:
+    return oracle.evaluate(theta)
+
+
 @Compiled
 def _minimum_may_not_exist(oracle: FittedOracle) -> jax.Array:
     return oracle.problem.minimum_may_not_exist()
@@ -487,9 +509,7 @@ def _run_solver(
         verdict: _Verdict | None
         if concrete and _certifies_itself(oracle, solver):
             assert isinstance(solver, NewtonType)
-            memory: Any = ()
-            if not solver.is_exact:
-                theta, memory = _prepare(oracle, solver, theta)
+            theta, memory = _prepared(oracle, solver, theta, tol, max_steps)
             run, verdict = _solve_regular(oracle, solver, theta, memory, tol, max_steps)
             if not solver.is_exact and int(verdict.result.status) != Status.CONVERGED:
                 verdict = None
@@ -548,6 +568,14 @@ def _continued(first: Run, second: _Ended) -> _Ended:
     return second._replace(run=run, verdict=verdict)
 
 
+def _with_logits(oracle: FittedOracle, run: Run) -> Run:
+    """The run with the logits of its point, which the loop of a regular fit does not keep."""
+    point = run.state.point
+    if point.logits is not None:
+        return run
+    return run._replace(state=run.state._replace(point=_evaluate(oracle, point.theta)))
+
+
 def _certified(oracle: FittedOracle, solver: Solver, ended: _Ended, tol: Tolerance) -> _Verdict:
     """The verdict by the first method of the plan if that certifies convergence, else by the
     last."""
@@ -561,10 +589,11 @@ def _certified(oracle: FittedOracle, solver: Solver, ended: _Ended, tol: Toleran
         solver, run = Newton(), run._replace(state=bare)
     if plan.first is not None and int(run.status) != Status.SEPARATED:
         # Most fits need no more than this, and it compiles in a third of the time.
-        verdict = verdict or _finish(oracle, solver, run, tol, plan.first)
+        verdict = verdict or _finish(oracle, solver, _with_logits(oracle, run), tol, plan.first)
         if int(verdict.result.status) != Status.CONVERGED and not bool(verdict.is_short):
             verdict = None
     if verdict is None:
+        run = _with_logits(oracle, run)
         by_products = plan.first is CertificateMethod.CHOLESKY and _by_products(oracle)
         method = CertificateMethod.CG if by_products else plan.last
         verdict = _finish(oracle, solver, run._replace(hvp=None), tol, method)

@@ -30,7 +30,7 @@ class Iterate(NamedTuple):
     """An accepted point, and the trial that comes next.
 
     Attributes:
-        point: computed from θ alone.
+        point: computed from θ alone; without logits, of which a loop would hold two copies.
         norm: the largest absolute entry of its gradient.
         direction: of the method there, (P,); without meaning where its matrix is not sound.
         memory: of the method.
@@ -76,11 +76,10 @@ def run_regular(
 
 def _before_the_first(oracle: Oracle, theta: jax.Array, memory: Any, max_steps: int) -> Iterate:
     """The iterate whose trial is the start itself: an infinite F accepts it."""
-    logits = jax.eval_shape(oracle.evaluate, theta).logits
     infinite, none = jnp.asarray(jnp.inf, theta.dtype), jnp.zeros((), jnp.int32)
     zero = jnp.zeros_like(theta)
     return Iterate(
-        point=Point(theta, infinite, zero, jnp.zeros(logits.shape, theta.dtype)),
+        point=Point(theta, infinite, zero, None),
         norm=infinite,
         direction=zero,
         memory=memory,
@@ -139,7 +138,7 @@ def _accept(
     status = jnp.where(has_arrived, int(Status.CONVERGED), RUNNING)
     status = jnp.where(is_lost | ~jnp.isfinite(evidence.decrement), int(Status.STALLED), status)
     return Iterate(
-        point=point,
+        point=point._replace(logits=None),
         norm=norm,
         direction=direction,
         memory=proposal.memory,

@@ -2,11 +2,14 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
+from threading import Thread
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jax_logreg.programs.jax_settings import own_settings
 from jax_logreg.programs.store import (
     Program,
     RecentPrograms,
@@ -78,7 +81,7 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's value."""
         leaves, structure = jax.tree.flatten((args, kwargs))
-        if not all(map(is_concrete, leaves)) or is_traced() or _checks_values():
+        if not _is_outermost(leaves):
             return self._within(*args, **kwargs)
         kinds, now = tuple(map(_kind, leaves)), settings()
         program = _programs.recall(
@@ -86,6 +89,23 @@ class Compiled:
         )
         arrays = [x for x, kind in zip(leaves, kinds, strict=True) if type(kind) is _Array]
         return jax.tree.unflatten(program.structure, program.run(*arrays))
+
+    def compile_ahead(self, *args: Any, **kwargs: Any) -> None:
+        """Compile for such arguments in a thread of its own, while others are compiled or run."""
+        leaves, structure = jax.tree.flatten((args, kwargs))
+        if not _is_outermost(leaves):
+            return
+        kinds, now = tuple(map(_kind, leaves)), settings()
+        key = (self, structure, kinds, now)
+
+        def compile_there() -> None:
+            # A scope in which the caller set JAX up differently ends at the thread.
+            with own_settings():
+                if settings() == now:
+                    _programs.recall(key, lambda: self._make(leaves, structure, kinds, now))
+
+        if key not in _programs:
+            Thread(None, copy_context().run, "compile_there", (compile_there,)).start()
 
     def _make(self, leaves: list[Any], structure: Any, kinds: tuple[Any, ...], now: Any) -> Program:
         """The program of such arguments, from disk if it is there."""
@@ -133,6 +153,11 @@ class Compiled:
     def _compiler_options(self) -> dict[str, bool | int]:
         # Not before the first call: to ask for the device earlier would choose it.
         return dict(self._options or _for_device()) if self._takes_options else {}
+
+
+def _is_outermost(leaves: Sequence[Any]) -> bool:
+    """Whether a call with these arguments is a program, and not part of another."""
+    return all(map(is_concrete, leaves)) and not is_traced() and not _checks_values()
 
 
 def _kind(leaf: Any) -> _Array | _Static:

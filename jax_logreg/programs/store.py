@@ -20,6 +20,7 @@ import types
 import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,23 +67,43 @@ class RecentPrograms:
     def __init__(self, size: int) -> None:
         self.size = size
         self.num_made: Counter[Any] = Counter()
-        self._programs: OrderedDict[Any, Any] = OrderedDict()
+        self._programs: OrderedDict[Any, Future[Any]] = OrderedDict()
         self._lock = threading.Lock()
 
+    def __contains__(self, key: Any) -> bool:
+        """Whether a program is there, or being made."""
+        return key in self._programs
+
     def recall(self, key: Any, make: Callable[[], Any]) -> Any:
-        """The program of a key, made if there is none; the one unused for longest goes."""
+        """The program of a key, made if there is none; the one unused for longest goes.
+
+        Threads make programs at the same time, and each program once.
+        """
         with self._lock:
-            program = self._programs.pop(key, None)
-            if program is not None:
-                self._programs[key] = program
-                return program
-        program = make()  # threads compile at the same time
-        with self._lock:
-            self.num_made[key[0]] += 1
-            self._programs[key] = program
+            future = self._programs.pop(key, None)
+            is_new = future is None
+            if future is None:
+                future = Future()
+            self._programs[key] = future
             while len(self._programs) > self.size:
                 self._programs.popitem(last=False)
-        return program
+        if is_new:
+            self._fulfil(key, future, make)
+        elif future.exception() is not None:  # another thread's: here it may succeed
+            return self.recall(key, make)
+        return future.result()
+
+    def _fulfil(self, key: Any, future: Future[Any], make: Callable[[], Any]) -> None:
+        try:
+            program = make()
+        except BaseException as error:
+            with self._lock:
+                self._programs.pop(key, None)
+            future.set_exception(error)
+        else:
+            with self._lock:
+                self.num_made[key[0]] += 1
+            future.set_result(program)
 
 
 # --- the folder ---------------------------------------------------------------------------

@@ -113,6 +113,10 @@ class NewtonType(Solver):
     is_exact: ClassVar[bool] = False
     is_regular: ClassVar[bool] = True
 
+    def blank_memory(self, theta: Any) -> Any:
+        """A memory of the shapes that it has at θ, (P,), in NumPy."""
+        return ()
+
     def prepare(self, oracle: Oracle, theta: jax.Array) -> tuple[jax.Array, Any]:
         """Where to start, and the memory there."""
         raise NotImplementedError(f"{type(self).__name__} defines no prepare(oracle, theta).")
@@ -224,6 +228,7 @@ def _vary(tree: T, axes: frozenset[str]) -> T:
 # --- solvers with a preconditioner ------------------------------------------------------
 
 _KINDS = ("none", "diagonal", "gram", "hessian")
+_GOLDEN_RATIO = 2654435769  # its inverse, in units of 2⁻³²
 # Newton's steps on a sample: few, since few of its digits matter, and if its rows are separated
 # they lead no further than logits of a few units.
 _SAMPLE_STEPS = 10
@@ -282,10 +287,15 @@ class PreconditionedSolver(Solver):
 
 
 def stratified_rows(n: int, count: int) -> jax.Array:
-    """Row numbers, (count,): one at random of each stretch, for an even stride could coincide
-    with a pattern in the data."""
-    stride = n // count
-    return jnp.arange(count) * stride + jax.random.randint(jax.random.key(0), (count,), 0, stride)
+    """Row numbers, (count,): one of each stretch, for an even stride could coincide with a pattern
+    in the data.
+
+    Which one follows the multiples of the golden ratio, which keep step with no pattern; random
+    numbers of JAX would be half of the program.
+    """
+    stride, numbers = n // count, jnp.arange(count)
+    shares = numbers.astype(jnp.uint32) * jnp.uint32(_GOLDEN_RATIO)  # of 2³²
+    return numbers * stride + (shares >> 8).astype(numbers.dtype) % stride
 
 
 class _Sampled(NamedTuple):

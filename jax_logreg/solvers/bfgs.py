@@ -8,10 +8,11 @@ Sources: Nocedal & Wright, *Numerical Optimization*, section 6.1, equation 6.17;
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jax_logreg.derivatives.linear_algebra import invert
 from jax_logreg.derivatives.oracle import Oracle, Point
@@ -38,9 +39,9 @@ class Memory(NamedTuple):
         idle: consecutive steps without progress.
     """
 
-    inverse: jax.Array
-    full_rank: jax.Array
-    idle: jax.Array
+    inverse: Any
+    full_rank: Any
+    idle: Any
 
 
 @jax.tree_util.register_dataclass
@@ -70,6 +71,10 @@ class BFGS(NewtonType):
     def requires(self) -> frozenset[str]:  # type: ignore[override]
         return frozenset({"gradient", "hessian", "line"} | ({"rows"} if self.sample else set()))
 
+    def blank_memory(self, theta: Any) -> Memory:
+        inverse = np.zeros((theta.size, theta.size), theta.dtype)
+        return Memory(inverse, np.zeros((), bool), np.zeros((), np.int32))
+
     def prepare(self, oracle: Oracle, theta: jax.Array) -> tuple[jax.Array, Memory]:
         """Newton's answer to the sample, or the start itself, and the inverse Hessian there."""
         if self.sample:
@@ -85,7 +90,7 @@ class BFGS(NewtonType):
 
     def propose(self, oracle: Oracle, memory: Memory, before: Point, after: Point) -> Proposal:
         inverse = _updated(memory.inverse, before, after)
-        direction = -inverse @ after.gradient
+        direction = -(inverse @ after.gradient)
         return Proposal(direction, memory._replace(inverse=inverse), jnp.asarray(True))
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
@@ -94,7 +99,7 @@ class BFGS(NewtonType):
 
     def step(self, oracle: Oracle, state: State) -> State:
         point, memory = state.point, state.memory
-        direction = -memory.inverse @ point.gradient
+        direction = -(memory.inverse @ point.gradient)
         moved, found = full_step_or_search(oracle, point, direction, max_trials=25)
         idle = count_idle(memory.idle, found, point, moved)
         memory = memory._replace(inverse=_updated(memory.inverse, point, moved), idle=idle)
@@ -114,9 +119,10 @@ def _updated(B: jax.Array, before: Point, after: Point) -> jax.Array:
             - \frac{By}{s^\top y}.
     """
     s, y = after.theta - before.theta, after.gradient - before.gradient
-    By, sy = B @ y, jnp.vdot(s, y)
-    curved = sy > jnp.finfo(s.dtype).eps * jnp.linalg.norm(s) * jnp.linalg.norm(y)
-    a = (0.5 * (1 + jnp.vdot(y, By) / sy) * s - By) / sy
-    curved &= jnp.isfinite(before.value) & jnp.all(jnp.isfinite(a))
-    a = jnp.where(curved, a, 0)
+    By = B @ y
+    vectors = jnp.stack([s, y, By])
+    (ss, sy, _), (_, yy, yBy) = jnp.matmul(vectors[:2], vectors.T, precision="highest")
+    curved = sy > jnp.finfo(s.dtype).eps * jnp.sqrt(ss * yy)
+    curved &= jnp.isfinite(before.value) & jnp.isfinite(yBy)
+    a = jnp.where(curved, (0.5 * (1 + yBy / sy) * s - By) / sy, 0)
     return B + s[:, None] * a + a[:, None] * s

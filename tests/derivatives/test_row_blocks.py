@@ -91,14 +91,16 @@ def test_blocks_are_for_large_tables_of_long_rows_on_one_cpu():
     assert not rows(10**3, 10**5, 8)  # few rows
 
 
-def test_a_table_that_the_last_cache_holds_is_taken_at_once(monkeypatch, small_blocks):
-    X = np.zeros((203, P))
-    for cache, kind in [
-        (X.nbytes, dense_features.DenseFeatures),
-        (X.nbytes - 1, dense_features.BlockedFeatures),
-    ]:
-        monkeypatch.setattr(dense_features, "last_cache_bytes", lambda cache=cache: cache)
-        assert type(dense_features.as_features(X, by_blocks=True)) is kind
+@pytest.mark.parametrize(
+    ("columns", "missing", "is_blocked"), [(40, 0, False), (40, 1, True), (20, 0, True)]
+)
+def test_a_wide_table_that_the_last_cache_holds_is_taken_at_once(
+    columns, missing, is_blocked, monkeypatch, small_blocks
+):
+    X = np.zeros((203, columns))
+    monkeypatch.setattr(dense_features, "last_cache_bytes", lambda: X.nbytes - missing)
+    features = dense_features.as_features(X, by_blocks=True)
+    assert isinstance(features, dense_features.BlockedFeatures) == is_blocked
 
 
 def test_rows_on_several_devices_stay_there(x64, small_blocks):

@@ -1,9 +1,11 @@
 """Compiled with options where JAX takes them, and the same function everywhere."""
 
 import os
+import threading
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jax_logreg.programs import compiled
@@ -37,6 +39,33 @@ def test_it_compiles_once_for_a_shape(double):
     double(jnp.array(2.5))
     assert count_programs(double) == before
     double(jnp.ones(7))
+    assert count_programs(double) == before + 1
+
+
+def made(double, arguments):
+    """Wait for the program of some arguments, as a call does, and count."""
+    double(arguments)
+    return count_programs(double)
+
+
+def test_what_was_compiled_ahead_is_found(double):
+    before = count_programs(double)
+    double.compile_ahead(np.ones(11))
+    double.compile_ahead(np.ones(11))
+    assert made(double, np.ones(11)) == before + 1
+    double.compile_ahead(np.ones(11))  # nothing to do
+    assert made(double, np.ones(11)) == before + 1
+
+
+def test_in_a_scope_that_threads_do_not_have_nothing_is_compiled_ahead(double):
+    before = count_programs(double)
+    with jax.default_matmul_precision("float32"):
+        double.compile_ahead(np.ones(12))
+        for thread in set(threading.enumerate()) - {threading.current_thread()}:
+            thread.join(timeout=10 if "compile_there" in thread.name else 0)
+        assert count_programs(double) == before
+        assert made(double, np.ones(12)) == before + 1
+    jax.jit(lambda x: double.compile_ahead(x))(np.ones(13))  # part of another program
     assert count_programs(double) == before + 1
 
 

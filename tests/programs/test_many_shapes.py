@@ -3,7 +3,9 @@
 import subprocess
 import sys
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -55,3 +57,31 @@ def test_the_program_unused_for_longest_goes():
     del b
     assert gone() is None
     assert programs.num_made == {"a": 1, "b": 1, "c": 1}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_threads_make_a_program_once(fails):
+    """The second waits for the first, and makes the program itself where the first could not."""
+    programs, begun, released, made = RecentPrograms(2), Event(), Event(), []
+
+    def first():
+        begun.set()
+        released.wait(10)
+        if fails:
+            raise MemoryError
+        made.append("first")
+        return Program()
+
+    def second():
+        made.append("second")
+        return Program()
+
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(programs.recall, "a", first)
+        begun.wait(10)
+        other = pool.submit(programs.recall, "a", second)
+        released.set()
+        assert (one.exception() is not None) == fails
+        assert programs.recall("a", second) is other.result()
+    assert made == (["second"] if fails else ["first"])
+    assert programs.num_made == {"a": 1}
