@@ -12,7 +12,7 @@ a Hessian of P parameters costs about P/50 passes, its factorisation P/150 Â· PÂ
    3000 columns the whole matrix of that bound, for every class and every step, would take fewer
    steps and cost about p/32 passes. Which of the two is better depends on the data, so the
    diagonal first gets as many steps as the matrix costs, and loses at most those, except where
-   all of that takes less time than the larger program takes to compile;
+   the matrix is small: then full steps with it are the smallest program;
 4. where columns outnumber rows and a ridge penalty acts on every coefficient, what the diagonal
    does not finish starts again from the kernel form, in the n dimensions that the rows span.
 
@@ -61,6 +61,10 @@ _FEW_STEPS = 20
 _COLUMNS_PER_PASS = 32
 # Multiply-adds of a product with X in which float32 saves no time worth a larger program.
 _SMALL_PASS = 2e6
+# Multiply-adds of a product with few columns, for which the small program of a bound and of full
+# steps is as fast as float32 and a search.
+_SHORT_PASS = 1e7
+_FEW_COLUMNS = _FEW_STEPS * _COLUMNS_PER_PASS // 4
 # The limit of a solver that is followed by another.
 _ENOUGH_STEPS = 200
 
@@ -119,17 +123,21 @@ def _few_passes(objective: Objective, *, has_init: bool) -> list[Stage]:
     # A given start is near: float32 would have nothing to do. Nor where a pass takes less than a
     # millisecond: it would save a few of them, and take a second to compile.
     is_small = n * P <= _SMALL_PASS
+    gram = _gram_solver(objective)
+    if _gram_pays(objective) and n * P <= _SHORT_PASS and p <= _FEW_COLUMNS:
+        # In float32 the last digits are found along a line.
+        needs_search = objective.X.dtype == jnp.float32 or objective.X.hessian_limit < P
+        last = [Stage(gram, _FEW_STEPS)] if needs_search else []
+        return [Stage(replace(gram, search=False), _ENOUGH_STEPS), *last]
     is_narrow = has_init or is_small or objective.X.dtype == jnp.float32
     float32_steps = 0 if is_narrow else _ENOUGH_STEPS
     if not _gram_pays(objective):
         return [Stage(LBFGS("diagonal", float32_steps=float32_steps), _ENOUGH_STEPS)]
-    if is_small and p <= _FEW_STEPS * _COLUMNS_PER_PASS // 4:
-        return [Stage(_gram_solver(objective), _ENOUGH_STEPS)]
     trial_steps = max(_FEW_STEPS, p // _COLUMNS_PER_PASS)
     trial = LBFGS("diagonal", float32_steps=min(trial_steps, float32_steps))
     return [
         Stage(trial, trial_steps // 2 if float32_steps else trial_steps),
-        Stage(replace(_gram_solver(objective), float32_steps=float32_steps), _ENOUGH_STEPS),
+        Stage(replace(gram, float32_steps=float32_steps), _ENOUGH_STEPS),
     ]
 
 

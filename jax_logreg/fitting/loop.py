@@ -293,7 +293,7 @@ def _plan(oracle: FittedOracle, solver: Solver, *, concrete: bool) -> _Plan:
         concrete: whether the arrays have values, as they do not inside ``jit``.
     """
     method, P = CertificateMethod, oracle.objective.num_parameters
-    has_hessian = isinstance(solver, NewtonType) or has_cheap_hessian(oracle.num_rows, P)
+    has_hessian = isinstance(solver, Newton) or has_cheap_hessian(oracle.num_rows, P)
     if not concrete:  # one program must do
         few = method.BY_PENALTY if P <= NEWTON_LIMIT else method.CG
         last = method.EIGENVALUES if has_hessian else few
@@ -322,17 +322,22 @@ def _certifies_itself(oracle: FittedOracle, solver: Solver) -> bool:
 def _prepared(
     oracle: FittedOracle, method: NewtonType, theta: Any, tol: Tolerance, max_steps: int
 ) -> tuple[Any, Any]:
-    """Where a method of Newton's type starts, and its memory there."""
-    if method.is_exact:
-        return theta, ()
+    """Where a method of Newton's type starts, and its memory there, unless the loop prepares it."""
+    blank = method.blank_memory(theta)
+    if blank is None:
+        return theta, None
     arrays = [leaf for leaf in jax.tree.leaves(oracle) if isinstance(leaf, jax.Array)]
     if not all(map(is_on_one_device, arrays)):
         return _prepare(oracle, method, theta)
     # In NumPy, whose kind is known before the values are: both programs are compiled at once.
     theta = np.asarray(theta)
-    rest = method.blank_memory(theta), tol, max_steps
-    _solve_regular.compile_ahead(oracle, method, theta, *rest)
+    _solve_regular.compile_ahead(oracle, method, theta, blank, tol, max_steps)
     return jax.tree.map(np.asarray, _prepare(oracle, method, theta))
+
+
+@Compiled
+def _proves_separation(oracle: FittedOracle, point: Point) -> jax.Array:
+    return oracle.problem.proves_separation(point.theta, point.value)
 
 
 @Compiled
@@ -384,6 +389,8 @@ def _solve_regular(
     max_steps: int,
 ) -> tuple[Run, _Verdict]:
     """The loop of a method of Newton's type and its certificate, while all is regular."""
+    if memory is None:
+        theta, memory = method.prepare(oracle, theta)
     end = run_regular(oracle, method, theta, memory, tol, max_steps)
     run = Run(
         State(end.point, end.status == int(Status.STALLED), end.memory),
@@ -393,11 +400,11 @@ def _solve_regular(
     )
     # A run that is not over has no certificate; another method gives it one.
     status = jnp.where(end.status < 0, int(Status.MAX_STEPS), end.status)
-    if not method.is_exact:
-        full_rank = end.memory.full_rank | oracle.problem.is_strictly_convex()
+    full_rank = method.proves_full_rank(end.memory) | oracle.problem.is_strictly_convex()
+    if theta.size <= NEWTON_LIMIT:  # else the rank is not asked for
         is_open = (status == int(Status.CONVERGED)) & ~full_rank
         status = jnp.where(is_open, int(Status.STALLED), status)
-    rank = jnp.asarray(theta.size, jnp.int32)
+    rank = jnp.where(full_rank, theta.size, -1).astype(jnp.int32)
     certificate = Certificate(status.astype(jnp.int8), end.decrement, rank, jnp.asarray(False))
     return run, _Verdict(make_result(oracle, run, certificate, tol), certificate.is_short)
 
@@ -504,17 +511,12 @@ def _run_solver(
     if "float32" in solver.requires:
         oracle = oracle.with_float32_copy()
     concrete = are_concrete(oracle, solver, theta, tol)
+    if progress is None and concrete and _certifies_itself(oracle, solver):
+        assert isinstance(solver, NewtonType)
+        return _run_method(oracle, solver, theta, tol, max_steps)
     plan = _plan(oracle, solver, concrete=concrete)
     if progress is None:
-        verdict: _Verdict | None
-        if concrete and _certifies_itself(oracle, solver):
-            assert isinstance(solver, NewtonType)
-            theta, memory = _prepared(oracle, solver, theta, tol, max_steps)
-            run, verdict = _solve_regular(oracle, solver, theta, memory, tol, max_steps)
-            if not solver.is_exact and int(verdict.result.status) != Status.CONVERGED:
-                verdict = None
-        else:
-            run, verdict = _solve(oracle, solver, theta, tol, max_steps, plan)
+        run, verdict = _solve(oracle, solver, theta, tol, max_steps, plan)
         return _Ended(run, verdict, plan)
     if not concrete:
         raise ValueError("progress works outside jit and vmap only: leave it out inside them.")
@@ -522,6 +524,23 @@ def _run_solver(
     run = _start(oracle, solver, theta, bound, max_steps, keep_product=keep)
     run = _advance_with_reports(oracle, solver, run, bound, max_steps, progress)
     return _Ended(run, None, plan)
+
+
+def _run_method(
+    oracle: FittedOracle, method: NewtonType, theta: jax.Array, tol: Tolerance, max_steps: int
+) -> _Ended:
+    """Run the small loop; what it does not certify is left open."""
+    theta, memory = _prepared(oracle, method, theta, tol, max_steps)
+    run, verdict = _solve_regular(oracle, method, theta, memory, tol, max_steps)
+    if int(verdict.result.status) == Status.CONVERGED:
+        return _Ended(run, verdict, _Plan(None, CertificateMethod.CG))
+    if bool(_proves_separation(oracle, run.state.point)):
+        separated = jnp.full_like(run.status, int(Status.SEPARATED))
+        verdict = verdict._replace(result=replace(verdict.result, status_code=separated))
+        return _Ended(run._replace(status=separated), verdict, _Plan(None, CertificateMethod.CG))
+    plan = _plan(oracle, method, concrete=True)
+    has_tried = method.is_exact or plan.keeps_product
+    return _Ended(run, None, plan._replace(first=None) if has_tried else plan)
 
 
 def _advance_with_reports(

@@ -16,7 +16,7 @@ from jax_logreg.derivatives.oracle import Oracle, Point, Trial
 from jax_logreg.fitting.result import MAX_LOGIT_CHANGE, RUNNING, Status
 from jax_logreg.solvers.base import NewtonType, State, cond, while_loop
 from jax_logreg.solvers.line_search import Conditions, interpolate
-from jax_logreg.solvers.newton import MAX_IDLE_STEPS, count_idle_by_norms
+from jax_logreg.solvers.newton import count_idle_by_norms
 from jax_logreg.solvers.newton_cg import direction_by_products
 
 # How far below its bound a gradient may fall before a minimum has been found.
@@ -132,7 +132,7 @@ def _accept(
         no_further = norm <= _FAR_WITHIN * tol.gradient
     # Within the bound and without a minimum nearby, the data may be separated.
     idle = count_idle_by_norms(at.idle, within_noise, at.norm, norm)
-    is_lost = ~proposal.sound | (idle >= MAX_IDLE_STEPS) | (no_further & ~evidence.exists)
+    is_lost = ~proposal.sound | (idle >= method.max_idle_steps) | (no_further & ~evidence.exists)
     is_lost |= oracle.problem.loss_allows_separation(point.value)
     has_arrived = within & evidence.exists & (evidence.decrement <= tol.decrement)
     status = jnp.where(has_arrived, int(Status.CONVERGED), RUNNING)

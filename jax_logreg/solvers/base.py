@@ -107,15 +107,24 @@ class NewtonType(Solver):
 
     Attributes:
         is_exact: whether d is Newton's own direction.
-        is_regular: whether every Hessian must have full rank.
+        is_regular: whether the method is for functions whose Hessians have full rank, and stalls
+            at others.
+        max_idle_steps: steps in a row without progress after which it has stalled: near the
+            optimum F no longer changes, and a quasi-Newton step may leave most of the gradient.
     """
 
     is_exact: ClassVar[bool] = False
     is_regular: ClassVar[bool] = True
+    max_idle_steps: ClassVar[int] = 10
 
     def blank_memory(self, theta: Any) -> Any:
-        """A memory of the shapes that it has at θ, (P,), in NumPy."""
-        return ()
+        """A memory of the shapes that it has at θ, (P,), in NumPy, where it is prepared by a
+        program of its own; else None."""
+        return None
+
+    def proves_full_rank(self, memory: Any) -> ArrayLike:
+        """Whether the Hessian is known to have full rank, here and everywhere."""
+        return self.is_exact
 
     def prepare(self, oracle: Oracle, theta: jax.Array) -> tuple[jax.Array, Any]:
         """Where to start, and the memory there."""
@@ -271,7 +280,7 @@ class PreconditionedSolver(Solver):
     def scale_invariant(self) -> bool:  # type: ignore[override]
         return self.preconditioner != "none"
 
-    def prepare(self, oracle: Oracle, theta: jax.Array) -> tuple[jax.Array, Preconditioner]:
+    def precondition(self, oracle: Oracle, theta: jax.Array) -> tuple[jax.Array, Preconditioner]:
         """Where to start, and the preconditioner."""
         if self.preconditioner == "none":
             return theta, Diagonal(jnp.ones_like(theta))

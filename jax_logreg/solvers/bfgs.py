@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.linear_algebra import invert
 from jax_logreg.derivatives.oracle import Oracle, Point
@@ -26,8 +27,6 @@ from jax_logreg.solvers.base import (
 )
 from jax_logreg.solvers.line_search import full_step_or_search
 from jax_logreg.solvers.newton import count_idle, has_full_rank
-
-_MAX_IDLE_STEPS = 10
 
 
 class Memory(NamedTuple):
@@ -75,6 +74,9 @@ class BFGS(NewtonType):
         inverse = np.zeros((theta.size, theta.size), theta.dtype)
         return Memory(inverse, np.zeros((), bool), np.zeros((), np.int32))
 
+    def proves_full_rank(self, memory: Memory) -> ArrayLike:
+        return memory.full_rank
+
     def prepare(self, oracle: Oracle, theta: jax.Array) -> tuple[jax.Array, Memory]:
         """Newton's answer to the sample, or the start itself, and the inverse Hessian there."""
         if self.sample:
@@ -103,7 +105,7 @@ class BFGS(NewtonType):
         moved, found = full_step_or_search(oracle, point, direction, max_trials=25)
         idle = count_idle(memory.idle, found, point, moved)
         memory = memory._replace(inverse=_updated(memory.inverse, point, moved), idle=idle)
-        return State(moved, ~found.found | (idle >= _MAX_IDLE_STEPS), memory)
+        return State(moved, ~found.found | (idle >= self.max_idle_steps), memory)
 
     def apply_inverse_hessian(self, oracle: Oracle, state: State, vector: jax.Array) -> jax.Array:
         return state.memory.inverse @ vector

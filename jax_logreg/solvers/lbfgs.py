@@ -13,16 +13,19 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 
 from jax_logreg.derivatives.linear_algebra import Preconditioner
 from jax_logreg.derivatives.oracle import Oracle, Point, cast
-from jax_logreg.solvers.base import PreconditionedSolver, State, check_count
+from jax_logreg.solvers.base import (
+    NewtonType,
+    PreconditionedSolver,
+    Proposal,
+    State,
+    check_count,
+)
 from jax_logreg.solvers.line_search import full_step_or_search, line_search_step
 from jax_logreg.solvers.newton import count_idle
 
-# Near the optimum F no longer changes, and a quasi-Newton step may leave most of the gradient.
-_MAX_IDLE_STEPS = 10
 # The slope at which a search ends, as a fraction of the first.
 _SLOPE_FRACTION = 0.2
 _MAX_TRIALS = 25
@@ -33,28 +36,24 @@ _times = partial(jnp.matmul, precision="highest")
 
 
 class Pairs(NamedTuple):
-    """The last steps and the changes of the gradient over them, in a ring.
+    r"""The last steps and the changes of the gradient over them, in a ring.
 
     Attributes:
-        steps: (memory, P).
-        changes: (memory, P).
-        products: step · change of every step with its own change and with all after it,
-            (memory, memory).
+        steps: S, (memory, P); pair j is in row j mod memory.
+        changes: Y, of the same shape.
+        curvatures: D, step · change of every pair, (memory,).
+        inverse: :math:`L^{-1}`, (memory, memory), where :math:`L_{ij} = s_i \cdot y_j` for a pair j
+            no older than i, and 0 for others: triangular, if the pairs are in order of age.
         scale: of the preconditioner, so that it fits the newest pair.
-        num_added: how many were added since the history was last dropped; pair j is in row
-            j mod memory.
+        num_added: how many were added since the history was last dropped.
     """
 
     steps: jax.Array
     changes: jax.Array
-    products: jax.Array
+    curvatures: jax.Array
+    inverse: jax.Array
     scale: jax.Array
     num_added: jax.Array
-
-    def by_age(self) -> tuple[jax.Array, jax.Array]:
-        """The row of each pair, the newest first, and which of these rows are filled."""
-        ages = jnp.arange(len(self.steps))
-        return (self.num_added - 1 - ages) % len(self.steps), ages < self.num_added
 
 
 class Memory(NamedTuple):
@@ -67,7 +66,7 @@ class Memory(NamedTuple):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class LBFGS(PreconditionedSolver):
+class LBFGS(PreconditionedSolver, NewtonType):
     """L-BFGS with a preconditioner.
 
     Attributes:
@@ -78,6 +77,8 @@ class LBFGS(PreconditionedSolver):
         float32_steps: in float64, first take up to so many steps on a float32 copy of the
             data, as long as its gradient is above round-off: at half the cost, with half the
             memory of X more. Their pairs are kept, and float64 goes on from there.
+        search: whether to search along the line. Without it the full step is taken, or a shorter
+            one where that is too long: the program is half as large, and certifies itself.
 
     >>> from jax_logreg import fit, L2
     >>> X, y = jnp.arange(8.0).reshape(-1, 1), jnp.array([0, 0, 1, 0, 1, 0, 1, 1])
@@ -87,6 +88,7 @@ class LBFGS(PreconditionedSolver):
 
     memory: int = field(default=20, metadata={"static": True})
     float32_steps: int = field(default=0, metadata={"static": True})
+    search: bool = field(default=True, repr=False, metadata={"static": True})
 
     default_max_steps = 1_000
 
@@ -100,9 +102,23 @@ class LBFGS(PreconditionedSolver):
     def requires(self) -> frozenset[str]:  # type: ignore[override]
         return super().requires | ({"float32"} if self.float32_steps else set())
 
+    @property
+    def is_regular(self) -> bool:  # type: ignore[override]
+        return not self.search
+
+    def prepare(self, oracle: Oracle, theta: jax.Array) -> tuple[jax.Array, Memory]:
+        theta, preconditioner = self.precondition(oracle, theta)
+        pairs = _empty_pairs(self.memory, theta)
+        return theta, Memory(pairs, preconditioner, jnp.zeros((), jnp.int32))
+
+    def propose(self, oracle: Oracle, memory: Memory, before: Point, after: Point) -> Proposal:
+        moved = jnp.isfinite(before.value)
+        memory = memory._replace(pairs=_remember(memory, before, after, moved))
+        direction = -inverse_hessian(memory, after.gradient)
+        return Proposal(direction, memory, jnp.asarray(True))
+
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
-        theta, preconditioner = self.prepare(oracle, theta)
-        memory = Memory(_empty_pairs(self.memory, theta), preconditioner, jnp.zeros((), jnp.int32))
+        theta, memory = self.prepare(oracle, theta)
         if self.float32_steps and theta.dtype != jnp.float32:
             theta, memory = self._float32_phase(oracle, theta, memory)
         return State(oracle.evaluate(theta), jnp.asarray(False), memory)
@@ -135,7 +151,7 @@ class LBFGS(PreconditionedSolver):
         # If the search fails, drop the history and retry.
         has_no_history = memory.pairs.num_added == 0
         pairs = _remember(memory, point, moved, found.found)
-        stalled = (~found.found & has_no_history) | (idle >= _MAX_IDLE_STEPS)
+        stalled = (~found.found & has_no_history) | (idle >= self.max_idle_steps)
         return State(moved, stalled, Memory(pairs, memory.preconditioner, idle))
 
     def apply_inverse_hessian(self, oracle: Oracle, state: State, vector: jax.Array) -> jax.Array:
@@ -157,38 +173,27 @@ def _above_float32_rounding(state: State) -> jax.Array:
 def inverse_hessian(memory: Memory, vector: jax.Array) -> jax.Array:
     r"""An estimate of H⁻¹ · vector.
 
-    With the pairs by age, the newest first, the steps in the rows of S, the changes in those of
-    Y, L the lower triangle of :math:`SY^\top`, diagonal D included, and :math:`q = v - Y^\top a`:
+    With S, Y, D and L of :class:`Pairs` and :math:`q = v - Y^\top a`:
 
     .. math::
         a = L^{-1}Sv, \qquad r = \gamma M^{-1}q, \qquad
         H^{-1}v \approx r + S^\top L^{-\top}(Da - Yr),
 
     which is the two-loop recursion, each loop written as the triangular system that it solves.
+    Rows that hold no pair add nothing: those of :math:`L^{-1}` and D are zero.
     """
     pairs = memory.pairs
-    place, filled = pairs.by_age()
-    triangle = jnp.tril(pairs.products[place][:, place])
-    identity = jnp.eye(len(place), dtype=vector.dtype)
-    triangle = jnp.where(filled[:, None] & filled, triangle, identity)
-
-    def along(table: jax.Array, vector: jax.Array) -> jax.Array:
-        return jnp.where(filled, _times(table, vector)[place], 0)
-
-    def combine(shares: jax.Array, table: jax.Array) -> jax.Array:
-        return _times(jnp.zeros_like(shares).at[place].set(shares), table)
-
-    first = solve_triangular(triangle, along(pairs.steps, vector), lower=True)
-    rest = vector - combine(first, pairs.changes)
+    first = _times(pairs.inverse, _times(pairs.steps, vector))
+    rest = vector - _times(first, pairs.changes)
     solved = pairs.scale * memory.preconditioner.solve(rest)
-    right = jnp.diag(triangle) * first - along(pairs.changes, solved)
-    return solved + combine(solve_triangular(triangle, right, lower=True, trans=1), pairs.steps)
+    right = pairs.curvatures * first - _times(pairs.changes, solved)
+    return solved + _times(_times(right, pairs.inverse), pairs.steps)
 
 
 def _empty_pairs(count: int, theta: jax.Array) -> Pairs:
-    table = jnp.zeros((count, theta.size), theta.dtype)
+    table, row = jnp.zeros((count, theta.size), theta.dtype), jnp.zeros(count, theta.dtype)
     one, none = jnp.ones((), theta.dtype), jnp.zeros((), jnp.int32)
-    return Pairs(table, table, jnp.zeros((count, count), theta.dtype), one, none)
+    return Pairs(table, table, row, jnp.zeros((count, count), theta.dtype), one, none)
 
 
 def _remember(memory: Memory, before: Point, after: Point, found: jax.Array) -> Pairs:
@@ -205,12 +210,36 @@ def _remember(memory: Memory, before: Point, after: Point, found: jax.Array) -> 
         # Write one row, not the table: writing that takes as long as many passes over sparse X.
         return table.at[i].set(jnp.where(curved, row, table[i]))
 
-    steps = put(pairs.steps, step)
-    column = jnp.where(curved, _times(steps, change), pairs.products[:, i])
+    curvatures = put(pairs.curvatures, curvature)
+    inverse = _with_newest(pairs.inverse, i, _times(pairs.steps, change), curvature)
     return Pairs(
-        steps,
+        put(pairs.steps, step),
         put(pairs.changes, change),
-        pairs.products.at[:, i].set(column),
+        jnp.where(found, curvatures, 0),
+        jnp.where(found, jnp.where(curved, inverse, pairs.inverse), 0),
         jnp.where(curved & jnp.isfinite(fit), fit, pairs.scale),
         jnp.where(found, pairs.num_added + curved, 0),
     )
+
+
+def _with_newest(
+    inverse: jax.Array, i: jax.Array, products: jax.Array, curvature: jax.Array
+) -> jax.Array:
+    r"""The inverse of L once its oldest pair, in row i, has given way to the newest.
+
+    A triangular matrix without its last row and column has an inverse without them, and
+
+    .. math::
+        \begin{pmatrix} L & c \\ 0 & d \end{pmatrix}^{-1} =
+        \begin{pmatrix} L^{-1} & -L^{-1}c/d \\ 0 & 1/d \end{pmatrix}.
+
+    Args:
+        inverse: as it was, (memory, memory).
+        i: the row.
+        products: of all steps with the new change, c, (memory,).
+        curvature: of the new pair, d.
+    """
+    is_new = jnp.arange(len(inverse)) == i
+    kept = jnp.where(is_new[:, None] | is_new, 0, inverse)
+    column = jnp.where(is_new, 1, -_times(kept, products)) / curvature
+    return jnp.where(is_new, column[:, None], kept)

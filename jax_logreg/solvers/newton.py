@@ -67,6 +67,7 @@ class Newton(NewtonType):
     scale_invariant = True
 
     is_exact = True
+    max_idle_steps = MAX_IDLE_STEPS
 
     @property
     def is_regular(self) -> bool:  # type: ignore[override]

@@ -58,7 +58,7 @@ class NewtonCG(PreconditionedSolver):
         return super().requires | {"hvp"}
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
-        theta, preconditioner = self.prepare(oracle, theta)
+        theta, preconditioner = self.precondition(oracle, theta)
         point = oracle.evaluate(theta)
         first = _norm(preconditioner.solve, point.gradient)
         memory = Memory(preconditioner, first, jnp.zeros((), jnp.int32))

@@ -19,6 +19,7 @@ from jax_logreg import (
 )
 from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.solvers.base import State
+from jax_logreg.solvers.bfgs import BFGS
 from tests.problems import N, make_problem
 
 SOLVERS = {
@@ -29,6 +30,8 @@ SOLVERS = {
     "Optax's lbfgs": Optax(optax.lbfgs()),
     "lbfgs": LBFGS(),
     "lbfgs, sampled start": LBFGS("hessian", sample=12),
+    "lbfgs, no search": LBFGS("gram", search=False),
+    "bfgs, sampled start": BFGS(sample=12),
     "newton-cg, gram": NewtonCG("gram"),
     "minibatch": Minibatch(optax.sgd(0.5), N, jax.random.key(0)),
     "newton": Newton(),

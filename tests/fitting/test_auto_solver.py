@@ -47,7 +47,8 @@ def trial(steps):
         ((60_000, 784, 20), [(trial(24), 12), (LBFGS("gram", float32_steps=200), 200)]),
         ((1000, 5000), [(trial(200), 200), LAST]),
         # a pass takes less than a millisecond: one program, without float32
-        ((1000, 50, 10), [(LBFGS("gram"), 200), LAST]),
+        ((1000, 50, 10), [(LBFGS("gram", search=False), 200), LAST]),
+        ((400, 80, 300), [(LBFGS("gram", search=False), 200), (LBFGS("gram"), 20)]),
         ((100, 5000), [(LBFGS("diagonal"), 200), LAST]),
         ((200_000, 20_000), [(trial(200), 200)]),
     ],
@@ -97,6 +98,7 @@ def test_every_branch_ends_where_newton_ends(case, model, monkeypatch, x64):
     """The limits are lowered, so that problems of a few rows take the branches of large ones."""
     monkeypatch.setattr(module, "_CHEAP_HESSIAN", 0)
     monkeypatch.setattr(module, "_SMALL_PASS", 0)
+    monkeypatch.setattr(module, "_SHORT_PASS", 0)
     monkeypatch.setattr(module, "_ROWS_PER_PARAMETER", 4 if case == "sampled" else 10**9)
     monkeypatch.setattr(module, "_FEW_STEPS", 2 if case == "bought" else 20)
     n, p = (10, 20) if case == "wide" else (120, 4)

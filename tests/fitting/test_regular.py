@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_logreg import L2, fit
+from jax_logreg import L2, LBFGS, fit
 from jax_logreg.derivatives.autodiff import FunctionOracle
 from jax_logreg.fitting.certificate import Tolerance
 from jax_logreg.fitting.loop import _finish, _solve, _solve_regular
@@ -87,5 +87,38 @@ def test_a_fit_uses_the_larger_programs_only_where_it_must(kind, status):
     result = fit(X, y.astype(int), penalty=L2(0.0))
     assert result.status == Status[status]
     after = count_programs(_solve, _finish), count_programs(_solve_regular)
-    assert (after[0] > before[0]) == (kind != "regular")
+    assert (after[0] > before[0]) == (kind == "twice")  # a point proves its rows apart by itself
     assert after[1] >= before[1]
+
+
+def rows(K, kind="plain"):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4))
+    if kind == "twice":
+        X[:, -1] = X[:, 0]
+    if kind == "apart":
+        return X, np.argmax(X[:, :K] if K > 2 else np.stack([X[:, 0], -X[:, 0]], 1), axis=1)
+    return X, np.argmax(X[:, :K] + rng.gumbel(size=(300, K)), axis=1)
+
+
+@pytest.mark.parametrize("penalty", [None, L2(0.01)], ids=["none", "L2"])
+@pytest.mark.parametrize("K", [2, 3])
+@pytest.mark.parametrize("kind", ["gram", "diagonal"])
+def test_lbfgs_without_a_search_is_certified_as_newton_is(kind, K, penalty):
+    X, y = rows(K)
+    before = count_programs(_solve)
+    found = fit(X, y, penalty=penalty, solver=LBFGS(kind, search=False))
+    assert count_programs(_solve) == before
+    exact = fit(X, y, penalty=penalty, solver="newton", init=found, max_steps=0)
+    assert found.status == exact.status == Status.CONVERGED
+    assert found.rank == exact.rank
+    np.testing.assert_allclose(found.newton_decrement, exact.newton_decrement, rtol=0.5)
+    np.testing.assert_allclose(found.objective, exact.objective, rtol=1e-13)
+
+
+@pytest.mark.parametrize("K", [2, 3])
+@pytest.mark.parametrize("kind", ["twice", "apart"])
+def test_lbfgs_without_a_search_finds_what_has_no_single_minimum(kind, K):
+    X, y = rows(K, kind)
+    result = fit(X, y, solver=LBFGS("gram", search=False))
+    assert result.status == {"twice": Status.NOT_UNIQUE, "apart": Status.SEPARATED}[kind]
