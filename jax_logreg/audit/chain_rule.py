@@ -16,7 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from jax_logreg.audit.match import Diagnosis, Mismatch, complexity, fit_parts, matches
+from jax_logreg.audit.match import (
+    REPRODUCED,
+    Diagnosis,
+    Mismatch,
+    complexity,
+    fit_parts,
+    matches,
+)
 from jax_logreg.audit.models import Model
 from jax_logreg.audit.source_lines import expression_of, line_of, source_of
 from jax_logreg.audit.steps import (
@@ -344,15 +351,13 @@ def by_links(mismatch: Mismatch, changes: LinkChanges, names: UserNames) -> Iter
 
 
 def _explained(mismatch: Mismatch, changes: LinkChanges, names: UserNames) -> Iterator[Diagnosis]:
-    evidence = "with this the numbers are reproduced at every point"
-    found = changes.gradients(mismatch.theta)
-    for (group, option), gradient in zip(changes.options, found, strict=True):
-        link = changes.links[group[0]]
+    models = wrong_gradients(mismatch, changes)
+    for (group, option), model in zip(changes.options, models, strict=True):
         if option < 0:
-            yield from _with_factor(mismatch, gradient, changes.function, link, names)
-        elif matches(mismatch, gradient):
-            text = f"{describe(changes.function, link, mismatch, option)}."
-            yield Diagnosis("chain-factor", mismatch.name, text, evidence, complexity(1))
+            link = changes.links[group[0]]
+            yield from _with_factor(mismatch, model.numbers, changes.function, link, names)
+        elif matches(mismatch, model.numbers):
+            yield Diagnosis(model.kind, mismatch.name, f"{model.text()}.", REPRODUCED)
 
 
 def _with_factor(

@@ -12,10 +12,6 @@ import numpy as np
 
 from jax_logreg.audit.compare_entries import (
     DerivativeComparison,
-    convexity,
-    hessian_properties,
-    hvp_properties,
-    model_properties,
 )
 from jax_logreg.audit.diagnose import diagnose
 from jax_logreg.audit.differences import FiniteDifferences, shrink_to_curvature
@@ -24,7 +20,13 @@ from jax_logreg.audit.form import add_form, compare_in_any_form, diagonal_remark
 from jax_logreg.audit.judgement import forgive_flat_value, forgive_numerical
 from jax_logreg.audit.layout import PytreeLayout, make_layout
 from jax_logreg.audit.match import Diagnosis
-from jax_logreg.audit.purity import Watch, check_purity, find_impurities
+from jax_logreg.audit.properties import (
+    convexity,
+    hessian_properties,
+    hvp_properties,
+    model_properties,
+)
+from jax_logreg.audit.purity import Surroundings, check_purity, find_impurities
 from jax_logreg.audit.quick_check import QuickCheck
 from jax_logreg.audit.reference import (
     AuditPoints,
@@ -44,7 +46,7 @@ from jax_logreg.audit.traced import (
     keeps_traces,
     without_jit,
 )
-from jax_logreg.audit.user_calls import DERIVATIVES, UserFunction
+from jax_logreg.audit.user_calls import DERIVATIVES, UserFunction, vectors_at
 from jax_logreg.audit.value_and_grad import SharedCalls, first_of
 
 # A sweep that comes this near has confirmed autodiff.
@@ -308,8 +310,7 @@ class Audit:
         """Leave out functions that answer by more than their arguments; False if none is left."""
         pure = []
         for function in (self._target.user_function, *self._functions):
-            given = (theta,) * (2 if function.name == "hvp" else 1)
-            findings, agree = find_impurities(function, *given)
+            findings, agree = find_impurities(function, *vectors_at(theta, function.name))
             self._impurities = [*(self._impurities or []), *findings]
             self._findings += findings
             if not agree and function.name == "value":
@@ -323,9 +324,10 @@ class Audit:
     def _settle(self, points: AuditPoints) -> bool:
         """Whether few differences show all the derivatives to be right, in calls that leave
         everything as it was."""
-        watch = Watch([self._target.user_function, *self._functions])
+        around = [Surroundings(f) for f in (self._target.user_function, *self._functions)]
         self._settled = self._quick_comparisons(points)
-        return len(self._settled) == len(self._functions) and not watch.is_disturbed()
+        disturbed = any(any(a.changed()) or a.drawn() for a in around)
+        return len(self._settled) == len(self._functions) and not disturbed
 
     def _draw_points(self) -> AuditPoints:
         target = self._target

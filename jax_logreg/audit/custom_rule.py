@@ -22,7 +22,9 @@ from jax_logreg.audit.findings import ERROR, NOTE, WARNING, Finding
 from jax_logreg.audit.purity import is_same
 from jax_logreg.audit.reference import hvp
 from jax_logreg.audit.report import DerivativeReport
+from jax_logreg.audit.returned import first_line
 from jax_logreg.audit.traced import keeps_traces, without_jit
+from jax_logreg.audit.user_calls import argument_names
 from jax_logreg.audit.without_rules import has_rules, without_rules
 
 REVERSE, FORWARD, SECOND = MODES = "reverse", "forward", "second order"
@@ -78,7 +80,7 @@ def _make_rule(f: Callable[..., Any], args: tuple[Any, ...], seed: int) -> "_Rul
     if not callable(f):
         raise ValueError(f"f must be a function, but it is {f!r}.")
     fixed = getattr(without_jit(f), "nondiff_argnums", ())
-    names = _argument_names(f, len(args))
+    names = argument_names(f, 0, len(args))
     at = {
         name: None if i in fixed else jax.tree.map(lambda x: x if _is_float(x) else None, arg)
         for i, (name, arg) in enumerate(zip(names, args, strict=True))
@@ -90,15 +92,6 @@ def _make_rule(f: Callable[..., Any], args: tuple[Any, ...], seed: int) -> "_Rul
     if not (has_rules(partial(rule.outputs, f), at) if rule.is_traceable else rule.is_rule):
         raise ValueError("f uses no custom_jvp or custom_vjp: its derivatives are JAX's own.")
     return rule
-
-
-def _argument_names(f: Callable[..., Any], count: int) -> list[str]:
-    try:
-        parameters = inspect.signature(f).parameters.values()
-    except (TypeError, ValueError):  # a builtin
-        parameters = {}.values()
-    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return (known + [f"args[{i}]" for i in range(len(known), count)])[:count]
 
 
 class _LinearMap(NamedTuple):
@@ -228,7 +221,7 @@ class _Rule:
             linear.apply(linear.directions(self.seed)[0])
         except Exception as error:
             severity = NOTE if mode == FORWARD else WARNING
-            text = f"there is no {_NEED[mode]} ({type(error).__name__}: {_start(error)})."
+            text = f"there is no {_NEED[mode]} ({first_line(error)})."
             return Finding("unavailable", severity, mode, text)
         return None
 
@@ -282,7 +275,7 @@ class _Rule:
         try:
             together = jax.vmap(derivative)(points)
         except Exception as error:
-            text = f"it fails under jax.vmap ({type(error).__name__}: {_start(error)})."
+            text = f"it fails under jax.vmap ({first_line(error)})."
             return [Finding("vmap", WARNING, mode, text)]
         if is_same(together, singly, _SAME):
             return []
@@ -332,7 +325,3 @@ def _is_float(x: Any) -> bool:
 
 def _is_inexact(x: Any) -> bool:
     return jnp.issubdtype(jnp.result_type(x), jnp.inexact)
-
-
-def _start(error: Exception) -> str:
-    return str(error).partition("\n")[0][:120]

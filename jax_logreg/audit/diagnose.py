@@ -114,21 +114,14 @@ class _Wrong:
         return None if function is None else chain_rule.find_changes(function)
 
     @cached_property
-    def models_of_data(self) -> list[Model]:
-        """The derivative with each of the data changed."""
+    def models(self) -> list[Model]:
+        """The derivative with each of the data changed; and with each condition on θ taken to
+        hold everywhere, or nowhere."""
         function = self.target.function
         if function is None or self.mismatch.name == "jacobian":
             return []
-        names = self.target.data_names()
-        return list(with_changed_data(self.mismatch, function, names))
-
-    @cached_property
-    def models_of_conditions(self) -> list[Model]:
-        """The derivative with each condition on θ taken to hold everywhere, or nowhere."""
-        function = self.target.function
-        if function is None or self.mismatch.name == "jacobian":
-            return []
-        return list(with_conditions(self.mismatch, function))
+        changed = with_changed_data(self.mismatch, function, self.target.data_names())
+        return [*changed, *with_conditions(self.mismatch, function)]
 
 
 def _is_complex(found: list[Diagnosis]) -> bool:
@@ -171,9 +164,9 @@ def _by_row_residuals(wrong: _Wrong) -> Iterator[Diagnosis]:
 
 
 def _in_places(wrong: _Wrong) -> Iterator[Diagnosis]:
-    models = [*wrong.models_of_data, *wrong.models_of_conditions]
+    models = wrong.models
     if wrong.mismatch.name == "gradient" and wrong.changes is not None:
-        models += chain_rule.wrong_gradients(wrong.mismatch, wrong.changes)
+        models = [*models, *chain_rule.wrong_gradients(wrong.mismatch, wrong.changes)]
     yield from two_mistakes.in_places(wrong.mismatch, wrong.target.layout, wrong.names, models)
 
 
@@ -189,7 +182,7 @@ def _by_two_mistakes(wrong: _Wrong) -> Iterator[Diagnosis]:
     elif mismatch.name == "gradient" and wrong.changes is not None:
         models += chain_rule.wrong_gradients(mismatch, wrong.changes)
     if target.model is None:
-        models += [*wrong.models_of_data, *wrong.models_of_conditions]
+        models += wrong.models
     yield from two_mistakes.by_two_mistakes(mismatch, target.layout, names, models)
 
 

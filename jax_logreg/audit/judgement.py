@@ -197,7 +197,7 @@ def _calls_again(
     before = sys.getprofile()
     sys.setprofile(profile)
     try:
-        function.attempt(*_vectors(point), dtype="float64")
+        function.attempt(*point.vectors, dtype="float64")
     finally:
         sys.setprofile(before)
     return count > max(1, point.theta.size if point.vector is None else 1)
@@ -211,10 +211,6 @@ def _code_of(function: Callable[..., Any]) -> CodeType | None:
     return None
 
 
-def _vectors(point: PointComparison) -> tuple[np.ndarray, ...]:
-    return (point.theta,) if point.vector is None else (point.theta, point.vector)
-
-
 def _is_rough(function: UserFunction, point: PointComparison) -> bool:
     """Whether the answer jumps between points that are nearly one."""
     rng, theta = np.random.default_rng(0), point.theta
@@ -222,7 +218,7 @@ def _is_rough(function: UserFunction, point: PointComparison) -> bool:
     changes = []
     for _ in range(3):
         near = theta + _TINY_STEP * size * rng.normal(size=theta.size)
-        answer = function.attempt(near, *_vectors(point)[1:], dtype="float64")
+        answer = function.attempt(near, *point.vectors[1:], dtype="float64")
         if answer is None:
             return False
         changes.append(np.abs(answer - point.hand)[point.wrong].max())

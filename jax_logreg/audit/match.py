@@ -16,6 +16,8 @@ SLACK = 20.0
 # that says of one coordinate that it is wrong; and of one that says where at most.
 LOCATED, NEARLY, VAGUE = 0.5, 1.5, 2.5
 _MAX_DIAGNOSES = 3
+# The evidence for an explanation that needs no number of its own.
+REPRODUCED = "with this mistake the numbers are reproduced at every point"
 # A fit counts only if so many numbers are left to refute it.
 _SPARE = 2
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from jax_logreg.audit.compare_entries import DerivativeComparison
 from jax_logreg.audit.findings import ERROR, Finding
-from jax_logreg.audit.reference import AuditPoints, Autodiff, Vectors
+from jax_logreg.audit.reference import AuditPoints, Autodiff
 from jax_logreg.audit.target import Target
-from jax_logreg.audit.user_calls import UserFunction, argument_names
+from jax_logreg.audit.user_calls import UserFunction, argument_names, vectors_at
 from jax_logreg.audit.user_names import captured
 
 _ANOTHER_ANSWER = (
@@ -34,28 +34,56 @@ _MANY = 20
 _MAX_WATCHED = 10_000_000
 
 
-class Watch:
-    """Whether calls of functions leave alone what these capture, and draw no random numbers.
+class Surroundings:
+    """What a function captures and is given, and what its calls have done to that.
 
     Args:
-        functions: the user's.
+        function: one of the user's.
     """
 
-    def __init__(self, functions: list[UserFunction]) -> None:
-        self._functions = functions
-        around = [(f, _surroundings(f.function)) for f in functions]
-        self._captured = {str(id(x)): x for _, found in around for x in found.values()}
-        self._arrays = _snapshots(self._captured)
-        states = [(f, found, _generators(f, found)) for f, found in around]
-        self._drawing = [(f, found, state) for f, found, state in states if state]
+    def __init__(self, function: UserFunction) -> None:
+        owner = getattr(function.function, "__self__", function.function)
+        attributes = {f"self.{k}": v for k, v in getattr(owner, "__dict__", {}).items()}
+        self._function, self._captured = function, captured(function.function) | attributes
+        arrays = {k: v for k, v in self._captured.items() if isinstance(v, np.ndarray)}
+        few = sum(array.size for array in arrays.values()) <= _MAX_WATCHED
+        self._arrays = {name: array.copy() for name, array in arrays.items()} if few else {}
+        self._states = self._generators()
 
-    def is_disturbed(self) -> bool:
-        """Whether anything has changed since."""
-        return (
-            any(_changed(self._captured, self._arrays))
-            or any(_generators(f, found) != state for f, found, state in self._drawing)
-            or any(any(_changed_args(f)) for f in self._functions)
-        )
+    def changed(self) -> Iterator[str]:
+        """What it does in place to arrays that it captures, and to the contents of containers
+        among its arguments."""
+        for name, before in self._arrays.items():
+            if not _is_unchanged(self._captured[name], before):
+                yield f"changes {name}, which it captures, in place."
+        function = self._function
+        skipped = 1 + (function.name == "hvp")
+        names = argument_names(function.function, skipped, len(function.args))
+        for name, own, given in zip(names, function.args, function.safe_args, strict=True):
+            if isinstance(own, dict | list) and not _has_same_contents(own, given):
+                yield f"changes its argument {name} in place."
+
+    def drawn(self) -> list[str]:
+        """The random generators from which it has drawn."""
+        now = self._generators() if self._states else {}
+        return [name for name, state in now.items() if state != self._states[name]]
+
+    def _generators(self) -> dict[str, Any]:
+        """The states of the random generators that it may use."""
+        found: dict[str, Any] = {}
+        if _mentions_random(self._function.function, self._captured):
+            state = np.random.get_state()
+            found["np.random"] = bytes(state[1]), *state[2:]  # type: ignore[index]
+            found["random"] = random.getstate()
+        given = {f"args[{i}]": arg for i, arg in enumerate(self._function.args)}
+        for name, value in {**self._captured, **given}.items():
+            if isinstance(value, np.random.Generator):
+                found[name] = str(value.bit_generator.state)
+            elif isinstance(value, np.random.RandomState):
+                found[name] = str(value.get_state())
+            elif isinstance(value, random.Random):
+                found[name] = value.getstate()
+        return found
 
 
 def find_impurities(function: UserFunction, *vectors: np.ndarray) -> tuple[list[Finding], bool]:
@@ -65,11 +93,9 @@ def find_impurities(function: UserFunction, *vectors: np.ndarray) -> tuple[list[
         function: one of the user's functions.
         vectors: its flat arguments.
     """
-    around = _surroundings(function.function)
-    arrays = _snapshots(around)
+    around = Surroundings(function)
     first, second, drawn = _two_answers(function, vectors, around)
-    said = [f"changes {what}, which it captures, in place." for what in _changed(around, arrays)]
-    said += [f"changes its argument {what} in place." for what in _changed_args(function)]
+    said = list(around.changed())
     agree = first is None or second is None or (not drawn and is_same(first, second))
     if not agree and drawn:
         by = _by_how_much(first, second)
@@ -81,15 +107,14 @@ def find_impurities(function: UserFunction, *vectors: np.ndarray) -> tuple[list[
 
 
 def _two_answers(
-    function: UserFunction, vectors: tuple[np.ndarray, ...], around: dict[str, Any]
+    function: UserFunction, vectors: tuple[np.ndarray, ...], around: Surroundings
 ) -> tuple[Any, Any, list[str]]:
     """Answers of two equal calls, and the random generators that made them differ.
 
     Random numbers may twice be the same, so where a generator was used more calls are made.
     """
-    before = _generators(function, around)
     first, second = (function.attempt(*vectors, dtype="float64") for _ in range(2))
-    drawn = [k for k, state in _generators(function, around).items() if state != before[k]]
+    drawn = around.drawn()
     for _ in range(_MANY if drawn else 0):
         if first is None or second is None or not np.array_equal(first, second):
             return first, second, drawn
@@ -104,34 +129,9 @@ def _by_how_much(first: np.ndarray, second: np.ndarray) -> str:
     return f" by {float(np.max(np.abs(first - second))) / size:.0%} of the largest entry"
 
 
-def _surroundings(function: Callable[..., Any]) -> dict[str, Any]:
-    """What a function captures, and the attributes of the object that it belongs to."""
-    owner = getattr(function, "__self__", function)
-    attributes = {f"self.{k}": v for k, v in getattr(owner, "__dict__", {}).items()}
-    return captured(function) | attributes
-
-
-def _generators(function: UserFunction, around: dict[str, Any]) -> dict[str, Any]:
-    """The states of the random generators that a function may use."""
-    found: dict[str, Any] = {}
-    if _mentions_random(function, around):
-        state = np.random.get_state()
-        found["np.random"] = bytes(state[1]), *state[2:]  # type: ignore[index]
-        found["random"] = random.getstate()
-    given = {f"args[{i}]": arg for i, arg in enumerate(function.args)}
-    for name, value in {**around, **given}.items():
-        if isinstance(value, np.random.Generator):
-            found[name] = str(value.bit_generator.state)
-        elif isinstance(value, np.random.RandomState):
-            found[name] = str(value.get_state())
-        elif isinstance(value, random.Random):
-            found[name] = value.getstate()
-    return found
-
-
-def _mentions_random(function: UserFunction, around: dict[str, Any]) -> bool:
+def _mentions_random(function: Callable[..., Any], captured: dict[str, Any]) -> bool:
     """Whether its code may use the global generators, which are slow to look at."""
-    for used in (function.function, *around.values()):
+    for used in (function, *captured.values()):
         used = getattr(used, "__func__", used)
         names = getattr(getattr(used, "__code__", None), "co_names", ())
         owner = getattr(used, "__self__", None)
@@ -142,33 +142,10 @@ def _mentions_random(function: UserFunction, around: dict[str, Any]) -> bool:
     return False
 
 
-def _snapshots(around: dict[str, Any]) -> dict[str, np.ndarray]:
-    arrays = {k: v for k, v in around.items() if isinstance(v, np.ndarray)}
-    if sum(a.size for a in arrays.values()) > _MAX_WATCHED:
-        return {}
-    return {name: array.copy() for name, array in arrays.items()}
-
-
-def _changed(around: dict[str, Any], before: dict[str, np.ndarray]) -> Iterator[str]:
-    for name, array in before.items():
-        if not _is_unchanged(around[name], array):
-            yield name
-
-
 def _is_unchanged(array: np.ndarray, before: np.ndarray) -> bool:
     if array.dtype.kind in "fiu" and bool((array == before).all()):  # the usual case, and fast
         return True
     return array.tobytes() == before.tobytes()
-
-
-def _changed_args(function: UserFunction) -> Iterator[str]:
-    """Arguments whose containers have other contents than the user's."""
-    if not function.args:
-        return
-    names = argument_names(function.function, 1 + (function.name == "hvp"), len(function.args))
-    for name, own, given in zip(names, function.args, function.safe_args, strict=True):
-        if isinstance(own, dict | list) and not _has_same_contents(own, given):
-            yield name
 
 
 def _has_same_contents(own: Any, given: Any) -> bool:
@@ -195,31 +172,23 @@ def check_purity(
 ) -> Iterator[Finding]:
     """Do the functions answer by their arguments alone? State, caches and random numbers.
 
-    They are called with the same arguments again, with other calls between, and at a point
-    very near.
+    They are called with the same arguments again, after other calls, and at a point very near.
     """
     everyone = [target.user_function, *functions]
     first, other = points.moderate[0], points.moderate[1]
-    rounds = [_answers(everyone, theta) for theta in (first, first, other, first)]
-    for name, answer in rounds[0].items():
-        again = [answers[name] for answers in (rounds[1], rounds[3]) if name in answers]
-        if not all(is_same(answer, later) for later in again):
+    before, _, after = (_answers(everyone, theta) for theta in (first, other, first))
+    for name in sorted(set(before) & set(after)):
+        if not is_same(before[name], after[name]):
             yield Finding("hidden-state", ERROR, name, f"{name} {_ANOTHER_ANSWER}")
     right = {c.name for c in comparisons if not (c.wrong or c.wrong_far_out)}
     if target.function is not None:
-        answers = {name: answer for name, answer in rounds[0].items() if name in right}
+        answers = {name: answer for name, answer in before.items() if name in right}
         yield from _check_for_cache(target, Autodiff(target.function), functions, first, answers)
 
 
 def _answers(functions: list[UserFunction], theta: np.ndarray) -> Answers:
-    answers = {
-        f.name: f.attempt(*_call_arguments(f.name, theta), dtype="float64") for f in functions
-    }
+    answers = {f.name: f.attempt(*vectors_at(theta, f.name), dtype="float64") for f in functions}
     return {name: answer for name, answer in answers.items() if answer is not None}
-
-
-def _call_arguments(name: str, theta: np.ndarray) -> Vectors:
-    return (theta, np.ones(theta.size)) if name == "hvp" else (theta,)
 
 
 def _check_for_cache(
@@ -233,9 +202,9 @@ def _check_for_cache(
     near = theta * (1 + _NEARBY)
     nearby = _answers(functions, near)
     for name in sorted(set(nearby) & set(answers)):
-        arguments = _call_arguments(name, theta)
+        arguments = vectors_at(theta, name)
         before = autodiff(name, *arguments)
-        after = autodiff(name, *_call_arguments(name, near))
+        after = autodiff(name, *vectors_at(near, name))
         size = np.abs(before) + target.unsaturated_size(name, *arguments)
         differs = np.abs(after - before) > _MUST_DIFFER * size
         is_coarse = float(jnp.finfo(answers[name].dtype).eps) > _NEARBY

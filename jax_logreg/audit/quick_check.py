@@ -83,8 +83,10 @@ class QuickCheck:
     def _comparison(self) -> DerivativeComparison:
         first, *others = self.points.moderate
         if self.function.name == DIAGONAL:
-            return self._compared_diagonal(first, others)
-        if self.function.name in ("hessian", "hvp") and self.gradients is None:
+            found = self._diagonal(first)
+            for theta in others:
+                self._diagonal(theta)
+        elif self.function.name in ("hessian", "hvp") and self.gradients is None:
             found = self._entries_by_pairs(first)
             for theta in others:
                 self._pairs(theta)
@@ -92,22 +94,11 @@ class QuickCheck:
             found = self._entries(first)
             self._products(found)
         self._in_single_precision(found)
-        again = self._call(found.theta, found.vector)
+        again = self._call(*found.vectors)
         if not is_same(found.hand, again):
             raise Disagreement
         return DerivativeComparison(
             self.function.name, [found], findings=self.findings, num_more_points=len(others)
-        )
-
-    def _compared_diagonal(
-        self, first: np.ndarray, others: list[np.ndarray]
-    ) -> DerivativeComparison:
-        found = self._diagonal(first)
-        for theta in others:
-            self._diagonal(theta)
-        self._in_single_precision(found)
-        return DerivativeComparison(
-            DIAGONAL, [found], findings=self.findings, num_more_points=len(others)
         )
 
     def _diagonal(self, theta: np.ndarray) -> PointComparison:
@@ -129,9 +120,8 @@ class QuickCheck:
         """The function whose first differences are the derivative's products."""
         return self.gradients or self.target.values
 
-    def _call(self, *vectors: np.ndarray | None) -> np.ndarray:
-        given = [v for v in vectors if v is not None]
-        hand = self.function.attempt(*given, dtype="float64")
+    def _call(self, *vectors: np.ndarray) -> np.ndarray:
+        hand = self.function.attempt(*vectors, dtype="float64")
         if hand is None or hand.dtype != np.float64 or not np.isfinite(hand).all():
             raise Disagreement
         return hand
@@ -320,8 +310,7 @@ class QuickCheck:
         """The function takes the audit's own precision too."""
         if self.target.dtype == "float64":
             return
-        given = (found.theta,) if found.vector is None else (found.theta, found.vector)
-        low = self.function.attempt(*given, dtype=self.target.dtype)
+        low = self.function.attempt(*found.vectors, dtype=self.target.dtype)
         size = np.abs(found.hand).max(initial=0.0)
         if low is None or not np.all(np.abs(low - found.hand) <= _SINGLE * size):
             raise Disagreement

@@ -18,6 +18,7 @@ from jax_logreg.audit.layout import PytreeLayout
 from jax_logreg.audit.linear_predictor import SplitLoss, logits_at
 from jax_logreg.audit.logistic import LogisticModel, penalty_slope
 from jax_logreg.audit.match import (
+    REPRODUCED,
     SLACK,
     Diagnosis,
     Fit,
@@ -30,6 +31,7 @@ from jax_logreg.audit.match import (
 from jax_logreg.audit.mistakes import (
     PENALTY_MISTAKES,
     Mistake,
+    Recipe,
     catalogue,
     changes_of_data,
     names_of_mistakes,
@@ -49,7 +51,6 @@ _MAX_CONTRIBUTIONS = 5_000_000
 _MAX_DATA = 1_000_000
 # A value of more steps, such as a loop over rows, takes too long to be asked again and again.
 _MAX_STEPS = 300
-_REPRODUCED = "with this mistake the numbers are reproduced at every point"
 
 
 class Parts(NamedTuple):
@@ -180,27 +181,26 @@ def _pairs(model: LogisticModel, order: int) -> list[tuple[Mistake, Mistake]]:
 
 def _wrong_pairs(model: LogisticModel, *stacks: jax.Array) -> jax.Array:
     """The data term with every pair of mistakes at every point, (pairs, m, P)."""
-    vjp = jax.vjp(model.logits, jnp.zeros(model.split.size))[1]
-    recipe, pairs = right_recipe(model), _pairs(model, len(stacks))
-
-    def at_point(theta: jax.Array, *vector: jax.Array) -> jax.Array:
-        linear = model.logits(theta) - model.offset
-        z = [jax.jvp(model.logits, (theta,), (v,))[1] for v in vector]
-        both = (other.change(one.change(recipe)) for one, other in pairs)
-        return jax.vmap(lambda r: vjp(r)[0])(jnp.stack([r.rows(linear, *z) for r in both]))
-
-    return jnp.moveaxis(jax.lax.map(lambda row: at_point(*row), stacks), 0, 1)
+    recipe = right_recipe(model)
+    both = [other.change(one.change(recipe)) for one, other in _pairs(model, len(stacks))]
+    return _data_terms(model, both, *stacks)
 
 
 def _wrong_data_terms(model: LogisticModel, *stacks: jax.Array) -> jax.Array:
     """The data term with every mistake at every point, (mistakes, m, P)."""
+    recipe = right_recipe(model)
+    wrong = [mistake.change(recipe) for mistake in catalogue(model, len(stacks))]
+    return _data_terms(model, wrong, *stacks)
+
+
+def _data_terms(model: LogisticModel, recipes: list[Recipe], *stacks: jax.Array) -> jax.Array:
+    """The data term by every recipe at every point, (recipes, m, P)."""
     vjp = jax.vjp(model.logits, jnp.zeros(model.split.size))[1]
-    recipe, mistakes = right_recipe(model), catalogue(model, len(stacks))
 
     def at_point(theta: jax.Array, *vector: jax.Array) -> jax.Array:
         linear = model.logits(theta) - model.offset
         z = [jax.jvp(model.logits, (theta,), (v,))[1] for v in vector]
-        rows = jnp.stack([mistake.change(recipe).rows(linear, *z) for mistake in mistakes])
+        rows = jnp.stack([recipe.rows(linear, *z) for recipe in recipes])
         return jax.vmap(lambda r: vjp(r)[0])(rows)
 
     return jnp.moveaxis(jax.lax.map(lambda row: at_point(*row), stacks), 0, 1)
@@ -219,7 +219,7 @@ def _explain(
         return
     if matches(mismatch, data + penalty):
         effort = complexity(pieces)
-        yield Diagnosis(mistake.kind, mismatch.name, f"{mistake.text}.", _REPRODUCED, effort)
+        yield Diagnosis(mistake.kind, mismatch.name, f"{mistake.text}.", REPRODUCED, effort)
         return
     fit = parts.fit(data, penalty)
     a, kappa = (*fit.factors, 1.0)[:2]
@@ -372,7 +372,7 @@ def by_changed_data(parts: Parts, split: SplitLoss, names: list[str]) -> Iterato
             also = "" if a == 1 else f", and a factor {a:.6g}"
             text = f"It would be right with {words}{where}{also}."
             effort = complexity(1, factors=int(a != 1))
-            yield Diagnosis(kind, parts.mismatch.name, text, _REPRODUCED, effort)
+            yield Diagnosis(kind, parts.mismatch.name, text, REPRODUCED, effort)
 
 
 def _where_changed(parts: Parts, split: SplitLoss, other: SplitLoss) -> tuple[str, float] | None:
@@ -458,7 +458,7 @@ def without_intercept(
     if not right and matches(parts.mismatch, data + parts.penalty):
         where = describe_block(layout, intercepts) or "the intercept"
         text = f"The logits lack {where}: the intercept is left out of them."
-        yield Diagnosis("intercept", parts.mismatch.name, text, _REPRODUCED)
+        yield Diagnosis("intercept", parts.mismatch.name, text, REPRODUCED)
 
 
 def outer_products(parts: Parts, split: SplitLoss) -> Iterator[Diagnosis]:

@@ -16,6 +16,7 @@ from jax_logreg.audit.layout import PytreeLayout
 from jax_logreg.audit.match import (
     COMPLEX,
     LOCATED,
+    REPRODUCED,
     SLACK,
     Diagnosis,
     Mismatch,
@@ -30,7 +31,6 @@ from jax_logreg.audit.user_names import UserNames
 
 # Above this many parameters orders of the entries are not tried a second time.
 _MAX_ORDERED = 60
-_REPRODUCED = "with this the numbers are reproduced at every point"
 
 
 def by_two_mistakes(
@@ -75,7 +75,7 @@ def in_places(
     models = [model for model in models if np.isfinite(model.numbers).all()]
     for model in models:
         if matches(mismatch, model.numbers):
-            yield Diagnosis(model.kind, mismatch.name, f"{model.text()}.", _REPRODUCED)
+            yield Diagnosis(model.kind, mismatch.name, f"{model.text()}.", REPRODUCED)
     if mismatch.hand.ndim == 2:
         yield from _in_parts(mismatch, layout, names, models)
 
@@ -95,7 +95,7 @@ def _in_parts(
         if not rest.any():
             text = f"Only {place} is wrong: {inner_sentence(model.text())}."
             effort = complexity(1, vagueness=LOCATED)
-            yield Diagnosis(model.kind, mismatch.name, text, _REPRODUCED, effort)
+            yield Diagnosis(model.kind, mismatch.name, text, REPRODUCED, effort)
             continue
         block = block_of(layout, rest)
         second = blocks.how_wrong(mismatch, block, names, others)
@@ -107,7 +107,7 @@ def _in_parts(
         text = f"Two mistakes: in {place}, {inner_sentence(model.text())}; in {block.name}, {inner_sentence(second.message)}."  # noqa: E501
         effort = complexity(1, vagueness=LOCATED + 0.25) + second.complexity
         for kind in dict.fromkeys((model.kind, second.kind)):
-            yield Diagnosis(kind, mismatch.name, text, _REPRODUCED, effort)
+            yield Diagnosis(kind, mismatch.name, text, REPRODUCED, effort)
 
 
 def _filled(layout: PytreeLayout, mask: np.ndarray, reproduced: np.ndarray) -> np.ndarray:

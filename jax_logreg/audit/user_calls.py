@@ -86,7 +86,7 @@ class UserFunction:
 
         A Hessian that returns its diagonal only goes by that name from then on.
         """
-        vectors = (theta,) * (2 if self.name == "hvp" else 1)
+        vectors = vectors_at(theta, self.name)
         for numpy in (True,) if self.numpy else (prefer_numpy, not prefer_numpy):
             function = replace(self, numpy=numpy)
             found = function.attempt(*vectors, dtype="float64")
@@ -205,6 +205,12 @@ class UserFunction:
 
     def _unusable(self, kind: str, text: str) -> UnusableOutput:
         return UnusableOutput(Finding(kind, ERROR, self.name, f"{self.name} {text}"))
+
+
+def vectors_at(theta: np.ndarray, name: str) -> Vectors:
+    """What a derivative of that name is called with at a point: θ, and a vector of ones if it
+    takes a product."""
+    return (theta, np.ones(theta.size)) if name == "hvp" else (theta,)
 
 
 def argument_names(function: Callable[..., Any], first: int, count: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import jv as bessel
 
 from jax_logreg import check_derivatives
 
@@ -228,3 +229,40 @@ def test_a_small_mistake_is_no_numerical_differentiation():
         lambda w: loss(w) + 5e-4 * w @ w, gradient=slope, at=np.full(P, 0.01), numpy=True
     )
     assert not report.ok, str(report)
+
+
+def of_bessel_functions(w):
+    """A value that has no counterpart in JAX: only differences of it are known."""
+    return float(np.sum(bessel(0, Z @ w)))
+
+
+def bessel_slope(w):
+    return -Z.T @ bessel(1, Z @ w)
+
+
+def bessel_curvature(w):
+    return (Z.T * (bessel(2, Z @ w) - bessel(0, Z @ w)) / 2) @ Z
+
+
+SECOND = {
+    "hessian": bessel_curvature,
+    "hessian diagonal": lambda w: np.diag(bessel_curvature(w)),
+    "hvp": lambda w, v: bessel_curvature(w) @ v,
+}
+
+
+@pytest.mark.parametrize("name", SECOND)
+@pytest.mark.parametrize("with_gradient", [False, True])
+def test_second_derivatives_where_only_differences_are_known(name, with_gradient):
+    function, keyword = SECOND[name], name.split()[0]
+    given = {"gradient": bessel_slope} if with_gradient else {}
+
+    def audit(derivative):
+        options = {**given, keyword: derivative}
+        return check_derivatives(of_bessel_functions, at=0.3 * np.ones(3), numpy=True, **options)
+
+    right, wrong = audit(function), audit(lambda *x: 2 * function(*x))
+    assert right.ok, str(right)
+    assert right.reference == wrong.reference == "differences"
+    assert [(c.name, c.agrees) for c in wrong.checks if c.name != "gradient"] == [(name, False)]
+    assert wrong.diagnosis.kind == "factor"
