@@ -59,8 +59,8 @@ def test_a_value_that_its_guard_makes_flat_condemns_no_gradient(name, seed):
     assert not wrong.ok
 
 
-@pytest.mark.parametrize(("rows", "size"), [(50, 5), (100, 2), (100, 5), (500, 30), (200, 8)])
-def test_a_right_gradient_takes_one_value_for_each_parameter_and_twenty_more(rows, size):
+@pytest.mark.parametrize(("rows", "size"), [(50, 5), (100, 2), (100, 5), (500, 2), (200, 8)])
+def test_a_right_gradient_takes_two_values_for_each_parameter_and_twenty_more(rows, size):
     rng = np.random.default_rng(size)
     A, y = rng.normal(size=(rows, size)), (rng.random(rows) < 0.5).astype(float)
     calls = {"value": 0, "gradient": 0}
@@ -76,8 +76,26 @@ def test_a_right_gradient_takes_one_value_for_each_parameter_and_twenty_more(row
 
     at = rng.normal(size=size) / np.sqrt(size)
     assert check_derivatives(value, gradient=gradient, at=at, numpy=True).ok
-    assert calls["value"] <= size + 22
+    assert calls["value"] <= 2 * size + 22
     assert calls["gradient"] <= 10
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_few_differences_find_a_small_error_of_one_entry_and_a_clipped_logit(seed):
+    def value(w):
+        return np.mean(np.logaddexp(0, Z @ w)) + 0.05 * w @ w
+
+    def one_entry(w):
+        g = Z.T @ sigmoid(Z @ w) / N + 0.1 * w
+        g[1] *= 1 + 1e-5
+        return g
+
+    def clipped(w):
+        return Z.T @ sigmoid(np.clip(Z @ w, -1.5, 1.5)) / N + 0.1 * w
+
+    at = 0.5 * np.random.default_rng(seed).normal(size=3)
+    for gradient in (one_entry, clipped):
+        assert not check_derivatives(value, gradient=gradient, at=at, numpy=True, seed=seed).ok
 
 
 def test_a_value_that_grows_slower_far_out_is_no_guard():
