@@ -25,12 +25,16 @@ from jax_logreg.derivatives.oracle import Oracle, Point
 from jax_logreg.fitting.result import MAX_LOGIT_CHANGE, RUNNING, Status
 from jax_logreg.programs.compiled import are_concrete
 from jax_logreg.solvers.base import Solver, State, compute_unless, cond, switch, while_loop
-from jax_logreg.solvers.newton import Direction, newton_direction, newton_step
-from jax_logreg.solvers.newton_cg import (
-    DIRECTION_RESIDUAL,
+from jax_logreg.solvers.newton import (
+    Direction,
     cg_init,
     cg_run,
     cg_step,
+    newton_direction,
+    newton_step,
+)
+from jax_logreg.solvers.newton_cg import (
+    DIRECTION_RESIDUAL,
     direction_by_products,
     direction_residual,
 )

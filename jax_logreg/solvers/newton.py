@@ -1,7 +1,13 @@
-"""Newton's method, which for this model is iteratively reweighted least squares (IRLS)."""
+"""Newton's method, which for this model is iteratively reweighted least squares (IRLS).
+
+Its system is solved from the entries of the Hessian, and, where round-off has taken their digits,
+by conjugate gradients from products with it. Source of those: Nocedal & Wright, *Numerical
+Optimization*, algorithm 5.3.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,8 +15,8 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 
 from jax_logreg.derivatives.linear_algebra import jacobi_scaling
-from jax_logreg.derivatives.oracle import Oracle, Point
-from jax_logreg.solvers.base import NewtonType, Proposal, State, cond
+from jax_logreg.derivatives.oracle import HessianProduct, Oracle, Point
+from jax_logreg.solvers.base import NewtonType, Proposal, State, cond, while_loop
 from jax_logreg.solvers.line_search import Search, line_search_step
 
 # The rounding of an eigenvalue that is zero, in units of P · eps: up to 2 was seen. A pivot
@@ -18,6 +24,9 @@ from jax_logreg.solvers.line_search import Search, line_search_step
 _ROUND_OFF_UNITS = 8
 _TRUSTED_PIVOT = 1e2
 MAX_IDLE_STEPS = 3
+# The relative residual of a direction by products, where the entries of H lack the digits.
+_RESIDUAL = 1e-2
+_CG_STEPS = 250
 
 Product = Callable[[jax.Array], jax.Array]
 
@@ -134,8 +143,15 @@ def newton_direction(
     H = oracle.hessian(point)
     if not singular:
         return regular_solve(H, -point.gradient)
-    product = _product(oracle, point) if sharpen_null and "hvp" in oracle.capabilities else None
-    direction = minimum_norm_solve(H, -point.gradient, product)
+    product = _product(oracle, point) if "hvp" in oracle.capabilities else None
+    problem = oracle.problem
+
+    def hides_curvature(null: jax.Array) -> jax.Array:
+        return problem.is_strictly_convex() & ~problem.is_in_null_space(null)
+
+    direction = minimum_norm_solve(
+        H, -point.gradient, product, hides_curvature, sharpen_null=sharpen_null
+    )
     descends = jnp.vdot(point.gradient, direction.step) < 0
     return direction._replace(step=jnp.where(descends, direction.step, -point.gradient))
 
@@ -187,7 +203,14 @@ def regular_solve(H: jax.Array, b: jax.Array) -> Direction:
     return Direction(x, jnp.where(system.sound, H.shape[0], -1), jnp.zeros_like(x))
 
 
-def minimum_norm_solve(H: jax.Array, b: jax.Array, product: Product | None = None) -> Direction:
+def minimum_norm_solve(
+    H: jax.Array,
+    b: jax.Array,
+    product: Product | None = None,
+    hides_curvature: Callable[[jax.Array], jax.Array] | None = None,
+    *,
+    sharpen_null: bool = False,
+) -> Direction:
     """The shortest x that solves Hx = b in the least-squares sense, H symmetric.
 
     H is first scaled to a unit diagonal, so that the units of a column have no influence on
@@ -198,7 +221,10 @@ def minimum_norm_solve(H: jax.Array, b: jax.Array, product: Product | None = Non
     Args:
         H: (P, P), symmetric.
         b: (P,).
-        product: v ↦ Hv to more digits than H holds, for a sharper null direction.
+        product: v ↦ Hv to more digits than H holds.
+        hides_curvature: whether a direction that has no curvature by the entries of H has some:
+            then the product, which this needs, tells it.
+        sharpen_null: whether the product gives the null direction more digits.
 
     >>> H = jnp.array([[1.0, 2.0], [2.0, 4.0]])
     >>> x, rank, _ = minimum_norm_solve(H, jnp.array([5.0, 10.0]))
@@ -212,17 +238,49 @@ def minimum_norm_solve(H: jax.Array, b: jax.Array, product: Product | None = Non
         return Direction(x, jnp.asarray(H.shape[0]), jnp.zeros_like(x))
 
     def by_eigenvalues() -> Direction:
-        return _pseudo_solve(system, _round_off(H), product)
+        spectrum = _Spectrum.of(system, _round_off(H))
+        truncated = _pseudo_solve(system, spectrum, product if sharpen_null else None)
+        if product is None or hides_curvature is None:
+            return truncated
+        whole = partial(_solve_by_products, system, spectrum, product)
+        return cond(hides_curvature(truncated.null), whole, lambda: truncated)
 
     return cond(system.sound, direct, by_eigenvalues)
 
 
-def _pseudo_solve(system: ScaledSystem, round_off: float, product: Product | None) -> Direction:
+class _Spectrum(NamedTuple):
+    """The eigenvectors of a scaled matrix, the sizes of its eigenvalues, and which of them are not
+    zero to round-off, which is a share of the largest."""
+
+    vectors: jax.Array
+    size: jax.Array
+    keep: jax.Array
+    round_off: float
+
+    @classmethod
+    def of(cls, system: ScaledSystem, round_off: float) -> "_Spectrum":
+        values, vectors = jnp.linalg.eigh(system.matrix)
+        size = jnp.abs(values)
+        return cls(vectors, size, size > round_off * jnp.max(size), round_off)
+
+
+def _solve_by_products(system: ScaledSystem, spectrum: _Spectrum, product: Product) -> Direction:
+    """The solve where round-off hides eigenvalues, by conjugate gradients: those that are known
+    make the preconditioner, so that there are about as many steps as hidden ones."""
+    vectors, scale = spectrum.vectors, system.scale
+    size = jnp.maximum(spectrum.size, spectrum.round_off * jnp.max(spectrum.size))
+
+    def precondition(vector: jax.Array) -> jax.Array:
+        return scale * (vectors @ (vectors.T @ (scale * vector) / size))
+
+    x = conjugate_gradients(product, system.right / scale, precondition, _RESIDUAL)
+    return Direction(x, jnp.asarray(len(x)), jnp.zeros_like(x))
+
+
+def _pseudo_solve(system: ScaledSystem, spectrum: _Spectrum, product: Product | None) -> Direction:
     """The solve where the scaled matrix has eigenvalues that are zero to round-off."""
     scale, right = system.scale, system.right
-    values, vectors = jnp.linalg.eigh(system.matrix)
-    size = jnp.abs(values)
-    keep = size > round_off * jnp.max(size)
+    vectors, size, keep, round_off = spectrum
 
     def solve(parts: jax.Array) -> jax.Array:
         return scale * (vectors @ jnp.where(keep, parts / jnp.where(keep, size, 1), 0))
@@ -252,3 +310,99 @@ def _null_directions(
     exact = jnp.where(jnp.abs(vectors) > round_off, vectors, 0)
     null = jnp.where(keep, 0, scale[:, None] * exact)
     return null / jnp.where(keep, 1, jnp.linalg.norm(null, axis=0))
+
+
+# --- conjugate gradients ----------------------------------------------------------------
+
+
+class CGState(NamedTuple):
+    """The state of conjugate gradients.
+
+    Attributes:
+        solution: so far.
+        residual: of the system.
+        direction: the next.
+        norm_squared: of the residual, in the metric of M⁻¹.
+        max_logit_change: a bound on the largest change of a logit over the solution; infinite
+            if a direction had no curvature.
+        steps: taken so far.
+    """
+
+    solution: jax.Array
+    residual: jax.Array
+    direction: jax.Array
+    norm_squared: jax.Array
+    max_logit_change: jax.Array
+    steps: jax.Array
+
+
+def conjugate_gradients(
+    product: Product, right: jax.Array, solve: Product, tol: jax.Array | float
+) -> jax.Array:
+    r"""An x with Hx nearly ``right``, H positive semi-definite.
+
+    Unlike ``jax.scipy.sparse.linalg.cg`` it stops on the residual in the norm of
+    :math:`M^{-1}`, which the units of the columns do not influence, and where H has no
+    curvature along its direction.
+
+    Args:
+        product: v ↦ Hv.
+        right: (P,).
+        solve: v ↦ M⁻¹v, M positive definite.
+        tol: residual at which to stop, relative to the right-hand side.
+
+    >>> H = jnp.array([[2.0, 0.0], [0.0, 8.0]])
+    >>> conjugate_gradients(lambda v: H @ v, jnp.ones(2), lambda v: v, 1e-6).tolist()
+    [0.5, 0.125]
+    """
+    start = cg_init(right, solve(right))
+
+    def apply(direction: jax.Array) -> HessianProduct:
+        return HessianProduct(direction, product(direction), jnp.zeros_like(start.norm_squared))
+
+    end = cg_run(apply, start, solve, tol**2 * start.norm_squared)
+    # No curvature at the very first direction: it is still downhill.
+    return jnp.where(jnp.any(end.solution != 0), end.solution, start.direction)
+
+
+def cg_init(right: jax.Array, direction: jax.Array) -> CGState:
+    """Before the first step, along M⁻¹ · right."""
+    size, steps = jnp.vdot(right, direction), jnp.zeros((), jnp.int32)
+    return CGState(jnp.zeros_like(right), right, direction, size, jnp.zeros_like(size), steps)
+
+
+def cg_step(now: CGState, hvp: HessianProduct, solve: Product) -> CGState:
+    """After a step along the current direction, whose product is given."""
+    direction, product = now.direction, hvp.product
+    curvature = jnp.vdot(direction, product)
+    is_flat = ~((curvature > 0) & (now.norm_squared > 0))
+    curvature = jnp.where(is_flat, 1, curvature)
+    share = jnp.where(is_flat, 0, now.norm_squared / curvature)
+    residual = now.residual - share * product
+    scaled = solve(residual)
+    return CGState(
+        now.solution + share * direction,
+        residual,
+        scaled - jnp.vdot(scaled, product) / curvature * direction,
+        jnp.where(is_flat, 0, jnp.vdot(residual, scaled)),
+        now.max_logit_change + jnp.where(is_flat, jnp.inf, share * hvp.max_logit_change),
+        now.steps + 1,
+    )
+
+
+def cg_run(
+    apply: Callable[[jax.Array], HessianProduct],
+    start: CGState,
+    solve: Product,
+    tol_squared: jax.Array,
+    max_steps: int = _CG_STEPS,
+) -> CGState:
+    """Steps until the residual's squared norm is ``tol_squared``, at most ``max_steps``."""
+
+    def unfinished(now: CGState) -> jax.Array:
+        return (now.norm_squared > tol_squared) & (now.steps < max_steps)
+
+    def step(now: CGState) -> CGState:
+        return cg_step(now, apply(now.direction), solve)
+
+    return while_loop(unfinished, step, start)

@@ -15,7 +15,12 @@ from jax_logreg.derivatives.oracle import HessianProduct
 from jax_logreg.fitting import loop
 from jax_logreg.objective.dense_features import as_features
 from jax_logreg.solvers.lbfgs import _remember, inverse_hessian
-from jax_logreg.solvers.newton_cg import cg_init, cg_run, cg_step, conjugate_gradients
+from jax_logreg.solvers.newton import (
+    cg_init,
+    cg_run,
+    cg_step,
+    conjugate_gradients,
+)
 from tests.problems import make_problem, random_theta
 
 

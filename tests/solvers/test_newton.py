@@ -3,9 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_logreg import Newton, Status, fit
+from jax_logreg import L2, Newton, Status, fit
 from jax_logreg.derivatives.autodiff import FunctionOracle
 from jax_logreg.fitting import loop
+from jax_logreg.interfaces.tables import load_embedded
 from jax_logreg.solvers.newton import minimum_norm_solve
 from tests.problems import OVERSHOOT_X, OVERSHOOT_Y
 
@@ -52,6 +53,44 @@ def test_a_direction_without_curvature_takes_no_round_off_from_the_others(x64):
     _, rank, null = minimum_norm_solve(jnp.asarray(A.T @ A), jnp.asarray(A.sum(axis=0)))
     assert rank == 3
     assert np.array_equal(np.abs(null), [0, 1, 0, 0])
+
+
+def test_products_tell_the_curvature_that_round_off_hides(x64):
+    rng = np.random.default_rng(4)
+    A = rng.normal(size=(50, 3)) @ [[1, 1, 0], [0, 1e-5, 0], [0, 0, 1]]
+    b = A.T @ A @ [1.0, 2.0, 3.0]
+    H = jnp.asarray(A.T @ A, jnp.float32)
+    x, rank, null = minimum_norm_solve(
+        H, jnp.asarray(b, jnp.float32), lambda v: (A.T @ (A @ v)).astype(jnp.float32),
+        lambda null: jnp.asarray(True),
+    )  # fmt: skip
+    assert rank == 3
+    assert not np.any(null)
+    error = A @ (np.asarray(x, float) - [1, 2, 3])
+    assert np.linalg.norm(error) < 1e-2 * np.linalg.norm(A @ [1, 2, 3])
+
+
+def test_raw_columns_in_float32(x64):
+    """Columns of many sizes, nearly dependent, and a weak penalty: a Hessian in float32 cannot tell
+    its smaller eigenvalues from zero."""
+    table = load_embedded("breast-cancer")
+    X, y, penalty = table.X, table.y, L2(1 / len(table.y))
+    exact = fit(X, y, penalty=penalty)
+    result = fit(X.astype(np.float32), y, penalty=penalty, solver="newton")
+    assert result.status is Status.CONVERGED
+    change = X @ (np.asarray(result.coef, float) - exact.coef) + result.intercept - exact.intercept
+    assert np.max(np.abs(change)) < 0.02
+
+
+def test_a_weak_penalty_does_not_amplify_round_off(x64):
+    """Along dependent columns the gradient in float32 is noise, and the curvature the penalty's."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(60, 2))
+    X = np.column_stack([X, X.sum(axis=1), rng.normal(size=60)])
+    y = (rng.random(60) < 0.5).astype(int)
+    exact = fit(X, y, penalty=L2(1e-6))
+    result = fit(X.astype(np.float32), y, penalty=L2(1e-14), solver="newton")
+    np.testing.assert_allclose(result.coef, exact.coef, atol=1e-4)
 
 
 def undamped_newton(X, y, steps):
