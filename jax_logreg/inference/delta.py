@@ -18,7 +18,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from scipy.special import expit, logsumexp, ndtr, ndtri
 
-from jax_logreg.fitting.validation import as_floats
+from jax_logreg.fitting.validation import as_floats, column_names
 from jax_logreg.inference.fit_context import FitContext
 from jax_logreg.inference.inference import Inference, check_inference, check_level
 from jax_logreg.inference.information import row_norms
@@ -158,7 +158,7 @@ def predict_interval(
 
     Args:
         inference: what ``infer`` returned.
-        X: (m, p).
+        X: (m, p); the columns of a data frame in the order of the fit.
         offset: (m,) or (m, K).
         level: of confidence.
 
@@ -176,6 +176,12 @@ def predict_interval(
     """
     check_inference(inference)
     check_level(level)
+    here, known_names = list(column_names(X) or ()), inference.features
+    if here != known_names and sorted(here) == sorted(known_names):
+        raise ValueError(
+            f"X has the columns {here}, in another order than those of the fit: give "
+            f"X[{known_names}]."
+        )
     classes = () if inference.fit.reference is None else (inference.fit.num_contrasts + 1,)
     p = inference.fit.objective.X.shape[1]
     with in_float64():

@@ -128,6 +128,14 @@ class Inference:
     fit: FitContext = field(repr=False)
     information: Information = field(repr=False)
 
+    @property
+    def features(self) -> list[str]:
+        """The names of the columns of X."""
+        p, c = self.fit.objective.X.shape[1], self.fit.num_contrasts
+        names = self.names[: p * c : c]
+        # Of softmax they are "class: feature".
+        return names if self.fit.reference is None else [n.split(": ", 1)[1] for n in names]
+
     @cached_property
     def estimate(self) -> np.ndarray:
         """γ, (P,)."""

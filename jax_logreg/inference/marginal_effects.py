@@ -237,12 +237,9 @@ def _columns(
 ) -> np.ndarray:
     """Positions of features that are given by name or position, or are detected by their
     entries."""
-    p, c = inference.fit.objective.X.shape[1], inference.fit.num_contrasts
     if isinstance(given, bool) and detect is not None:
         return np.flatnonzero(np.all(detect(inference.fit.table), axis=0) if given else ())
-    names = inference.names[: p * c : c]
-    if inference.fit.reference is not None:  # "class: feature"
-        names = [name.split(": ", 1)[1] for name in names]
+    names, p = inference.features, inference.fit.objective.X.shape[1]
     known: dict[object, int] = {name: j for j, name in enumerate(names)}
     known |= {j: j for j in range(p)}
     given = [given] if isinstance(given, str) or not isinstance(given, Sequence) else given

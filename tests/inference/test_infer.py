@@ -434,3 +434,17 @@ def test_the_corrected_criterion_for_small_samples(rows, x64):
     np.testing.assert_allclose(found.aicc, found.aic + 24 / 56)
     few = infer(fit(X[:4], [0, 1, 0, 1], penalty=Firth()), X[:4], [0, 1, 0, 1], penalty=Firth())
     assert few.aicc == np.inf
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_intervals_of_columns_in_another_order_are_refused(classes, x64):
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(1)
+    X = pandas.DataFrame(rng.normal(size=(60, 2)), columns=["dose", "age"])
+    y = np.arange(60) % classes
+    inference = infer(fit(X, y), X, y)
+    assert inference.features == ["dose", "age"]
+    mean, _ = predict_interval(inference, X)
+    np.testing.assert_array_equal(predict_interval(inference, X.to_numpy())[0], mean)
+    with pytest.raises(ValueError, match="another order"):
+        predict_interval(inference, X[["age", "dose"]])
