@@ -69,9 +69,12 @@ def make_training(
     """
     penalty, kept = options.penalty_on_mean(weight), np.arange(num_classes)
     if options.fit_intercept and not penalty.is_jeffreys:
-        kept = np.unique(codes[weight > 0])
-        # Rows of the others count nothing, whatever their code.
-        codes = np.searchsorted(kept, codes).clip(max=len(kept) - 1)
+        counts = weight > 0
+        occurs = np.bincount(codes if counts.all() else codes[counts], minlength=num_classes) > 0
+        if not occurs.all():
+            kept = np.flatnonzero(occurs)
+            # Rows of the others count nothing, whatever their code.
+            codes = np.searchsorted(kept, codes).clip(max=len(kept) - 1)
     return Training(X, codes, weight, num_classes, kept, options.fit_intercept, penalty)
 
 

@@ -196,8 +196,7 @@ def encode(y: np.ndarray, solver: Any) -> tuple[np.ndarray, np.ndarray]:
         ValueError: for labels that are no classes, for a single class, and for more than two
             with scikit-learn's solver that has no softmax.
     """
-    check_classification_targets(y)
-    classes, codes = np.unique(y, return_inverse=True)
+    classes, codes = _unique_with_codes(y)
     if len(classes) < 2:
         raise ValueError(
             "y needs samples of at least 2 classes, but the data contains only one class: "
@@ -209,6 +208,21 @@ def encode(y: np.ndarray, solver: Any) -> tuple[np.ndarray, np.ndarray]:
             f"{len(classes)} classes. Use solver='auto'."
         )
     return classes, codes
+
+
+def _unique_with_codes(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The sorted classes, and the place of every row's; whole numbers that lie close together are
+    counted, not sorted."""
+    is_whole = y.dtype.kind in "iu" and y.ndim == 1 and y.size > 0
+    if not is_whole:
+        check_classification_targets(y)  # which sorts them, too
+    if not is_whole or int(y.max()) - int(y.min()) >= y.size:
+        return np.unique(y, return_inverse=True)
+    wide = y.astype(np.int64) if y.dtype.itemsize < 8 else y
+    codes = (wide - wide.min()).astype(np.intp)
+    occurs = np.bincount(codes) > 0
+    classes = np.array([int(y.min()) + place for place in np.flatnonzero(occurs).tolist()], y.dtype)
+    return classes, codes if occurs.all() else (np.cumsum(occurs) - 1)[codes]
 
 
 def row_weights(

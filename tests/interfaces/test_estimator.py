@@ -34,6 +34,7 @@ import jax_logreg as lr
 from jax_logreg import FitWarning, LogisticRegression
 from jax_logreg.fitting.loop import _finish, _solve, _solve_regular
 from jax_logreg.interfaces import estimator_fit
+from jax_logreg.interfaces.sklearn_checks import encode
 from jax_logreg.objective.penalties import Penalty
 from tests.problems import count_programs
 
@@ -524,3 +525,28 @@ def test_scikit_learn_is_loaded_when_first_asked_for():
     subprocess.run([sys.executable, "-c", WITHOUT_SCIKIT_LEARN], check=True)
     with pytest.raises(AttributeError, match="no attribute 'Logistic'"):
         lr.Logistic  # noqa: B018
+
+
+RNG = np.random.default_rng(0)
+LABELS = {
+    "two": RNG.integers(0, 2, 100),
+    "missing between": RNG.choice([10, 50, 20], 60),
+    "far apart": RNG.choice([-5, 10**9], 60),
+    "int8 over its range": RNG.integers(-100, 101, 500).astype(np.int8),
+    "uint8": RNG.integers(0, 256, 900).astype(np.uint8),
+    "largest": np.uint64(2**63) + RNG.integers(0, 3, 50).astype(np.uint64),
+    "least": -(2**63) + RNG.integers(0, 3, 50),
+    "least and largest": np.array([-(2**63), 2**63 - 1] * 5),
+    "booleans": RNG.integers(0, 2, 100).astype(bool),
+    "floats": RNG.integers(0, 3, 50) * 1.0,
+    "text": np.array(list("abcab")),
+}
+
+
+@pytest.mark.parametrize("y", LABELS.values(), ids=LABELS)
+def test_classes_that_are_counted_are_those_that_would_be_sorted(y):
+    classes, codes = encode(y, "auto")
+    expected, numbers = np.unique(y, return_inverse=True)
+    assert classes.dtype == expected.dtype
+    np.testing.assert_array_equal(classes, expected)
+    np.testing.assert_array_equal(codes, numbers)
