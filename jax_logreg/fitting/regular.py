@@ -127,7 +127,7 @@ def _accept(
         evidence = cond(
             within & (estimate <= tol.decrement),
             lambda: _evidence(oracle, point, direction_by_products(oracle, point, solve)),
-            lambda: _Evidence(estimate, within & ~within),
+            lambda: _Evidence(estimate, jnp.asarray(False)),
         )
         no_further = norm <= _FAR_WITHIN * tol.gradient
     # Within the bound and without a minimum nearby, the data may be separated.

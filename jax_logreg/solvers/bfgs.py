@@ -8,6 +8,7 @@ Sources: Nocedal & Wright, *Numerical Optimization*, section 6.1, equation 6.17;
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -27,6 +28,8 @@ from jax_logreg.solvers.base import (
 )
 from jax_logreg.solvers.line_search import full_step_or_search
 from jax_logreg.solvers.newton import count_idle, has_full_rank
+
+_times = partial(jnp.matmul, precision="highest")
 
 
 class Memory(NamedTuple):
@@ -92,7 +95,7 @@ class BFGS(NewtonType):
 
     def propose(self, oracle: Oracle, memory: Memory, before: Point, after: Point) -> Proposal:
         inverse = _updated(memory.inverse, before, after)
-        direction = -(inverse @ after.gradient)
+        direction = -_times(inverse, after.gradient)
         return Proposal(direction, memory._replace(inverse=inverse), jnp.asarray(True))
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
@@ -101,14 +104,14 @@ class BFGS(NewtonType):
 
     def step(self, oracle: Oracle, state: State) -> State:
         point, memory = state.point, state.memory
-        direction = -(memory.inverse @ point.gradient)
+        direction = -_times(memory.inverse, point.gradient)
         moved, found = full_step_or_search(oracle, point, direction, max_trials=25)
         idle = count_idle(memory.idle, found, point, moved)
         memory = memory._replace(inverse=_updated(memory.inverse, point, moved), idle=idle)
         return State(moved, ~found.found | (idle >= self.max_idle_steps), memory)
 
     def apply_inverse_hessian(self, oracle: Oracle, state: State, vector: jax.Array) -> jax.Array:
-        return state.memory.inverse @ vector
+        return _times(state.memory.inverse, vector)
 
 
 def _updated(B: jax.Array, before: Point, after: Point) -> jax.Array:
@@ -121,10 +124,10 @@ def _updated(B: jax.Array, before: Point, after: Point) -> jax.Array:
             - \frac{By}{s^\top y}.
     """
     s, y = after.theta - before.theta, after.gradient - before.gradient
-    By = B @ y
+    By = _times(B, y)
     vectors = jnp.stack([s, y, By])
-    (ss, sy, _), (_, yy, yBy) = jnp.matmul(vectors[:2], vectors.T, precision="highest")
-    curved = sy > jnp.finfo(s.dtype).eps * jnp.sqrt(ss * yy)
+    (ss, sy, _), (_, yy, yBy) = _times(vectors[:2], vectors.T)
+    curved = sy > jnp.finfo(s.dtype).eps * jnp.sqrt(ss) * jnp.sqrt(yy)
     curved &= jnp.isfinite(before.value) & jnp.isfinite(yBy)
     a = jnp.where(curved, (0.5 * (1 + yBy / sy) * s - By) / sy, 0)
     return B + s[:, None] * a + a[:, None] * s

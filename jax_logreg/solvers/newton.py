@@ -23,6 +23,8 @@ from jax_logreg.solvers.line_search import Search, line_search_step
 # this close to it means that Cholesky's digits cannot be trusted.
 _ROUND_OFF_UNITS = 8
 _TRUSTED_PIVOT = 1e2
+# An entry of the product with an inverse that has a digit.
+_NEARLY_IDENTITY = 0.1
 MAX_IDLE_STEPS = 3
 # The relative residual of a direction by products, where the entries of H lack the digits.
 _RESIDUAL = 1e-2
@@ -188,7 +190,8 @@ def has_full_rank(H: jax.Array, inverse: jax.Array) -> jax.Array:
     """Whether a matrix is one of full rank, by its inverse: no diagonal entry is mostly explained
     by the others, as 1/(H⁻¹)ⱼⱼ is what they leave of Hⱼⱼ."""
     left = 1 / (jnp.diag(inverse) * jnp.diag(H))
-    is_inverse = jnp.max(jnp.abs(inverse @ H - jnp.eye(len(H), dtype=H.dtype))) < 0.1
+    product = jnp.matmul(inverse, H, precision="highest")
+    is_inverse = jnp.max(jnp.abs(product - jnp.eye(len(H), dtype=H.dtype))) < _NEARLY_IDENTITY
     return (jnp.min(left) > _TRUSTED_PIVOT * _round_off(H)) & is_inverse
 
 
