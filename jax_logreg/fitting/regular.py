@@ -130,10 +130,10 @@ def _accept(
             lambda: _Evidence(estimate, jnp.asarray(False)),
         )
         no_further = norm <= _FAR_WITHIN * tol.gradient
+        no_further |= oracle.problem.loss_allows_separation(point.value)
     # Within the bound and without a minimum nearby, the data may be separated.
     idle = count_idle_by_norms(at.idle, within_noise, at.norm, norm)
     is_lost = ~proposal.sound | (idle >= method.max_idle_steps) | (no_further & ~evidence.exists)
-    is_lost |= oracle.problem.loss_allows_separation(point.value)
     has_arrived = within & evidence.exists & (evidence.decrement <= tol.decrement)
     status = jnp.where(has_arrived, int(Status.CONVERGED), RUNNING)
     status = jnp.where(is_lost | ~jnp.isfinite(evidence.decrement), int(Status.STALLED), status)
