@@ -339,10 +339,11 @@ def _softmax_information(objective: Objective, eta: jax.Array) -> jax.Array:
         jacobian = mu[:, k] * jnp.where(k == m, complement[:, k], -mu[:, m])
         return bordered_gram(objective, objective.row_weight * jacobian)
 
-    upper = jnp.triu_indices(K)
+    upper = np.triu_indices(K)
     blocks = jax.lax.map(block, upper)
-    which = jnp.zeros((K, K), int).at[upper].set(jnp.arange(len(upper[0])))
-    full = blocks[jnp.maximum(which, which.T)]
+    which = np.zeros((K, K), int)
+    which[upper] = np.arange(len(upper[0]))
+    full = blocks[np.maximum(which, which.T)]
     return full.transpose(2, 0, 3, 1).reshape(objective.num_parameters, -1)
 
 

@@ -274,7 +274,8 @@ def _by_continued_cg(oracle: Oracle, solver: Solver, state: State, tol: jax.Arra
     has_arrived = gradient_norm(point) <= tol
     solve = partial(solver.apply_inverse_hessian, oracle, state)
     start = cg_init(-point.gradient, known.vector)
-    target = jnp.where(has_arrived, direction_residual(oracle) ** 2, jnp.inf) * start.norm_squared
+    residual = direction_residual(oracle, point.gradient.dtype)
+    target = jnp.where(has_arrived, residual**2, jnp.inf) * start.norm_squared
     apply = oracle.hessian_operator(point)
     end = cg_run(apply, cg_step(start, known, solve), solve, target, _FIRST_CG_STEPS)
     found = has_arrived & (end.norm_squared <= target) & jnp.isfinite(end.max_logit_change)

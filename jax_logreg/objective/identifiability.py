@@ -5,6 +5,7 @@ objective they are the class shifts that softmax cannot see (the *gauge*), the d
 which the loss falls forever (*recession*), and whether a penalty rules those out.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from jax_logreg.objective.dense_features import precision
 from jax_logreg.objective.objective import Objective
 
+_LOG_2 = math.log(2)
 _ROUND_OFF_UNITS = 100
 _OWN_ROUND_OFF_UNITS = 8
 # A Newton direction moves separated rows by about one logit: each step removes a factor e.
@@ -197,7 +199,7 @@ class LogisticProblem(Problem):
         if not self._can_be_separated:
             return jnp.asarray(False)
         weight = self.objective.row_weight
-        return value < jnp.log(2.0) * jnp.min(jnp.where(weight > 0, weight, jnp.inf))
+        return value < _LOG_2 * jnp.min(jnp.where(weight > 0, weight, jnp.inf))
 
     def proves_separation(self, theta: jax.Array, value: jax.Array) -> jax.Array:
         """Whether θ, where F has this value, proves complete separation: only where the value
@@ -242,8 +244,10 @@ def add_gauge_curvature(objective: Objective, hessian: jax.Array) -> jax.Array:
     if not objective.class_shape:
         return hessian
     (K,) = objective.class_shape
-    size = jnp.mean(jnp.diag(hessian).reshape(-1, K), axis=1)
-    added = jnp.kron(jnp.diag(size), jnp.full((K, K), 1 / K, hessian.dtype))
+    size = jnp.mean(jnp.diag(hessian).reshape(-1, K), axis=1, keepdims=True)
+    feature = jnp.arange(len(hessian)) // K
+    each = jnp.broadcast_to(size / K, (len(size), K)).reshape(-1)
+    added = jnp.where(feature[:, None] == feature, each, 0)
     free = _gauge_mask(objective)
     return hessian + jnp.where(free[:, None] & free[None, :], added, 0)
 

@@ -30,9 +30,17 @@ def own_settings() -> Iterator[None]:
         jax.numpy_rank_promotion("allow"),
         jax.numpy_dtype_promotion("standard"),
         jax.transfer_guard("allow"),
+        _full_precision(),
         _no_mesh(),
     ):
         yield
+
+
+def _full_precision() -> AbstractContextManager[Any]:
+    """Products of float32 in float32, unless the caller asked JAX for another precision: by default
+    a TPU keeps two or three digits, and a GPU three."""
+    is_asked = getattr(jax.config, "jax_default_matmul_precision", None) is not None
+    return nullcontext() if is_asked else jax.default_matmul_precision("highest")
 
 
 def _no_mesh() -> AbstractContextManager[Any]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from jax_logreg.derivatives.linear_algebra import Preconditioner
 from jax_logreg.derivatives.oracle import Oracle, Point
@@ -80,10 +81,10 @@ def _norm(solve: Product, gradient: jax.Array) -> jax.Array:
     return jnp.sqrt(jnp.vdot(gradient, solve(gradient)))
 
 
-def direction_residual(oracle: Oracle) -> jax.Array:
-    """The relative residual of a direction that certifies the end of a fit."""
-    may_not_exist = oracle.problem.minimum_may_not_exist()
-    return jnp.where(may_not_exist, DIRECTION_RESIDUAL, _LOOSE_RESIDUAL)
+def direction_residual(oracle: Oracle, dtype: DTypeLike) -> jax.Array:
+    """The relative residual of a direction that certifies the end of a fit, in a dtype."""
+    strict, loose = jnp.asarray([DIRECTION_RESIDUAL, _LOOSE_RESIDUAL], dtype)
+    return jnp.where(oracle.problem.minimum_may_not_exist(), strict, loose)
 
 
 def direction_by_products(oracle: Oracle, point: Point, solve: Product) -> jax.Array:
@@ -95,5 +96,5 @@ def direction_by_products(oracle: Oracle, point: Point, solve: Product) -> jax.A
         solve: v ↦ M⁻¹v, the preconditioner.
     """
     apply = oracle.hessian_operator(point)
-    tol = direction_residual(oracle)
+    tol = direction_residual(oracle, point.gradient.dtype)
     return conjugate_gradients(lambda v: apply(v).product, -point.gradient, solve, tol)
