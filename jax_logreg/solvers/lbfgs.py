@@ -97,6 +97,11 @@ class LBFGS(PreconditionedSolver, NewtonType):
         super().__post_init__()
         check_count("memory", self.memory, least=1)
         check_count("float32_steps", self.float32_steps, least=0)
+        if self.float32_steps and not self.search:
+            raise ValueError(
+                "search must be True with float32_steps: only the loop that searches has a phase "
+                f"in float32, but float32_steps is {self.float32_steps}."
+            )
 
     @property
     def requires(self) -> frozenset[str]:  # type: ignore[override]

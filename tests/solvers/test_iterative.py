@@ -104,6 +104,7 @@ def test_where_float32_does_not_suffice_the_start_is_kept(x64):
         (lambda: LBFGS(sample=-1), "sample.*-1"),
         (lambda: LBFGS(memory=0), "memory.*0"),
         (lambda: LBFGS(float32_steps=1.5), "float32_steps.*1.5"),
+        (lambda: LBFGS(float32_steps=7, search=False), "search must be True.*7"),
         (lambda: NewtonCG(sample=0.5), "sample.*0.5"),
     ],
 )
