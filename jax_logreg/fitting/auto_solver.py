@@ -119,7 +119,7 @@ def _few_passes(objective: Objective, *, has_init: bool) -> list[Stage]:
     if has_cheap_hessian(n, P):
         return [Stage(Newton(singular=False))]
     if n >= _ROWS_PER_PARAMETER * P and P <= _SAMPLE_LIMIT and not has_init:
-        return [Stage(BFGS(sample=max(_ROWS_PER_PARAMETER * P, n // 16)), _ENOUGH_STEPS)]
+        return [Stage(BFGS(sample=max(_ROWS_PER_PARAMETER * P, n // 32)), _ENOUGH_STEPS)]
     # A given start is near: float32 would have nothing to do. Nor where a pass takes less than a
     # millisecond: it would save a few of them, and take a second to compile.
     is_small = n * P <= _SMALL_PASS

@@ -35,7 +35,7 @@ def trial(steps):
     ("shape", "expected"),
     [
         ((569, 30), [(Newton(singular=False), None), LAST]),
-        ((1_000_000, 20), [(BFGS(sample=62_500), 200), LAST]),
+        ((1_000_000, 20), [(BFGS(sample=31_250), 200), LAST]),
         ((100_000, 100), [(BFGS(sample=64 * 101), 200), LAST]),
         ((20_000, 1000), [(trial(31), 15), (LBFGS("gram", float32_steps=200), 200), LAST]),
         (
