@@ -4,6 +4,7 @@ Nothing here knows where a matrix comes from.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,9 @@ from jax.scipy.linalg import cho_solve
 
 # From this size on an inverse by LAPACK's Cholesky is faster than one by sweeps.
 SWEEP_LIMIT = 256
+
+# The product of two tables or vectors, with all digits of their dtype on every device.
+times = partial(jnp.matmul, precision="highest")
 
 
 class Preconditioner:
@@ -55,7 +59,7 @@ class Dense(Preconditioner):
     def solve(self, vector: jax.Array) -> jax.Array:
         """M⁻¹ times a vector (P,), one block a class."""
         table = vector.reshape(len(self.scale), -1) * self.scale[:, None]
-        solved = jnp.matmul(self.inverse, table.astype(self.inverse.dtype), precision="highest")
+        solved = times(self.inverse, table.astype(self.inverse.dtype))
         return (solved.astype(vector.dtype) * self.scale[:, None]).reshape(-1)
 
     def to_matrix(self) -> jax.Array:

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
+from functools import partial
 from threading import Thread
 from typing import Any, NamedTuple
 
@@ -57,6 +58,34 @@ class _Static(NamedTuple):
     value: Any
 
 
+class _Request(NamedTuple):
+    """What a call asks for.
+
+    Attributes:
+        function: a ``Compiled``.
+        structure: of the arguments.
+        leaves: of the arguments.
+        kinds: of the leaves.
+        settings: of JAX.
+    """
+
+    function: "Compiled"
+    structure: Any
+    leaves: list[Any]
+    kinds: tuple[Any, ...]
+    settings: Any
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for calls of one program."""
+        return self.function, self.structure, self.kinds, self.settings
+
+    @property
+    def arrays(self) -> list[Any]:
+        """The leaves that are no part of the program."""
+        return [x for x, kind in zip(self.leaves, self.kinds, strict=True) if type(kind) is _Array]
+
+
 class Compiled:
     """A function that is compiled once for every shape, with options where JAX takes them.
 
@@ -80,38 +109,39 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's value."""
-        leaves, structure = jax.tree.flatten((args, kwargs))
-        if not _is_outermost(leaves):
+        request = self._request(args, kwargs)
+        if request is None:
             return self._within(*args, **kwargs)
-        kinds, now = tuple(map(_kind, leaves)), settings()
-        program = _programs.recall(
-            (self, structure, kinds, now), lambda: self._make(leaves, structure, kinds, now)
-        )
-        arrays = [x for x, kind in zip(leaves, kinds, strict=True) if type(kind) is _Array]
-        return jax.tree.unflatten(program.structure, program.run(*arrays))
+        program = _programs.recall(request.key, partial(self._make, request))
+        return jax.tree.unflatten(program.structure, program.run(*request.arrays))
 
     def compile_ahead(self, *args: Any, **kwargs: Any) -> None:
         """Compile for such arguments in a thread of its own, while others are compiled or run."""
-        leaves, structure = jax.tree.flatten((args, kwargs))
-        if not _is_outermost(leaves):
+        request = self._request(args, kwargs)
+        if request is None or request.key in _programs:
             return
-        kinds, now = tuple(map(_kind, leaves)), settings()
-        key = (self, structure, kinds, now)
 
         def compile_there() -> None:
             # A scope in which the caller set JAX up differently ends at the thread.
             with own_settings():
-                if settings() == now:
-                    _programs.recall(key, lambda: self._make(leaves, structure, kinds, now))
+                if settings() == request.settings:
+                    _programs.recall(request.key, partial(self._make, request))
 
-        if key not in _programs:
-            Thread(None, copy_context().run, "compile_there", (compile_there,)).start()
+        Thread(None, copy_context().run, "compile_there", (compile_there,)).start()
 
-    def _make(self, leaves: list[Any], structure: Any, kinds: tuple[Any, ...], now: Any) -> Program:
-        """The program of such arguments, from disk if it is there."""
+    def _request(self, args: Any, kwargs: Any) -> "_Request | None":
+        """The program of a call; None where the call is a part of another program."""
+        leaves, structure = jax.tree.flatten((args, kwargs))
+        if not all(map(is_concrete, leaves)) or is_traced() or _checks_values():
+            return None
+        return _Request(self, structure, leaves, tuple(map(_kind, leaves)), settings())
+
+    def _make(self, request: "_Request") -> Program:
+        """The program of a call, from disk if it is there."""
         function = self.__wrapped__  # type: ignore[attr-defined]
         folder = current_folder()
         options = tuple(self._compiler_options().items())
+        _, structure, leaves, kinds, now = request
         key = disk_key(function, structure, kinds, now, options) if folder else None
         program = folder.load(key) if folder and key else None
         if program is None:
@@ -153,11 +183,6 @@ class Compiled:
     def _compiler_options(self) -> dict[str, bool | int]:
         # Not before the first call: to ask for the device earlier would choose it.
         return dict(self._options or _for_device()) if self._takes_options else {}
-
-
-def _is_outermost(leaves: Sequence[Any]) -> bool:
-    """Whether a call with these arguments is a program, and not part of another."""
-    return all(map(is_concrete, leaves)) and not is_traced() and not _checks_values()
 
 
 def _kind(leaf: Any) -> _Array | _Static:

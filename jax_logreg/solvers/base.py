@@ -284,15 +284,30 @@ class PreconditionedSolver(Solver):
         """Where to start, and the preconditioner."""
         if self.preconditioner == "none":
             return theta, Diagonal(jnp.ones_like(theta))
-        part = (
-            oracle.subset(stratified_rows(oracle.num_rows, self.sample)) if self.sample else oracle
-        )
-        if self.preconditioner != "hessian":
-            return theta, part.preconditioner(self.preconditioner)
-        if not self.sample:
-            return theta, invert(part.hessian(part.evaluate(theta)))
-        theta, _, inverse = minimise_sample(part, theta)
-        return theta, inverse
+        if self.preconditioner == "hessian":
+            theta, _, inverse = start_with_hessian(oracle, theta, self.sample)
+            return theta, inverse
+        return theta, _sampled(oracle, self.sample).preconditioner(self.preconditioner)
+
+
+def start_with_hessian(
+    oracle: Oracle, theta: jax.Array, sample: int
+) -> tuple[jax.Array, jax.Array, Dense]:
+    """Where to start, (P,), the Hessian there, (P, P), and its inverse.
+
+    Args:
+        oracle: the function.
+        theta: the start, (P,), which a sample's minimum replaces.
+        sample: about how many rows; 0 takes all.
+    """
+    if sample:
+        return minimise_sample(_sampled(oracle, sample), theta)
+    hessian = oracle.hessian(oracle.evaluate(theta))
+    return theta, hessian, invert(hessian)
+
+
+def _sampled(oracle: Oracle, sample: int) -> Oracle:
+    return oracle.subset(stratified_rows(oracle.num_rows, sample)) if sample else oracle
 
 
 def stratified_rows(n: int, count: int) -> jax.Array:

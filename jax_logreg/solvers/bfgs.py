@@ -8,7 +8,6 @@ Sources: Nocedal & Wright, *Numerical Optimization*, section 6.1, equation 6.17;
 """
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,20 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jax_logreg.derivatives.linear_algebra import invert
+from jax_logreg.derivatives.linear_algebra import times
 from jax_logreg.derivatives.oracle import Oracle, Point
 from jax_logreg.solvers.base import (
     NewtonType,
     Proposal,
     State,
     check_count,
-    minimise_sample,
-    stratified_rows,
+    start_with_hessian,
 )
 from jax_logreg.solvers.line_search import full_step_or_search
 from jax_logreg.solvers.newton import count_idle, has_full_rank
-
-_times = partial(jnp.matmul, precision="highest")
 
 
 class Memory(NamedTuple):
@@ -82,12 +78,7 @@ class BFGS(NewtonType):
 
     def prepare(self, oracle: Oracle, theta: jax.Array) -> tuple[jax.Array, Memory]:
         """Newton's answer to the sample, or the start itself, and the inverse Hessian there."""
-        if self.sample:
-            part = oracle.subset(stratified_rows(oracle.num_rows, self.sample))
-            theta, hessian, M = minimise_sample(part, theta)
-        else:
-            hessian = oracle.hessian(oracle.evaluate(theta))
-            M = invert(hessian)
+        theta, hessian, M = start_with_hessian(oracle, theta, self.sample)
         inverse = M.to_matrix()
         # Rows that no combination of columns maps to zero are among all rows as well.
         full_rank = has_full_rank(hessian, inverse)
@@ -95,7 +86,7 @@ class BFGS(NewtonType):
 
     def propose(self, oracle: Oracle, memory: Memory, before: Point, after: Point) -> Proposal:
         inverse = _updated(memory.inverse, before, after)
-        direction = -_times(inverse, after.gradient)
+        direction = -times(inverse, after.gradient)
         return Proposal(direction, memory._replace(inverse=inverse), jnp.asarray(True))
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
@@ -104,14 +95,14 @@ class BFGS(NewtonType):
 
     def step(self, oracle: Oracle, state: State) -> State:
         point, memory = state.point, state.memory
-        direction = -_times(memory.inverse, point.gradient)
+        direction = -times(memory.inverse, point.gradient)
         moved, found = full_step_or_search(oracle, point, direction, max_trials=25)
         idle = count_idle(memory.idle, found, point, moved)
         memory = memory._replace(inverse=_updated(memory.inverse, point, moved), idle=idle)
         return State(moved, ~found.found | (idle >= self.max_idle_steps), memory)
 
     def apply_inverse_hessian(self, oracle: Oracle, state: State, vector: jax.Array) -> jax.Array:
-        return _times(state.memory.inverse, vector)
+        return times(state.memory.inverse, vector)
 
 
 def _updated(B: jax.Array, before: Point, after: Point) -> jax.Array:
@@ -124,9 +115,9 @@ def _updated(B: jax.Array, before: Point, after: Point) -> jax.Array:
             - \frac{By}{s^\top y}.
     """
     s, y = after.theta - before.theta, after.gradient - before.gradient
-    By = _times(B, y)
+    By = times(B, y)
     vectors = jnp.stack([s, y, By])
-    (ss, sy, _), (_, yy, yBy) = _times(vectors[:2], vectors.T)
+    (ss, sy, _), (_, yy, yBy) = times(vectors[:2], vectors.T)
     curved = sy > jnp.finfo(s.dtype).eps * jnp.sqrt(ss) * jnp.sqrt(yy)
     curved &= jnp.isfinite(before.value) & jnp.isfinite(yBy)
     a = jnp.where(curved, (0.5 * (1 + yBy / sy) * s - By) / sy, 0)

@@ -8,13 +8,12 @@ are what is worth saving.
 """
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.derivatives.linear_algebra import Preconditioner
+from jax_logreg.derivatives.linear_algebra import Preconditioner, times
 from jax_logreg.derivatives.oracle import Oracle, Point, cast
 from jax_logreg.solvers.base import (
     NewtonType,
@@ -31,8 +30,6 @@ _SLOPE_FRACTION = 0.2
 _MAX_TRIALS = 25
 # Round-off of an entry of the gradient, in units of the last digit of its terms.
 _ROUNDING_UNITS = 4
-
-_times = partial(jnp.matmul, precision="highest")
 
 
 class Pairs(NamedTuple):
@@ -188,11 +185,11 @@ def inverse_hessian(memory: Memory, vector: jax.Array) -> jax.Array:
     Rows that hold no pair add nothing: those of :math:`L^{-1}` and D are zero.
     """
     pairs = memory.pairs
-    first = _times(pairs.inverse, _times(pairs.steps, vector))
-    rest = vector - _times(first, pairs.changes)
+    first = times(pairs.inverse, times(pairs.steps, vector))
+    rest = vector - times(first, pairs.changes)
     solved = pairs.scale * memory.preconditioner.solve(rest)
-    right = pairs.curvatures * first - _times(pairs.changes, solved)
-    return solved + _times(_times(right, pairs.inverse), pairs.steps)
+    right = pairs.curvatures * first - times(pairs.changes, solved)
+    return solved + times(times(right, pairs.inverse), pairs.steps)
 
 
 def _empty_pairs(count: int, theta: jax.Array) -> Pairs:
@@ -216,7 +213,7 @@ def _remember(memory: Memory, before: Point, after: Point, found: jax.Array) -> 
         return table.at[i].set(jnp.where(curved, row, table[i]))
 
     curvatures = put(pairs.curvatures, curvature)
-    inverse = _with_newest(pairs.inverse, i, _times(pairs.steps, change), curvature)
+    inverse = _with_newest(pairs.inverse, i, times(pairs.steps, change), curvature)
     return Pairs(
         put(pairs.steps, step),
         put(pairs.changes, change),
@@ -246,5 +243,5 @@ def _with_newest(
     """
     is_new = jnp.arange(len(inverse)) == i
     kept = jnp.where(is_new[:, None] | is_new, 0, inverse)
-    column = jnp.where(is_new, 1, -_times(kept, products)) / curvature
+    column = jnp.where(is_new, 1, -times(kept, products)) / curvature
     return jnp.where(is_new, column[:, None], kept)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 
-from jax_logreg.derivatives.linear_algebra import jacobi_scaling
+from jax_logreg.derivatives.linear_algebra import jacobi_scaling, times
 from jax_logreg.derivatives.oracle import HessianProduct, Oracle, Point
 from jax_logreg.solvers.base import NewtonType, Proposal, State, cond, while_loop
 from jax_logreg.solvers.line_search import Search, line_search_step
@@ -190,8 +190,9 @@ def has_full_rank(H: jax.Array, inverse: jax.Array) -> jax.Array:
     """Whether a matrix is one of full rank, by its inverse: no diagonal entry is mostly explained
     by the others, as 1/(H⁻¹)ⱼⱼ is what they leave of Hⱼⱼ."""
     left = 1 / (jnp.diag(inverse) * jnp.diag(H))
-    product = jnp.matmul(inverse, H, precision="highest")
-    is_inverse = jnp.max(jnp.abs(product - jnp.eye(len(H), dtype=H.dtype))) < _NEARLY_IDENTITY
+    is_inverse = (
+        jnp.max(jnp.abs(times(inverse, H) - jnp.eye(len(H), dtype=H.dtype))) < _NEARLY_IDENTITY
+    )
     return (jnp.min(left) > _TRUSTED_PIVOT * _round_off(H)) & is_inverse
 
 
