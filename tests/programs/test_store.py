@@ -35,7 +35,6 @@ ETA, Y = np.array([0.5, -1.0, 2.0]), np.array([1.0, 0.0, 1.0])
 def folder(tmp_path, monkeypatch):
     monkeypatch.delenv(store.VARIABLE, raising=False)
     jax.config.update("jax_enable_compilation_cache", False)  # see the test of JAX's own cache
-    losses()  # XLA numbers programs, and the first of a process takes four bytes less
     yield keep_programs(tmp_path / "programs")
     stop_keeping_programs()
     jax.config.update("jax_enable_compilation_cache", True)
@@ -72,13 +71,16 @@ def test_a_program_is_kept_once_and_loaded(folder, monkeypatch):
     ],
     ids=["empty", "half", "one bit", "foreign", "sealed nonsense", "another key"],
 )
-def test_a_damaged_entry_is_replaced(folder, damage):
+def test_a_damaged_entry_is_replaced(folder, damage, monkeypatch):
     first = losses()
     (entry,) = entries(folder)
     whole = entry.read_bytes()
     entry.write_bytes(damage(whole))
     assert losses().tolist() == first.tolist()
-    assert len(entry.read_bytes()) == len(whole)
+    assert entries(folder) == [entry]
+    # Whole again, if not to the byte: XLA writes its number of a program into it.
+    monkeypatch.setattr(Compiled, "_compile", None)
+    assert losses().tolist() == first.tolist()
 
 
 def test_an_entry_that_no_device_loads_is_replaced(folder, monkeypatch):
