@@ -4,6 +4,7 @@ from jax_logreg.audit.check import assert_derivatives as assert_derivatives
 from jax_logreg.audit.check import check_derivatives as check_derivatives
 from jax_logreg.fitting.batch import fit_many as fit_many
 from jax_logreg.fitting.fit import fit as fit
+from jax_logreg.fitting.minimize import minimize as minimize
 from jax_logreg.fitting.result import FitError as FitError
 from jax_logreg.fitting.result import FitResult as FitResult
 from jax_logreg.fitting.result import Status as Status

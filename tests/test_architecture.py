@@ -38,7 +38,8 @@ CORE = {"jax", "optax", "numpy", "scipy"}  # SciPy comes with JAX
 # The files of audit/ that hold this project's formulas: its own, and its two texts'.
 OWN_FORMULAS = {"proof.py", "text_formulas.py"}
 CORE_ROOMS = {"objective", "derivatives", "solvers", "fitting"}
-MAX_CORE_FILES = 42
+# 42 for a fit, and one for each capability since.
+MAX_CORE_FILES = 44
 MAX_DEPTH = 14
 FILES = sorted(ROOT.rglob("*.py"))
 

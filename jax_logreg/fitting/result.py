@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -134,9 +134,64 @@ class History(NamedTuple):
     gradient_norm: jax.Array
 
 
+class Outcome:
+    """What any run of a solver ends with: a status, and what it means."""
+
+    status_code: jax.Array
+    num_steps: jax.Array
+    gradient_norm: jax.Array
+
+    def _meaning(self, status: Status) -> str:
+        return status.message
+
+    @property
+    @own_settings()
+    def status(self) -> Any:
+        """How the run ended, a :class:`Status`; of many, and inside ``jit``, the codes."""
+        code = self.status_code
+        is_one = isinstance(code, jax.Array | np.ndarray | np.generic) and not code.ndim
+        return Status(int(code)) if is_one and not isinstance(code, jax.core.Tracer) else code
+
+    @property
+    @own_settings()
+    def converged(self) -> Any:
+        """Whether the gradient is within tol at a point that was verified to be a minimum: a
+        boolean of NumPy, or of JAX inside ``jit``, for each."""
+        code: Any = self.status_code
+        code = code if isinstance(code, jax.core.Tracer) else np.asarray(code)
+        return code <= Status.NOT_UNIQUE
+
+    @property
+    @own_settings()
+    def message(self) -> str:
+        """The status in words, with the numbers; of the worst fit if there are several."""
+        worst = int(np.argmax(np.asarray(self.status_code)))
+        status = Status(int(np.asarray(self.status_code).flat[worst]))
+        norm = float(np.asarray(self.gradient_norm).flat[worst])
+        steps = int(np.asarray(self.num_steps).flat[worst])
+        which = (
+            f"Fit {worst} of {jnp.size(self.status_code)}: " if jnp.ndim(self.status_code) else ""
+        )
+        return (
+            f"{which}{status.name} after {steps} steps, gradient norm {norm:.1e}. "
+            f"{self._meaning(status)}"
+        )
+
+    @own_settings()
+    def raise_if_failed(self) -> Self:
+        """This result, if every run converged.
+
+        Raises:
+            FitError: naming the status and what to try.
+        """
+        if not np.all(self.converged):
+            raise FitError(self.message)
+        return self
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class FitResult:
+class FitResult(Outcome):
     r"""The answer of a fit, with the evidence for it. All numbers are arrays.
 
     It is a pytree: under ``jax.vmap`` every field has a leading axis, one entry a fit.
@@ -190,46 +245,3 @@ class FitResult:
         shown = [f.name for f in fields(self) if f.repr and f.name != "status_code"]
         values = [f"{name}={getattr(self, name)!r}" for name in shown]
         return f"FitResult(status={self.status}, {', '.join(values)})"
-
-    @property
-    @own_settings()
-    def status(self) -> Any:
-        """How the fit ended, a :class:`Status`; of many fits, and inside ``jit``, the codes."""
-        code = self.status_code
-        is_one = isinstance(code, jax.Array | np.ndarray | np.generic) and not code.ndim
-        return Status(int(code)) if is_one and not isinstance(code, jax.core.Tracer) else code
-
-    @property
-    @own_settings()
-    def converged(self) -> Any:
-        """Whether the gradient is within tol at a point that was verified to be a minimum: a
-        boolean of NumPy, or of JAX inside ``jit``, for each fit."""
-        code: Any = self.status_code
-        code = code if isinstance(code, jax.core.Tracer) else np.asarray(code)
-        return code <= Status.NOT_UNIQUE
-
-    @property
-    @own_settings()
-    def message(self) -> str:
-        """The status in words, with the numbers; of the worst fit if there are several."""
-        worst = int(np.argmax(np.asarray(self.status_code)))
-        status = Status(int(np.asarray(self.status_code).flat[worst]))
-        norm = float(np.asarray(self.gradient_norm).flat[worst])
-        steps = int(np.asarray(self.num_steps).flat[worst])
-        which = (
-            f"Fit {worst} of {jnp.size(self.status_code)}: " if jnp.ndim(self.status_code) else ""
-        )
-        return (
-            f"{which}{status.name} after {steps} steps, gradient norm {norm:.1e}. {status.message}"
-        )
-
-    @own_settings()
-    def raise_if_failed(self) -> "FitResult":
-        """This result, if every fit converged.
-
-        Raises:
-            FitError: naming the status and what to try.
-        """
-        if not np.all(self.converged):
-            raise FitError(self.message)
-        return self
