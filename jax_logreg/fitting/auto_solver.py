@@ -49,7 +49,7 @@ _CHEAP_HESSIAN = 1e8
 NEWTON_LIMIT = 500
 _SAMPLE_LIMIT = 200
 _ROWS_PER_PARAMETER = 64
-_GRAM_LIMIT = 3000
+GRAM_LIMIT = 3000
 # The kernel form, n × n, is solved up to here, in at most so many steps.
 _KERNEL_LIMIT = 5000
 _KERNEL_STEPS = 100
@@ -163,7 +163,7 @@ def _nonsmooth(objective: Objective, *, concrete: bool) -> list[Stage]:
 def _gram_pays(objective: Objective) -> bool:
     """Whether a matrix of the columns pays: of fewer columns than rows, and of not too many."""
     n, p = objective.X.shape
-    return objective.X.has_gram and p <= _GRAM_LIMIT and p < n
+    return objective.X.has_gram and p <= GRAM_LIMIT and p < n
 
 
 def _gram_solver(objective: Objective) -> LBFGS:

@@ -56,7 +56,7 @@ class BatchArgs(NamedTuple):
 
 @validation.refuse_foreign_words
 @own_settings()
-@validation.opaque
+@validation.eager
 @in_auto_axes
 def fit_many(
     X: ArrayLike,
@@ -93,8 +93,8 @@ def fit_many(
         One result whose arrays have a leading axis of length B, ``status`` too.
 
     Raises:
-        ValueError: for bad input, and for fits that lack a class, before anything is computed.
-        TypeError: where it is differentiated.
+        ValueError: for bad input, for fits that lack a class, and where it is differentiated,
+            before anything is computed.
 
     >>> X, y = jnp.arange(6.0).reshape(-1, 1), jnp.array([0, 0, 1, 0, 1, 1])
     >>> counts = jnp.array([[1, 1, 1, 1, 1, 1], [2, 0, 1, 1, 2, 0]])

@@ -1,8 +1,9 @@
 """The entry: data in, verified answer out."""
 
 from dataclasses import replace
+from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from jax_logreg.fitting import validation
 from jax_logreg.fitting.auto_solver import Stage, choose_stages
 from jax_logreg.fitting.certificate import Tolerance, make_tolerance
 from jax_logreg.fitting.firth import fit_firth
+from jax_logreg.fitting.implicit import FitArgs, differentiable, tangent_of_fit
 from jax_logreg.fitting.loop import Progress, solve_and_certify
 from jax_logreg.fitting.padding import Dataset, make_design
 from jax_logreg.fitting.result import FitResult
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 @validation.refuse_foreign_words
 @own_settings()
-@validation.opaque
+@validation.eager
 @in_auto_axes
 def fit(
     X: ArrayLike | SparseFeatures,
@@ -62,6 +64,13 @@ def fit(
     with a warning, if that is float16 or bfloat16; JAX's default float for integers). It works
     inside ``jax.jit`` and under ``jax.vmap`` over data, weights, strengths and starts; values
     cannot be checked there, and an illegal one ends as ``Status.NOT_FINITE``.
+
+    **Derivatives.** ``jax.grad``, ``jax.jvp`` and whatever is made of them go through a fit, twice
+    too: with respect to X, y (as probabilities), sample_weight, offset and the numbers of the
+    penalty, for coef, intercept and objective. They are those of the minimum
+    (``fitting/implicit.py``), not of the solver's steps: from init, tol and the solver none comes
+    through, for the minimum does not depend on them; and those of the numbers that describe the run
+    are zero. Without ``Status.CONVERGED`` a derivative is NaN.
 
     **What CONVERGED promises.** The gradient is within tol, a minimum exists, and the Newton step
     that remains, :math:`\sqrt{\sum_i w_i\, g^\top H^{-1}g}`, is at most a thousandth: no contrast
@@ -110,7 +119,6 @@ def fit(
 
     Raises:
         ValueError: for bad input, before anything is computed.
-        TypeError: where it is differentiated.
 
     See Also:
         fit_many: many fits of one shape at once.
@@ -147,37 +155,61 @@ def fit(
         table.shape[0] if weight is None else validation.total_weight(weight),
     )
     validation.check_progress(progress)
+    if progress is not None and not are_concrete((table, y, weight, offset, penalty, start, tol)):
+        raise ValueError(
+            "progress works outside jit, vmap and jax.grad only: leave it out inside them."
+        )
     if max_steps is not None:
         max_steps = validation.check_count("max_steps", max_steps)
+    args = FitArgs(Dataset(table, y, weight, offset), penalty, start, tolerance, method)
+    options = _Options(module, fit_intercept, max_steps, progress)
+    result = differentiable(
+        partial(_solve, options=options), args, partial(tangent_of_fit, fit_intercept)
+    )
+    if isinstance(table, jax.Array) and table is not X and are_concrete(result):
+        # The memory of X may have been taken over, and its owner may change it after this.
+        jax.block_until_ready(result)
+    return replace(result, feature_names=names)
+
+
+class _Options(NamedTuple):
+    """What is part of the program of a fit, or of its caller."""
+
+    derivatives: ModuleType
+    fit_intercept: bool
+    max_steps: int | None
+    progress: Progress | None
+
+
+def _solve(args: FitArgs, options: _Options) -> FitResult:
+    """The result in the caller's units, from arguments that are validated."""
+    (data, penalty, start, tolerance, method), module = args, options.derivatives
     design = make_design(
-        Dataset(table, y, weight, offset),
+        data,
         penalty,
-        centre=fit_intercept,
+        centre=options.fit_intercept,
         may_scale=method is None or method.scale_invariant,
         may_pad=method is None or "rows" not in method.requires,  # a minibatch draws from the rows
     )
     data, penalty = design.data, design.penalty
     # The hand-written derivatives of the sigmoid read a large table on one CPU by row blocks.
-    by_blocks = module is analytic and y.ndim == 1 and is_on_one_cpu(data.X)
+    by_blocks = module is analytic and data.y.ndim == 1 and is_on_one_cpu(data.X)
     features = as_features(data.X, by_blocks=by_blocks)
     row_weight = normalized_weights(features, data.weight)
-    F = Objective(features, data.y, row_weight, data.offset, penalty, fit_intercept)
-    theta: Any = np.zeros(F.num_parameters, table.dtype)
+    F = Objective(features, data.y, row_weight, data.offset, penalty, options.fit_intercept)
+    theta: Any = np.zeros(F.num_parameters, features.dtype)
     if start is not None:
         theta = F.join(*design.start(*start))
     F, theta, tolerance = vary_alike((F, theta, tolerance))
+    limits = options.max_steps, options.progress
     if penalty.is_jeffreys:
         total = jnp.asarray(tolerance.total_weight)
         oracle = FirthOracle(F, total, module, log_volume=design.log_volume)
         begin = None if start is None else theta
-        result = fit_firth(oracle, begin, method, tolerance, max_steps, progress)
+        result = fit_firth(oracle, begin, method, tolerance, *limits)
     else:
-        has_init = start is not None
-        result = _fit(F, module, theta, has_init, method, tolerance, max_steps, progress)
-    if isinstance(table, jax.Array) and table is not X and are_concrete(result):
-        # The memory of X may have been taken over, and its owner may change it after this.
-        jax.block_until_ready(result)
-    return replace(design.restore(result), feature_names=names)
+        result = _fit(F, module, theta, start is not None, method, tolerance, *limits)
+    return design.restore(result)
 
 
 def _fit(

@@ -111,41 +111,17 @@ PROBABILITY_ROWS = Rule(
 Door = TypeVar("Door", bound=Callable[..., Any])
 
 
-def opaque(door: Door) -> Door:
-    """A fit into which JAX does not look.
-
-    It refuses to be differentiated: the steps of a solver can be, but from a start at the answer
-    none is taken, and the derivative would be zero. And of known values it is computed at once,
-    also while a program is traced: there it is a constant.
-    """
+def eager(door: Door) -> Door:
+    """``door``, computed at once where all values are known, also while a program is traced: there
+    its answer is a constant."""
 
     @wraps(door)
-    def fit(*args: Any, **kwargs: Any) -> Any:
-        arrays, rebuild = take_arrays((args, kwargs))
-        if not are_concrete(arrays):
-            args, kwargs = rebuild([a if is_concrete(a) else _constant(a) for a in arrays])
-            return door(*args, **kwargs)
-        with jax.ensure_compile_time_eval() if is_traced() else nullcontext():
+    def with_known_values(*args: Any, **kwargs: Any) -> Any:
+        known = are_concrete(take_arrays((args, kwargs))[0])
+        with jax.ensure_compile_time_eval() if known and is_traced() else nullcontext():
             return door(*args, **kwargs)
 
-    return fit  # type: ignore[return-value]
-
-
-@jax.custom_jvp
-def _constant(x: jax.Array) -> jax.Array:
-    """x, which must not depend on what is differentiated."""
-    return x
-
-
-@_constant.defjvp
-def _refuse_derivative(primals: Any, tangents: Any) -> Any:
-    raise TypeError(
-        "a fit cannot be differentiated, neither by jax.grad nor by jax.jvp: the derivative of a "
-        "solver's steps is not that of the answer, and zero where no step is taken. Apply "
-        "jax.lax.stop_gradient to the data, penalty, init and tol; or differentiate the "
-        "condition ∇F = 0 that the answer fulfils: with F = make_objective(...), "
-        "dθ = −H⁻¹ d(∇F), H = jax.hessian(F.value)(θ)."
-    )
+    return with_known_values  # type: ignore[return-value]
 
 
 def refuse_traced(door: str, *data: Any, remedy: str = "call it outside") -> None:
@@ -579,7 +555,7 @@ def check_entries(
     """
     with eager_if_concrete(x):
         if not is_concrete(x):
-            return jnp.where(rule.holds(x, *args), x, jnp.nan)
+            return _check_traced(name, x, rule, args, hint)
         small = as_numpy_if_small(x)
         if _all(rule.holds, x, *args) if small is x else np.all(rule.holds(small, *args)):
             return x
@@ -590,6 +566,22 @@ def check_entries(
     value = np.asarray(x if given is None else given)[index].tolist()
     entry = _entry(name, index) if index else "it"
     raise ValueError(f"{name} must {rule.words}, but {entry} is {value}.{hint}")
+
+
+def _check_traced(
+    name: str, x: jax.Array, rule: Rule, args: tuple[Any, ...], hint: str
+) -> jax.Array:
+    """The same of a tracer. Under ``jax.grad`` it has a value, which is checked, and where it is
+    legal the derivative is that of x."""
+
+    @jax.custom_jvp
+    def checked(x: jax.Array) -> jax.Array:
+        if is_concrete(x):
+            return check_entries(name, jnp.asarray(x), rule, *args, hint=hint)
+        return jnp.where(rule.holds(x, *args), x, jnp.nan)
+
+    checked.defjvps(lambda tangent, *_: tangent)
+    return checked(x)
 
 
 @partial(jax.jit, static_argnums=0)
