@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax_logreg.derivatives.linear_algebra import jacobi_scaling, times
 from jax_logreg.derivatives.oracle import HessianProduct, Line, Oracle, Point, Trial
 from jax_logreg.objective.identifiability import Problem
 
@@ -183,8 +184,24 @@ class TreeOracle(Oracle):
         return point._replace(hvp=self.hessian_operator(point)(direction))
 
     def hessian(self, point: Point) -> jax.Array:
-        """As it is: of a function that need not be convex nothing is known that could be added."""
-        theta = point.theta
+        """The Hessian where it is positive definite; else with every eigenvalue by its size, so
+        that a Newton step from there goes downhill.
+
+        Source: Nocedal & Wright, *Numerical Optimization*, section 3.4.
+        """
+        H = self.exact_hessian(point.theta)
+        scale = jacobi_scaling(H)
+        scaled = H * scale[:, None] * scale
+
+        def by_size() -> jax.Array:
+            values, vectors = jnp.linalg.eigh(scaled)
+            return times(vectors * jnp.abs(values), vectors.T) / scale[:, None] / scale
+
+        is_positive = jnp.all(jnp.isfinite(jnp.linalg.cholesky(scaled)))
+        return jax.lax.cond(is_positive, lambda: H, by_size)
+
+    def exact_hessian(self, theta: jax.Array) -> jax.Array:
+        """The Hessian as it is, (P, P)."""
         if self.by_hessian is not None:
             at = self.layout.unflatten(theta)
             return self.layout.to_matrix(self.by_hessian(at, *self.args)).astype(theta.dtype)

@@ -18,10 +18,11 @@ from jax.scipy.linalg import cho_solve
 from jax_logreg.audit.check import check_derivatives
 from jax_logreg.derivatives.function_oracle import Layout, TreeOracle
 from jax_logreg.derivatives.linear_algebra import times
-from jax_logreg.derivatives.oracle import Oracle, Point
+from jax_logreg.derivatives.oracle import Point
 from jax_logreg.fitting import validation
 from jax_logreg.fitting.auto_solver import NEWTON_LIMIT
 from jax_logreg.fitting.loop import advance, check_capabilities, start
+from jax_logreg.fitting.recording import Patience, Record, Recording, check_record
 from jax_logreg.fitting.result import History, Outcome, Status
 from jax_logreg.programs.compiled import Compiled, are_concrete, is_traced
 from jax_logreg.programs.jax_settings import own_settings
@@ -71,6 +72,7 @@ _MESSAGES = {
         "The function or its gradient became infinite or NaN. Begin elsewhere, take shorter "
         "steps, or write the function so that it stays finite."
     ),
+    Status.STOPPED: "stop_when ended the run before the gradient came within tol.",
     Status.LOOSE: ("The gradient is within tol, but this is no verified minimum: {reason}."),
 }
 _INDEFINITE = (
@@ -133,6 +135,8 @@ def minimize(
     audit: bool = True,
     tol: Any = None,
     max_steps: int | None = None,
+    record: "Callable[..., Any] | Record | None" = None,
+    stop_when: "Callable[[Any], Any] | Patience | None" = None,
 ) -> Minimum:
     r"""Minimise a smooth function of a pytree, by autodiff or by your own derivatives.
 
@@ -161,6 +165,11 @@ def minimize(
         tol: bound on the largest absolute entry of ∇F; 1e-8 in float64 and 1e-5 in float32 if
             absent.
         max_steps: the solver's own default if absent.
+        record: a function of θ, in ``jax.numpy``, whose pytree of numbers is kept in
+            ``history.record`` for every step, or a ``jax_logreg.fitting.recording.Record`` of one,
+            for every few steps, and with data.
+        stop_when: a function of the newest record that says whether to stop, or a
+            ``jax_logreg.fitting.recording.Patience``; the status is then ``STOPPED``.
 
     Returns:
         A ``jax_logreg.fitting.minimize.Minimum``. A run that fails does not raise: ask
@@ -187,7 +196,10 @@ def minimize(
     limit = method.default_max_steps
     if max_steps is not None:
         limit = validation.check_count("max_steps", max_steps)
-    found = _minimize(oracle, method, theta, bound, limit)
+    running = method
+    if kept := check_record(record, stop_when, theta):
+        running = Recording(method, _Measure(oracle.layout, kept), kept.every, stop_when, limit)
+    found = _minimize(oracle, running, theta, bound, limit)
     return replace(found, solver=repr(method))
 
 
@@ -199,17 +211,23 @@ def _minimize(
     x = oracle.layout.flatten(theta)
     run = start(oracle, solver, x, tol, max_steps)
     run = advance(oracle, solver, run, tol, jnp.asarray(max_steps))
-    evidence = _find_evidence(oracle, solver, run.state)
-    status = _status(run.status, evidence)
+    state, stopped = run.state, run.status
+    if isinstance(solver, Recording):
+        state, stopped = solver.end(oracle, state, stopped)
+    evidence = _find_evidence(oracle, solver, state)
+    status = _status(stopped, evidence)
     is_minimum = status <= int(Status.NOT_UNIQUE)
-    before, after = run.state.point, evidence.after
+    before, after = state.point, evidence.after
     better = is_minimum & (_norm(after) <= _norm(before)) & jnp.isfinite(after.value)
     point = jax.tree.map(lambda a, b: jnp.where(better, a, b), after, before)
+    last = jax.tree.map(lambda a, b: jnp.where(better, a, b), after, run.state.point)
     past = jnp.arange(max_steps + 1) < run.num_steps
-    history = History(
-        jnp.where(past, run.history.objective, point.value),
-        jnp.where(past, run.history.gradient_norm, _norm(point)),
+    history: Any = History(
+        jnp.where(past, run.history.objective, last.value),
+        jnp.where(past, run.history.gradient_norm, _norm(last)),
     )
+    if isinstance(solver, Recording):
+        history = solver.history(state, history, last.theta)
     decrement = jnp.where(better, evidence.remaining, evidence.decrement)
     return Minimum(
         theta=oracle.layout.unflatten(point.theta),
@@ -221,6 +239,18 @@ def _minimize(
         num_steps=run.num_steps,
         history=history,
     )
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _Measure:
+    """A record of a vector."""
+
+    layout: Layout = field(metadata={"static": True})
+    record: Record
+
+    def __call__(self, theta: jax.Array) -> Any:
+        return self.record(self.layout.unflatten(theta))
 
 
 # --- evidence of a minimum ------------------------------------------------------------------
@@ -262,7 +292,7 @@ def _find_evidence(oracle: TreeOracle, solver: Solver, state: State) -> Evidence
     return _by_products(oracle, solver, state)
 
 
-def _by_hessian(oracle: Oracle, point: Point) -> Evidence:
+def _by_hessian(oracle: TreeOracle, point: Point) -> Evidence:
     curvature = _Curvature.at(oracle, point)
     step = -times(curvature.inverse, point.gradient)
     after = oracle.evaluate(point.theta + step)
@@ -302,8 +332,8 @@ class _Curvature(NamedTuple):
     null: jax.Array
 
     @classmethod
-    def at(cls, oracle: Oracle, point: Point) -> "_Curvature":
-        H = oracle.hessian(point)
+    def at(cls, oracle: TreeOracle, point: Point) -> "_Curvature":
+        H = oracle.exact_hessian(point.theta)
         system = scaled_system(H, point.gradient)
         scale, P = system.scale, len(H)
 
@@ -324,7 +354,7 @@ class _Curvature(NamedTuple):
         return cond(system.sound, by_factor, by_eigenvalues)
 
 
-def _is_valley(oracle: Oracle, point: Point, curvature: _Curvature) -> jax.Array:
+def _is_valley(oracle: TreeOracle, point: Point, curvature: _Curvature) -> jax.Array:
     """Whether the gradient stays what it is far along a direction without curvature."""
     size = jnp.maximum(jnp.max(jnp.abs(point.theta)), 1)
     direction = curvature.null * size / jnp.max(jnp.abs(curvature.null))
@@ -479,6 +509,6 @@ def _check_shapes(oracle: TreeOracle, theta: Any) -> None:
     x = jax.eval_shape(oracle.layout.flatten, theta)
     jax.eval_shape(oracle.value_and_gradient, x)
     if oracle.by_hessian is not None:
-        jax.eval_shape(lambda x: oracle.hessian(Point(x, x, x, x)), x)
+        jax.eval_shape(oracle.exact_hessian, x)
     if oracle.by_hvp is not None:
         jax.eval_shape(oracle.hvp, x, x)

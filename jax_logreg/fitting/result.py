@@ -31,6 +31,7 @@ class Status(IntEnum):
         SEPARATED: the classes can be separated, so that F has no minimum.
         NOT_FINITE: F or its gradient is infinite or NaN; under ``jit`` also an illegal value.
         LOOSE: the gradient is within tol, but no minimum could be verified there.
+        STOPPED: ``stop_when`` ended the run, as it was asked to; it is no minimum.
 
     >>> from jax_logreg import fit
     >>> result = fit(np.array([[0.0], [1.0]]), np.array([0, 1]))
@@ -45,6 +46,7 @@ class Status(IntEnum):
     SEPARATED = 4
     NOT_FINITE = 5
     LOOSE = 6
+    STOPPED = 7
 
     def __str__(self) -> str:
         return self.name
@@ -106,6 +108,7 @@ _MESSAGES = {
         "units of X, columns are parallel to the last digits, or the data are nearly "
         "separated. Standardise the columns of X, lower {tol}, or {ridge}."
     ),
+    Status.STOPPED: "stop_when ended the run before the gradient came within {tol}.",
 }
 
 
@@ -132,6 +135,25 @@ class History(NamedTuple):
 
     objective: jax.Array
     gradient_norm: jax.Array
+
+    @property
+    def record(self) -> None:
+        """None was asked for: see ``RecordedHistory``."""
+        return
+
+
+class RecordedHistory(NamedTuple):
+    """The same of a run with ``record=``.
+
+    Attributes:
+        objective: see ``History``.
+        gradient_norm: see ``History``.
+        record: what was kept: each leaf has a leading axis of max_steps + 1.
+    """
+
+    objective: jax.Array
+    gradient_norm: jax.Array
+    record: Any
 
 
 class Outcome:

@@ -109,6 +109,17 @@ def test_a_saddle_point_is_no_minimum_and_is_left_downhill(solver):
     assert jnp.allclose(jnp.abs(leaves.theta), jnp.array([0, 0.5**0.5]), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("solver", module.SOLVERS)
+def test_negative_curvature_along_one_axis_stops_nobody(solver):
+    def hills(t):
+        return jnp.sum(t**4 / 4 - t**2 / 2 + 0.1 * t)
+
+    for start in np.random.default_rng(0).uniform(-2, 2, (20, 3)):
+        found = minimize(hills, start, solver=solver)
+        assert found.status == Status.CONVERGED, found.message
+        assert jnp.all(3 * found.theta**2 > 1)
+
+
 @pytest.mark.parametrize(
     ("function", "start"),
     [
