@@ -184,12 +184,17 @@ def _check_sparse(X: Any) -> SparseFeatures:
     if len(X.shape) != 2 or 0 in X.shape:
         raise ValueError(f"X must have shape (n, p), n and p ≥ 1, but its shape is {X.shape}.")
     if not are_concrete(X):
-        raise ValueError(
-            "a sparse X must be concrete: inside jit pass what sparse_features(X) returned."
-        )
+        return _check_traced_values(X)
     X = X.tocsr() if hasattr(X, "tocsr") else X
     values = X.data if _is_finite_float_array(X.data) else as_floats("X.data", X.data)
     return sparse_features(X, values.dtype)
+
+
+def _check_traced_values(X: Any) -> SparseFeatures:
+    """The same of a matrix of JAX whose values are traced, as under ``jax.grad``."""
+    X = X.to_bcoo() if hasattr(X, "to_bcoo") else X
+    values = as_floats("X.data", X.data)
+    return sparse_features(type(X)((values, X.indices), shape=X.shape))
 
 
 def check_labels(y: Any, num_rows: int, num_classes: int | None, dtype: Any) -> jax.Array:

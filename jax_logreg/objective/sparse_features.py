@@ -20,6 +20,7 @@ import numpy as np
 from jax import lax
 
 from jax_logreg.objective.dense_features import DenseFeatures, Features, aligned_empty
+from jax_logreg.programs.compiled import is_concrete
 from jax_logreg.programs.jax_settings import own_settings
 
 # A line longer than this is cut into pieces: a loop over the layers of one heavy column
@@ -219,14 +220,15 @@ def sparse_features(X: Any, dtype: Any = None) -> SparseFeatures:
     """The layout of a SciPy sparse matrix or array of any format.
 
     Args:
-        X: (n, p); repeated entries are summed.
+        X: (n, p); repeated entries are summed. Of a matrix of JAX the values may be traced, as
+            under ``jax.grad``, if no entry is repeated.
         dtype: of the values; JAX's for those of X if absent.
 
     Returns:
         The table, which ``fit`` takes inside ``jit`` as well.
 
     Raises:
-        ValueError: for a dense X.
+        ValueError: for a dense X, and for one whose places are traced.
 
     >>> import scipy.sparse
     >>> sparse_features(scipy.sparse.eye_array(3)).shape
@@ -239,11 +241,33 @@ def sparse_features(X: Any, dtype: Any = None) -> SparseFeatures:
         )
     n, p = X.shape
     is_jax = hasattr(X, "todense") and hasattr(X, "tree_flatten")
+    if is_jax and not is_concrete(X.data):
+        return _of_traced_values(X.to_bcoo() if hasattr(X, "to_bcoo") else X, dtype)
     rows, make_columns = _by_jax(X) if is_jax else _by_scipy(X)
     native = np.dtype(rows.data.dtype if dtype is None else dtype).newbyteorder("=")
     dtype = jnp.asarray(np.zeros(0, native)).dtype if dtype is None else native
     by_rows, by_columns = jax.device_put(_both(rows, make_columns, dtype))
     return SparseFeatures(by_rows, by_columns, (int(n), int(p)))
+
+
+def _of_traced_values(X: Any, dtype: Any) -> SparseFeatures:
+    """The layout of the numbers 1, 2, … of the entries, with the entries in their places."""
+    if not is_concrete(X.indices):
+        raise ValueError(
+            "the places of a sparse X must be concrete: inside jit pass what sparse_features(X) "
+            "returned."
+        )
+    numbers = np.arange(1, X.nse + 1, dtype=np.int32)
+    with jax.ensure_compile_time_eval():
+        layout = sparse_features(type(X)((jnp.asarray(numbers), X.indices), shape=X.shape))
+    if sum(int((np.asarray(v) > 0).sum()) for v in layout.by_rows.values) != X.nse:
+        raise ValueError("a sparse X of traced values must not repeat an entry: sum them first.")
+    entries = jnp.pad(X.data if dtype is None else X.data.astype(dtype), (1, 0))
+
+    def filled(side: Diagonals) -> Diagonals:
+        return replace(side, values=tuple(entries[numbers] for numbers in side.values))
+
+    return replace(layout, by_rows=filled(layout.by_rows), by_columns=filled(layout.by_columns))
 
 
 # The table by rows, and what makes it by columns.

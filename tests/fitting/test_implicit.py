@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.sparse import BCOO
 
-from jax_logreg import L2, fit
+from jax_logreg import L2, ElasticNet, Firth, fit
+from jax_logreg.objective.sparse_features import sparse_features
 
 STEP = 2e-3  # of central differences of order six
 
@@ -34,6 +36,12 @@ def direction_of(parts, seed=1):
     y = 0.05 * direction["y"]
     direction["y"] = y if y.ndim == 1 else y - jnp.mean(y, axis=1, keepdims=True)
     return direction
+
+
+def slope_along(loss, parts, direction):
+    """The derivative along a direction, by reverse mode."""
+    gradient = jax.grad(loss)(parts)
+    return sum(jax.tree.leaves(jax.tree.map(jnp.vdot, gradient, direction)))
 
 
 def answer(parts, **options):
@@ -75,9 +83,8 @@ def test_twice(parts):
     expected = differences(slope, parts, direction)
     close(jax.jvp(slope, (parts,), (direction,))[1], expected, 1e-7)
     weights = jnp.asarray(np.random.default_rng(0).normal(size=expected.shape))
-    gradient = jax.grad(lambda parts: weights @ slope(parts))(parts)
-    slopes = jax.tree.map(jnp.vdot, gradient, direction)
-    close(sum(jax.tree.leaves(slopes)), weights @ expected, 1e-7)
+    found = slope_along(lambda parts: weights @ slope(parts), parts, direction)
+    close(found, weights @ expected, 1e-7)
 
 
 def test_under_vmap(parts):
@@ -90,3 +97,55 @@ def test_under_vmap(parts):
     for strength, found in zip(strengths, many, strict=True):
         close(found, differences(coef, strength, 0.1) / 0.1)
     close(jax.vmap(jax.jacrev(coef))(strengths), many)
+
+
+PENALTIES = {
+    "elastic net": lambda factor: ElasticNet(jnp.asarray(0.03), jnp.asarray(0.7), factor),
+    "Firth": lambda _: Firth(),
+}
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_other_penalties(penalty, parts):
+    parts = parts | {"penalty": PENALTIES[penalty](parts["penalty"].factor)}
+    direction = direction_of(parts)
+    if penalty == "elastic net":
+        direction["penalty"] = ElasticNet(0.01, 0.05, 0.1 * direction["penalty"].factor)
+        coef = fit(**parts).coef
+        assert 0 < jnp.sum(coef == 0) < coef.size
+    expected = differences(answer, parts, direction)
+    close(jax.jvp(answer, (parts,), (direction,))[1], expected)
+    weights = jnp.asarray(np.random.default_rng(0).normal(size=expected.shape))
+    close(slope_along(lambda parts: weights @ answer(parts), parts, direction), weights @ expected)
+
+
+@pytest.mark.parametrize("penalty", [L2(0.1), ElasticNet(0.02)])
+def test_the_entries_of_a_sparse_table(penalty, parts):
+    dense = np.where(np.abs(parts["X"]) > 0.5, parts["X"], 0)
+    places = jnp.asarray(np.argwhere(dense))
+    others = {name: part for name, part in parts.items() if name != "X"} | {"penalty": penalty}
+
+    def of_entries(entries):
+        return answer(others | {"X": BCOO((entries, places), shape=dense.shape)})
+
+    def of_table(table):
+        return answer(others | {"X": table})
+
+    entries, table = jnp.asarray(dense[tuple(places.T)]), jnp.asarray(dense)
+    weights = jnp.asarray(np.random.default_rng(0).normal(size=of_table(table).shape))
+    expected = jax.grad(lambda X: weights @ of_table(X))(table)[tuple(places.T)]
+    for loss in (lambda e: weights @ of_entries(e), jax.jit(lambda e: weights @ of_entries(e))):
+        close(jax.grad(loss)(entries), expected)
+    close(jax.jacfwd(of_entries)(entries).T @ weights, expected)
+
+
+def test_a_sparse_table_of_traced_values_repeats_no_entry(x64):
+    places = np.array([[0, 0], [1, 0], [1, 0]])
+
+    def product(entries):
+        return sparse_features(BCOO((entries, places), shape=(2, 1))).matvec(jnp.ones(1))
+
+    with pytest.raises(ValueError, match="must not repeat an entry"):
+        jax.jacfwd(product)(jnp.ones(3))
+    with pytest.raises(ValueError, match="places of a sparse X must be concrete"):
+        jax.jit(lambda X: sparse_features(X).shape)(BCOO((jnp.ones(3), places), shape=(2, 1)))
