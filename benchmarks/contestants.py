@@ -22,6 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.machine import on_gpu
 from benchmarks.problems import Problem
 from jax_logreg import L2, fit, fit_many
+from jax_logreg.interfaces.estimator import LogisticRegression as OurEstimator
 
 
 class Answer(NamedTuple):
@@ -83,6 +84,16 @@ def jax_logreg(problem: Problem) -> Fit:
     return run
 
 
+def jax_logreg_estimator(problem: Problem) -> Fit:
+    """Ours behind scikit-learn's interface, of NumPy's arrays or SciPy's matrices."""
+    C = _inverse_strength(problem)
+
+    def run(tol: float, max_steps: int) -> Answer:
+        return _answer(OurEstimator(C=C, tol=tol), problem)
+
+    return run
+
+
 def _inverse_strength(problem: Problem) -> float:
     """scikit-learn's C: it sums over the rows where we take the mean."""
     return 1 / (problem.strength * len(problem.y)) if problem.strength else float(np.inf)
@@ -100,13 +111,17 @@ def scikit_learn(problem: Problem, solver: str, **options: Any) -> Fit:
     options |= {"C": _inverse_strength(problem), "solver": solver, "random_state": 0}
 
     def run(tol: float, max_steps: int) -> Answer:
-        model = LogisticRegression(tol=tol, max_iter=max_steps, **options)
-        _quiet(lambda: model.fit(problem.X, problem.y))
-        if problem.num_classes == 2:
-            return Answer(model.coef_[0], model.intercept_[0])
-        return Answer(model.coef_.T, model.intercept_)
+        return _answer(LogisticRegression(tol=tol, max_iter=max_steps, **options), problem)
 
     return run
+
+
+def _answer(model: Any, problem: Problem) -> Answer:
+    """That of an estimator of scikit-learn's interface, fitted."""
+    _quiet(lambda: model.fit(problem.X, problem.y))
+    if problem.num_classes == 2:
+        return Answer(model.coef_[0], model.intercept_[0])
+    return Answer(model.coef_.T, model.intercept_)
 
 
 def resampled_scikit_learn(problem: Problem, solver: str, *, in_parallel: bool) -> Fit:
@@ -222,7 +237,7 @@ def pytorch(problem: Problem, device: str) -> Fit:
 
 _BINARY, _BOOTSTRAP = frozenset({"binary"}), frozenset({"bootstrap"})
 _DENSE, _TWO_CLASSES = frozenset({"binary", "softmax"}), frozenset({"binary", "sparse"})
-_ANY = _DENSE | _TWO_CLASSES
+_ANY = _DENSE | _TWO_CLASSES | {"sparse softmax"}
 
 
 def _sk(solver: str, **options: Any) -> Callable[[Problem], Fit]:
@@ -232,6 +247,8 @@ def _sk(solver: str, **options: Any) -> Callable[[Problem], Fit]:
 # fmt: off
 CONTESTANTS = [
     Contestant("jax_logreg", "ours", jax_logreg, _ANY | _BOOTSTRAP, ours=True, quick=True),
+    Contestant("jax_logreg estimator", "ours, sk", jax_logreg_estimator, _ANY, ours=True,
+               quick=True),
     Contestant("scikit-learn lbfgs", "sk lbfgs", _sk("lbfgs"), _ANY, quick=True),
     # Its dense Hessian of 50 000 columns would take 20 GB: not on the sparse problem.
     Contestant("scikit-learn newton-cholesky", "sk newton-ch", _sk("newton-cholesky"), _DENSE,

@@ -18,7 +18,7 @@ import jax
 
 from benchmarks.contestants import Fit, jax_logreg
 from benchmarks.machine import on_gpu
-from benchmarks.problems import ROWS, Problem, bootstrap, random, random_sparse
+from benchmarks.problems import ROWS, Problem, bootstrap, random, random_sparse, text
 
 ROOT = Path(__file__).parent.parent
 # The peak of this program on Linux; ``resource`` counts in that of its parent.
@@ -62,8 +62,8 @@ def _tiny(problem: Problem) -> Problem:
     shape, dtype = (60, 2, problem.num_classes), problem.X.dtype.name
     if problem.kind == "bootstrap":
         return bootstrap(shape, 2, dtype=dtype)
-    make = random_sparse if problem.kind == "sparse" else random
-    return make(shape, 0.1, dtype=dtype)
+    makers = {"sparse": random_sparse, "sparse softmax": text}
+    return makers.get(problem.kind, random)(shape, 0.1, dtype=dtype)
 
 
 def _peak(fit: Fit, tol: float) -> float:

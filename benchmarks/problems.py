@@ -15,6 +15,21 @@ from jax_logreg.interfaces.tables import load_embedded
 _ENTRIES = 50
 _RELEVANT = 0.1
 
+# Words of a text, the median; by how much more often the words of a class come in its texts, the
+# one in how many words that has a class; and the commonest words, which have none.
+_WORDS = 95
+_LIFT, _ONE_IN, _COMMON = 8, 4, 50
+# Fields of a click, each with one level; how often one is clicked at most levels.
+_FIELDS = 5
+_CLICKED = -2.0
+# Ranges of the ten measurements of a raw table, as those of a land survey, and the numbers of
+# levels of its two fields of indicators.
+_RANGES = (
+    (1859, 3858), (0, 360), (0, 66), (0, 1397), (-173, 601), (0, 7117), (0, 254), (0, 254),
+    (0, 254), (0, 7173),
+)  # fmt: skip
+_LEVELS = (4, 40)
+
 # The relative suboptimality that every contestant must reach.
 TARGETS = {"float64": 1e-9, "float32": 1e-5}
 
@@ -41,23 +56,24 @@ class Problem:
 
     @property
     def kind(self) -> str:
-        """Which contestants can take part: binary, softmax, sparse or bootstrap."""
+        """Which contestants can take part: binary, softmax, sparse, sparse softmax or bootstrap."""
         if self.resamples is not None:
             return "bootstrap"
         if sparse.issparse(self.X):
-            return "sparse"
+            return "sparse" if self.num_classes == 2 else "sparse softmax"
         return "softmax" if self.num_classes > 2 else "binary"
 
     @property
     def nbytes(self) -> int:
         """Bytes of the features and the resamples: what a fit cannot do without."""
-        arrays = [self.X.data, self.X.indices, self.X.indptr] if self.kind == "sparse" else [self.X]
+        X, is_sparse = self.X, sparse.issparse(self.X)
+        arrays = [X.data, X.indices, X.indptr] if is_sparse else [X]
         return sum(array.nbytes for array in [*arrays, self.resamples] if array is not None)
 
     @cached_property
     def on_device(self) -> Any:
         """X where JAX computes, converted once for all contestants; CSR stays as it is."""
-        return self.X if self.kind == "sparse" else jnp.asarray(self.X)
+        return self.X if sparse.issparse(self.X) else jnp.asarray(self.X)
 
 
 def embedded(name: str, dtype: str = "float64") -> Problem:
@@ -110,6 +126,67 @@ def _distinct_columns(rng: np.random.Generator, n: int, p: int, entries: int) ->
         columns[pending] = drawn
         pending = pending[np.any(np.diff(drawn) == 0, axis=1)]
     return columns
+
+
+def text(shape: tuple[int, int, int], strength: float, *, dtype: str = "float64") -> Problem:
+    """TF-IDF of texts: words by Zipf's law, some of them more often in the texts of a class."""
+    n, p, K = shape
+    rng = np.random.default_rng(0)
+    y = rng.integers(K, size=n)
+    lengths = np.maximum(5, _WORDS * np.exp(0.8 * rng.standard_normal(n))).astype(int)
+    frequency, topic = _zipf(p), rng.integers(_ONE_IN * K, size=p)
+    topic[:_COMMON] = -1
+    rows, words = [], []
+    for k in range(K):
+        rows.append(np.repeat(np.flatnonzero(y == k), lengths[y == k]))
+        weight = np.where(topic == k, _LIFT, 1) * frequency
+        words.append(_draw(rng, weight, rows[-1].size))
+    where = np.concatenate(rows), np.concatenate(words)
+    counts = sparse.coo_matrix((np.ones(where[0].size), where), shape=(n, p)).tocsr()
+    inverse_frequency = np.log((1 + n) / (1 + np.bincount(counts.indices, minlength=p))) + 1
+    counts.data *= inverse_frequency[counts.indices]
+    lengths = np.sqrt(np.add.reduceat(counts.data**2, counts.indptr[:-1]))
+    counts.data /= np.repeat(lengths, np.diff(counts.indptr))
+    return Problem(counts.astype(dtype), y, strength)
+
+
+def _zipf(count: int) -> np.ndarray:
+    """How often each of some words or levels comes, by Zipf's law as Mandelbrot shifted it."""
+    return 1 / (np.arange(count) + 3.0)
+
+
+def _draw(rng: np.random.Generator, weight: np.ndarray, size: int) -> np.ndarray:
+    """Numbers below len(weight), each as often as its weight says."""
+    total = np.cumsum(weight)
+    return np.searchsorted(total, rng.uniform(0, total[-1], size), side="right")
+
+
+def one_hot(shape: tuple[int, int, int], strength: float, *, dtype: str = "float64") -> Problem:
+    """CSR of indicators: five fields of equally many levels, by Zipf's law, and rare clicks."""
+    n, p, _ = shape
+    rng, levels = np.random.default_rng(0), p // _FIELDS
+    drawn = [_draw(rng, _zipf(levels), n) for _ in range(_FIELDS)]
+    columns = np.stack([field * levels + level for field, level in enumerate(drawn)], axis=1)
+    starts = np.arange(0, n * _FIELDS + 1, _FIELDS, dtype=np.int32)
+    entries = np.ones(n * _FIELDS, dtype), columns.astype(np.int32).ravel(), starts
+    X = sparse.csr_matrix(entries, shape=(n, p))
+    y = (_CLICKED + X @ rng.normal(size=p) * 0.5 + rng.logistic(size=n) > 0).astype(int)
+    return Problem(X, y, strength)
+
+
+def raw(shape: tuple[int, int, int], strength: float, *, dtype: str = "float64") -> Problem:
+    """A table as people have it: correlated measurements in their own units, and indicators."""
+    n, _, K = shape
+    rng = np.random.default_rng(0)
+    low, high = np.transpose(_RANGES)
+    mixed = rng.standard_normal((n, len(low))) @ rng.normal(size=(len(low), len(low))) / 3
+    share = (1 + np.tanh(mixed)) / 2
+    fields = [np.eye(count)[_draw(rng, _zipf(count), n)] for count in _LEVELS]
+    unit = np.column_stack([2 * share - 1, *fields])
+    eta = unit @ rng.normal(size=(unit.shape[1], K)) * 2
+    y = np.argmax(eta + rng.gumbel(size=eta.shape), axis=1)
+    X = np.column_stack([np.round(low + share * (high - low)), *fields])
+    return Problem(X.astype(dtype), y, strength)
 
 
 def bootstrap(shape: tuple[int, int, int], fits: int, *, dtype: str = "float64") -> Problem:
@@ -203,6 +280,23 @@ ROWS: dict[str, Row] = {
         limit="a fifth of it lays the SciPy matrix out for fast products both ways (to fit "
         "more than once, pass sparse_features(X)), half is twenty-eight steps of two such "
         "products",
+    ),
+    "text-20": Row(
+        lambda n, p, dtype: text((n, p, 20), 1 / n, dtype=dtype),
+        (11_314, 130_107), (2_000, 20_000),
+        limit="forty products with the table, half of them in float32, and, as much again, sums "
+        "of vectors of 2.6 million parameters",
+    ),
+    "one-hot": Row(
+        lambda n, p, dtype: one_hot((n, p, 2), 1 / n, dtype=dtype),
+        (1_000_000, 5_000), (50_000, 500),
+        limit="forty products with the table and laying it out for them",
+    ),
+    "raw-units": Row(
+        lambda n, p, dtype: raw((n, p, 2), 1 / n, dtype=dtype), (300_000, 54), (20_000, 54),
+    ),
+    "raw-units-7": Row(
+        lambda n, p, dtype: raw((n, p, 7), 1 / n, dtype=dtype), (300_000, 54), (10_000, 54),
     ),
     "bootstrap": Row(
         lambda n, p, dtype: bootstrap((n, p, 2), n, dtype=dtype),

@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from benchmarks import report, results
-from benchmarks.contestants import Answer, Contestant
+from benchmarks.contestants import Answer, Contestant, contestants_for
 from benchmarks.machine import Floor
 from benchmarks.memory import Memory
 from benchmarks.problems import ROWS, random, random_sparse
@@ -146,3 +146,21 @@ def test_results_of_earlier_runs_make_a_report(tmp_path):
     text = path.read_text(encoding="utf-8")
     assert {outcome.row for outcome in kept} <= set(ROWS)
     assert all(f"{outcome.row}: {outcome.shape[0]}" in text for outcome in kept)
+
+
+@pytest.mark.parametrize("name", ["text-20", "one-hot", "raw-units", "raw-units-7"])
+def test_tables_that_people_have_are_fitted_by_both_doors(name, x64):
+    """The estimator's answer is that of fit, and another library takes part."""
+    problem = ROWS[name].build(300, 60, "float64")
+    again = ROWS[name].build(300, 60, "float64")
+    assert abs(problem.X - again.X).max() == 0
+    assert problem.X.shape == (300, 54 if "raw" in name else 60)
+    ours = [c for c in contestants_for(problem) if c.ours]
+    assert [c.name for c in ours] == ["jax_logreg", "jax_logreg estimator"]
+    assert any("newton-cg" in c.name for c in contestants_for(problem))
+    one, other = (c.prepare(problem)(1e-9, 0) for c in ours)
+    np.testing.assert_allclose(other.coef, one.coef, rtol=1e-4, atol=1e-6)
+    best = polish(problem, one, 1e-12)
+    reference = Reference(problem)
+    reference.evaluate(best)
+    assert reference.suboptimality(reference.evaluate(one)) < 1e-9
