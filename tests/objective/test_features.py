@@ -70,13 +70,17 @@ def test_a_backward_product_by_blocks_is_the_plain_one(n, x64):
     np.testing.assert_allclose(as_features(X).rmatvec(r), X.T @ r, atol=1e-10)
 
 
-@pytest.mark.parametrize(("dtype", "atol"), [(np.float64, 1e-13), (np.float32, 1e-5)])
-def test_a_backward_product_of_classes_is_the_plain_one(dtype, atol, x64):
+@pytest.mark.parametrize(("dtype", "atol"), [(np.float64, 1e-12), (np.float32, 1e-3)])
+@pytest.mark.parametrize("n", [40, 1600, 1621])  # one part, sixteen of 100 rows, prime
+@pytest.mark.parametrize("K", [3, 10, 16])  # ten classes are multiplied as sixteen
+def test_products_of_classes_are_the_plain_ones(n, K, dtype, atol, x64):
     rng = np.random.default_rng(0)
-    X, R = rng.normal(size=(40, 5)).astype(dtype), rng.normal(size=(40, 3)).astype(dtype)
-    product = as_features(X).rmatvec(jnp.asarray(R))
-    np.testing.assert_allclose(product, X.T @ R, atol=atol)
-    assert product.dtype == dtype
+    X, B, R = (rng.normal(size=size).astype(dtype) for size in ((n, 5), (5, K), (n, K)))
+    features = as_features(X)
+    forward, backward = features.matvec(jnp.asarray(B)), features.rmatvec(jnp.asarray(R))
+    np.testing.assert_allclose(forward, X @ B, atol=atol)
+    np.testing.assert_allclose(backward, X.T @ R, atol=atol)
+    assert forward.dtype == backward.dtype == dtype
 
 
 def test_products_of_sparse_features_are_differentiable(x64):
