@@ -46,7 +46,9 @@ def float64():
         yield
 
 
-@pytest.mark.parametrize("derivatives", [{}, BY_HAND, {"hvp": rosenbrock_hvp}], ids=str)
+@pytest.mark.parametrize(
+    "derivatives", [{}, BY_HAND, {"hvp": rosenbrock_hvp}], ids=["autodiff", "by hand", "hvp"]
+)
 @pytest.mark.parametrize(
     "solver",
     ["auto", *module.SOLVERS, GradientDescent(1.5e-3), optax.adam(0.02), optax.lbfgs()],

@@ -45,7 +45,8 @@ def test_the_record_is_that_of_a_loop_in_python(every):
 
 
 @pytest.mark.parametrize(
-    "solver", ["newton", "newton_cg", "lbfgs", "bfgs", optax.adam(0.1)], ids=str
+    "solver",
+    ["newton", "newton_cg", "lbfgs", "bfgs", pytest.param(optax.adam(0.1), id="adam")],
 )
 def test_a_record_changes_nothing_else(solver):
     def hills(t):
