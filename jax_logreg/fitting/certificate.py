@@ -145,7 +145,7 @@ def gradient_norm(point: Point) -> jax.Array:
 
 def cheap_status(oracle: Oracle, state: State, tol: Any) -> jax.Array:
     """After a step: ``RUNNING``, or ``UNVERIFIED`` where the run may be over."""
-    suspected = oracle.problem.loss_allows_separation(state.point.value)
+    suspected = state.point.value < oracle.problem.separable_value()
     is_running = _status_of_point(state, tol, suspected) == RUNNING
     return jnp.where(is_running, RUNNING, UNVERIFIED).astype(jnp.int8)
 
@@ -256,7 +256,8 @@ def _by_cg(oracle: Oracle, solver: Solver, state: State) -> _Evidence:
         return _Evidence(_direction(oracle, estimate), jnp.asarray(True), no)
 
     solve = partial(solver.apply_inverse_hessian, oracle, state)
-    step = direction_by_products(oracle, point, solve)
+    residual = direction_residual(oracle, point.gradient.dtype)
+    step = direction_by_products(oracle, point, solve, residual)
     exists, problem = _is_small(oracle, step, point), oracle.problem
     separated = cond(
         problem.minimum_may_not_exist() & ~exists,

@@ -396,7 +396,7 @@ def _solve_regular(
         State(end.point, end.status == int(Status.STALLED), end.memory),
         end.num_steps,
         end.status,
-        History(end.curve[:, 0], end.curve[:, 1]),
+        end.history,
     )
     # A run that is not over has no certificate; another method gives it one.
     status = jnp.where(end.status < 0, int(Status.MAX_STEPS), end.status)
@@ -406,7 +406,8 @@ def _solve_regular(
         status = jnp.where(is_open, int(Status.STALLED), status)
     rank = jnp.where(full_rank, theta.size, -1).astype(jnp.int32)
     certificate = Certificate(status.astype(jnp.int8), end.decrement, rank, jnp.asarray(False))
-    return run, _Verdict(make_result(oracle, run, certificate, tol), certificate.is_short)
+    result = make_result(oracle, run._replace(history=None), certificate, tol)
+    return run, _Verdict(replace(result, history=end.history), certificate.is_short)
 
 
 # --- a fit ----------------------------------------------------------------------------------

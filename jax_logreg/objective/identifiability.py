@@ -50,9 +50,9 @@ class Problem:
         ``exact``, to the rounding of Xd."""
         return jnp.asarray(False)
 
-    def loss_allows_separation(self, value: jax.Array) -> jax.Array:
-        """Whether F is so low at a point that the point may prove the data separated."""
-        return jnp.asarray(False)
+    def separable_value(self) -> jax.Array | float:
+        """The value of F below which its point may prove the data separated."""
+        return -jnp.inf
 
     def proves_separation(self, theta: jax.Array, value: jax.Array) -> jax.Array:
         """Whether θ, where F has this value, proves that F has no minimum."""
@@ -190,16 +190,13 @@ class LogisticProblem(Problem):
         """Whether the question is asked at all. Jeffreys' prior rules separation out."""
         return self.watches_separation and not self.objective.penalty.is_jeffreys
 
-    def loss_allows_separation(self, value: jax.Array) -> jax.Array:
-        """Whether a point where F has this value can have every row on its own side.
-
-        A row on the wrong side costs at least log 2: a value below log 2 times the smallest row
-        weight has none.
-        """
+    def separable_value(self) -> jax.Array | float:
+        """The value of F below which a point has every row on its own side: a row on the wrong
+        side costs at least log 2 times the smallest row weight."""
         if not self._can_be_separated:
-            return jnp.asarray(False)
+            return -jnp.inf
         weight = self.objective.row_weight
-        return value < _LOG_2 * jnp.min(jnp.where(weight > 0, weight, jnp.inf))
+        return _LOG_2 * jnp.min(jnp.where(weight > 0, weight, jnp.inf))
 
     def proves_separation(self, theta: jax.Array, value: jax.Array) -> jax.Array:
         """Whether θ, where F has this value, proves complete separation: only where the value
@@ -207,7 +204,7 @@ class LogisticProblem(Problem):
         if not self._can_be_separated:
             return jnp.asarray(False)  # no branch to compile
         return jax.lax.cond(
-            self.loss_allows_separation(value),
+            value < self.separable_value(),
             lambda: self.is_recession_direction(theta, exact=True),
             lambda: jnp.zeros_like(value, dtype=bool),  # like the other, also inside shard_map
         )

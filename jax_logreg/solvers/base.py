@@ -307,7 +307,9 @@ def start_with_hessian(
 
 
 def _sampled(oracle: Oracle, sample: int) -> Oracle:
-    return oracle.subset(stratified_rows(oracle.num_rows, sample)) if sample else oracle
+    """The function of a sample of the rows; of all where there are no more."""
+    n = oracle.num_rows
+    return oracle.subset(stratified_rows(n, sample)) if 0 < sample < n else oracle
 
 
 def stratified_rows(n: int, count: int) -> jax.Array:

@@ -33,24 +33,29 @@ _ROUNDING_UNITS = 4
 
 
 class Pairs(NamedTuple):
-    r"""The last steps and the changes of the gradient over them, in a ring.
+    r"""The last steps s and the changes y of the gradient over them, in a ring: pair j is number
+    j mod memory.
 
     Attributes:
-        steps: S, (memory, P); pair j is in row j mod memory.
-        changes: Y, of the same shape.
-        curvatures: D, step · change of every pair, (memory,).
+        vectors: S, and below it :math:`Z = YM^{-1}`, (2 · memory, P).
         inverse: :math:`L^{-1}`, (memory, memory), where :math:`L_{ij} = s_i \cdot y_j` for a pair j
-            no older than i, and 0 for others: triangular, if the pairs are in order of age.
-        scale: of the preconditioner, so that it fits the newest pair.
+            no older than i, and 0 for others: triangular, if the pairs are in order of age. The
+            rows and columns that hold no pair are zero.
+        curvatures: D, :math:`s_j \cdot y_j`, (memory,).
+        products: :math:`G = YM^{-1}Y^\top`, (memory, memory).
+        scale: γ of the preconditioner, so that it fits the newest pair.
         num_added: how many were added since the history was last dropped.
+        middle: what they add to :math:`\gamma M^{-1}`, in terms of ``vectors``; see
+            :func:`inverse_hessian`.
     """
 
-    steps: jax.Array
-    changes: jax.Array
-    curvatures: jax.Array
+    vectors: jax.Array
     inverse: jax.Array
+    curvatures: jax.Array
+    products: jax.Array
     scale: jax.Array
     num_added: jax.Array
+    middle: jax.Array
 
 
 class Memory(NamedTuple):
@@ -114,9 +119,8 @@ class LBFGS(PreconditionedSolver, NewtonType):
         return theta, Memory(pairs, preconditioner, jnp.zeros((), jnp.int32))
 
     def propose(self, oracle: Oracle, memory: Memory, before: Point, after: Point) -> Proposal:
-        moved = jnp.isfinite(before.value)
-        memory = memory._replace(pairs=_remember(memory, before, after, moved))
-        direction = -inverse_hessian(memory, after.gradient)
+        memory, products = _add(memory, before, after, jnp.isfinite(before.value))
+        direction = -_combine(memory, after.gradient, products)
         return Proposal(direction, memory, jnp.asarray(True))
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
@@ -152,9 +156,9 @@ class LBFGS(PreconditionedSolver, NewtonType):
         idle = count_idle(memory.idle, found, point, moved)
         # If the search fails, drop the history and retry.
         has_no_history = memory.pairs.num_added == 0
-        pairs = _remember(memory, point, moved, found.found)
+        memory = _remember(memory, point, moved, found.found)._replace(idle=idle)
         stalled = (~found.found & has_no_history) | (idle >= self.max_idle_steps)
-        return State(moved, stalled, Memory(pairs, memory.preconditioner, idle))
+        return State(moved, stalled, memory)
 
     def apply_inverse_hessian(self, oracle: Oracle, state: State, vector: jax.Array) -> jax.Array:
         return inverse_hessian(state.memory, vector)
@@ -173,63 +177,85 @@ def _above_float32_rounding(state: State) -> jax.Array:
 
 
 def inverse_hessian(memory: Memory, vector: jax.Array) -> jax.Array:
-    r"""An estimate of H⁻¹ · vector.
-
-    With S, Y, D and L of :class:`Pairs` and :math:`q = v - Y^\top a`:
+    r"""An estimate of H⁻¹ · vector, with S, Z, D, G, L and γ of :class:`Pairs`:
 
     .. math::
-        a = L^{-1}Sv, \qquad r = \gamma M^{-1}q, \qquad
-        H^{-1}v \approx r + S^\top L^{-\top}(Da - Yr),
+        \gamma M^{-1} + \begin{pmatrix} S \\ Z \end{pmatrix}^\top
+        \begin{pmatrix} L^{-\top}(D + \gamma G)L^{-1} & -\gamma L^{-\top} \\
+        -\gamma L^{-1} & 0 \end{pmatrix}
+        \begin{pmatrix} S \\ Z \end{pmatrix}.
 
-    which is the two-loop recursion, each loop written as the triangular system that it solves.
-    Rows that hold no pair add nothing: those of :math:`L^{-1}` and D are zero.
+    Source: Byrd, Nocedal & Schnabel (1994), equation 2.6.
     """
+    # Twice, side by side: a product of matrices is a library's, and takes no time to compile.
+    twice = times(memory.pairs.vectors, jnp.stack([vector, vector], axis=1))
+    return _combine(memory, vector, twice)
+
+
+def _combine(memory: Memory, vector: jax.Array, products: jax.Array) -> jax.Array:
+    """The same, from the products of ``pairs.vectors`` with some vectors of which it is the last,
+    (2 · memory, k)."""
     pairs = memory.pairs
-    first = times(pairs.inverse, times(pairs.steps, vector))
-    rest = vector - times(first, pairs.changes)
-    solved = pairs.scale * memory.preconditioner.solve(rest)
-    right = pairs.curvatures * first - times(pairs.changes, solved)
-    return solved + times(times(right, pairs.inverse), pairs.steps)
+    shares = times(pairs.middle, products)
+    return pairs.scale * memory.preconditioner.solve(vector) + times(shares.T, pairs.vectors)[-1]
 
 
 def _empty_pairs(count: int, theta: jax.Array) -> Pairs:
-    table, row = jnp.zeros((count, theta.size), theta.dtype), jnp.zeros(count, theta.dtype)
-    one, none = jnp.ones((), theta.dtype), jnp.zeros((), jnp.int32)
-    return Pairs(table, table, row, jnp.zeros((count, count), theta.dtype), one, none)
+    def zeros(*shape: int) -> jax.Array:
+        return jnp.zeros(shape, theta.dtype)
+
+    square, one = zeros(count, count), jnp.ones((), theta.dtype)
+    vectors, middle = zeros(2 * count, theta.size), zeros(2 * count, 2 * count)
+    return Pairs(vectors, square, zeros(count), square, one, jnp.zeros((), jnp.int32), middle)
 
 
-def _remember(memory: Memory, before: Point, after: Point, found: jax.Array) -> Pairs:
-    """The pairs with the newest one added; none at all if no step was found."""
-    pairs = memory.pairs
-    step, change = after.theta - before.theta, after.gradient - before.gradient
-    curvature = jnp.vdot(step, change)
-    eps = jnp.finfo(step.dtype).eps
-    curved = found & (curvature > eps * jnp.linalg.norm(step) * jnp.linalg.norm(change))
-    fit = curvature / jnp.vdot(change, memory.preconditioner.solve(change))
-    i = pairs.num_added % len(pairs.steps)
+def _remember(memory: Memory, before: Point, after: Point, found: jax.Array) -> Memory:
+    """The memory with the newest pair added, or without any if no step was found."""
+    return _add(memory, before, after, found)[0]
 
-    def put(table: jax.Array, row: jax.Array) -> jax.Array:
-        # Write one row, not the table: writing that takes as long as many passes over sparse X.
-        return table.at[i].set(jnp.where(curved, row, table[i]))
 
-    curvatures = put(pairs.curvatures, curvature)
-    inverse = _with_newest(pairs.inverse, i, times(pairs.steps, change), curvature)
-    return Pairs(
-        put(pairs.steps, step),
-        put(pairs.changes, change),
-        jnp.where(found, curvatures, 0),
-        jnp.where(found, jnp.where(curved, inverse, pairs.inverse), 0),
-        jnp.where(curved & jnp.isfinite(fit), fit, pairs.scale),
-        jnp.where(found, pairs.num_added + curved, 0),
+def _add(memory: Memory, before: Point, after: Point, found: jax.Array) -> tuple[Memory, jax.Array]:
+    """The same, and the products of its vectors with s, y and the new gradient."""
+    pairs, count = memory.pairs, len(memory.pairs.curvatures)
+    i = (pairs.num_added % count).astype(jnp.uint32)  # JAX tests an index that may be negative
+    is_new = jnp.arange(count) == i
+    s, y = after.theta - before.theta, after.gradient - before.gradient
+    columns = jnp.stack([s, y, after.gradient], axis=1)
+    # Write two rows, not the table: writing that takes as long as many passes over sparse X.
+    put = jax.lax.dynamic_update_index_in_dim
+    vectors = put(pairs.vectors, s, i, 0)
+    vectors = put(vectors, memory.preconditioner.solve(y), count + i, 0)
+    (ss, curvature, _), (_, yy, _), _ = times(columns.T, columns)
+    curved = found & (curvature > jnp.finfo(ss.dtype).eps * jnp.sqrt(ss) * jnp.sqrt(yy))
+    with_all = times(vectors, columns)
+    inverse = _with_newest(
+        pairs.inverse, is_new, with_all[:count], jnp.where(curved, curvature, jnp.inf)
     )
+    inverse = jnp.where(found, inverse, 0)
+    curvatures = jnp.where(is_new, curvature, pairs.curvatures)
+    with_changes = with_all[count:, 1]
+    G = jnp.where(is_new[:, None], with_changes, pairs.products)
+    G = jnp.where(is_new, with_changes[:, None], G)
+    fit = curvature / jnp.sum(jnp.where(is_new, with_changes, 0))
+    scale = jnp.where(curved & jnp.isfinite(fit), fit, pairs.scale)
+    num_added = jnp.where(found, pairs.num_added + curved, 0)
+    middle = _middle(inverse, curvatures, G, scale)
+    pairs = Pairs(vectors, inverse, curvatures, G, scale, num_added, middle)
+    return memory._replace(pairs=pairs), with_all
+
+
+def _middle(inverse: jax.Array, curvatures: jax.Array, G: jax.Array, scale: jax.Array) -> jax.Array:
+    corner = times(inverse.T, times(scale * G + jnp.diag(curvatures), inverse))
+    beside = -scale * inverse
+    return jnp.block([[corner, beside.T], [beside, jnp.zeros_like(corner)]])
 
 
 def _with_newest(
-    inverse: jax.Array, i: jax.Array, products: jax.Array, curvature: jax.Array
+    inverse: jax.Array, is_new: jax.Array, products: jax.Array, curvature: jax.Array
 ) -> jax.Array:
-    r"""The inverse of L once its oldest pair, in row i, has given way to the newest.
+    r"""The inverse of L once its oldest pair has given way to the newest.
 
-    A triangular matrix without its last row and column has an inverse without them, and
+    A triangular matrix without its first row and column has an inverse without them, and
 
     .. math::
         \begin{pmatrix} L & c \\ 0 & d \end{pmatrix}^{-1} =
@@ -237,11 +263,10 @@ def _with_newest(
 
     Args:
         inverse: as it was, (memory, memory).
-        i: the row.
-        products: of all steps with the new change, c, (memory,).
-        curvature: of the new pair, d.
+        is_new: True in the row of the newest, (memory,).
+        products: of all steps with s, y and more; c is those with y, (memory, k).
+        curvature: of the new pair, d; infinite where it is no pair.
     """
-    is_new = jnp.arange(len(inverse)) == i
     kept = jnp.where(is_new[:, None] | is_new, 0, inverse)
-    column = jnp.where(is_new, 1, -times(kept, products)) / curvature
+    column = jnp.where(is_new, 1, -times(kept, products)[:, 1]) / curvature
     return jnp.where(is_new, column[:, None], kept)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 
-from jax_logreg.derivatives.linear_algebra import jacobi_scaling, times
+from jax_logreg.derivatives.linear_algebra import jacobi_scaling, products, times
 from jax_logreg.derivatives.oracle import HessianProduct, Oracle, Point
 from jax_logreg.solvers.base import NewtonType, Proposal, State, cond, while_loop
 from jax_logreg.solvers.line_search import Search, line_search_step
@@ -341,7 +341,11 @@ class CGState(NamedTuple):
 
 
 def conjugate_gradients(
-    product: Product, right: jax.Array, solve: Product, tol: jax.Array | float
+    product: Product,
+    right: jax.Array,
+    solve: Product,
+    tol: jax.Array | float,
+    start: "CGState | None" = None,
 ) -> jax.Array:
     r"""An x with Hx nearly ``right``, H positive semi-definite.
 
@@ -354,41 +358,45 @@ def conjugate_gradients(
         right: (P,).
         solve: v ↦ M⁻¹v, M positive definite.
         tol: residual at which to stop, relative to the right-hand side.
+        start: from :func:`cg_init`, where M⁻¹ · right is known.
 
     >>> H = jnp.array([[2.0, 0.0], [0.0, 8.0]])
     >>> conjugate_gradients(lambda v: H @ v, jnp.ones(2), lambda v: v, 1e-6).tolist()
     [0.5, 0.125]
     """
-    start = cg_init(right, solve(right))
+    if start is None:
+        start = cg_init(right, solve(right))
 
     def apply(direction: jax.Array) -> HessianProduct:
         return HessianProduct(direction, product(direction), jnp.zeros_like(start.norm_squared))
 
-    end = cg_run(apply, start, solve, tol**2 * start.norm_squared)
-    # No curvature at the very first direction: it is still downhill.
-    return jnp.where(jnp.any(end.solution != 0), end.solution, start.direction)
+    return cg_run(apply, start, solve, tol**2 * start.norm_squared).solution
 
 
-def cg_init(right: jax.Array, direction: jax.Array) -> CGState:
-    """Before the first step, along M⁻¹ · right."""
-    size, steps = jnp.vdot(right, direction), jnp.zeros((), jnp.int32)
+def cg_init(right: jax.Array, direction: jax.Array, size: jax.Array | None = None) -> CGState:
+    """Before the first step, along M⁻¹ · right, whose product with it may be known."""
+    size = jnp.vdot(right, direction) if size is None else size
+    steps = jnp.zeros((), jnp.int32)
     return CGState(jnp.zeros_like(right), right, direction, size, jnp.zeros_like(size), steps)
 
 
 def cg_step(now: CGState, hvp: HessianProduct, solve: Product) -> CGState:
     """After a step along the current direction, whose product is given."""
     direction, product = now.direction, hvp.product
-    curvature = jnp.vdot(direction, product)
+    curvature = products(direction, product)[0, 1]
     is_flat = ~((curvature > 0) & (now.norm_squared > 0))
     curvature = jnp.where(is_flat, 1, curvature)
     share = jnp.where(is_flat, 0, now.norm_squared / curvature)
     residual = now.residual - share * product
     scaled = solve(residual)
+    overlap, norm_squared, _ = products(product, residual, scaled)[-1]
+    # No curvature at the very first direction: it is still downhill.
+    length = jnp.where(is_flat & (now.steps == 0), 1, share)
     return CGState(
-        now.solution + share * direction,
+        now.solution + length * direction,
         residual,
-        scaled - jnp.vdot(scaled, product) / curvature * direction,
-        jnp.where(is_flat, 0, jnp.vdot(residual, scaled)),
+        scaled - overlap / curvature * direction,
+        jnp.where(is_flat, 0, norm_squared),
         now.max_logit_change + jnp.where(is_flat, jnp.inf, share * hvp.max_logit_change),
         now.steps + 1,
     )

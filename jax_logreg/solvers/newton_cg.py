@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from jax_logreg.derivatives.linear_algebra import Preconditioner
 from jax_logreg.derivatives.oracle import Oracle, Point
 from jax_logreg.solvers.base import PreconditionedSolver, State
-from jax_logreg.solvers.newton import Product, conjugate_gradients, newton_step
+from jax_logreg.solvers.newton import CGState, Product, conjugate_gradients, newton_step
 
 # The system is solved to this share of the gradient at most, and to the square root of
 # how far the gradient has come down: superlinear in the end, cheap in the beginning.
@@ -87,14 +87,21 @@ def direction_residual(oracle: Oracle, dtype: DTypeLike) -> jax.Array:
     return jnp.where(oracle.problem.minimum_may_not_exist(), strict, loose)
 
 
-def direction_by_products(oracle: Oracle, point: Point, solve: Product) -> jax.Array:
+def direction_by_products(
+    oracle: Oracle,
+    point: Point,
+    solve: Product,
+    residual: jax.Array,
+    start: CGState | None = None,
+) -> jax.Array:
     """Newton's direction at a point, (P,), for a certificate.
 
     Args:
         oracle: the function, which must offer "hvp".
         point: where.
         solve: v ↦ M⁻¹v, the preconditioner.
+        residual: as from :func:`direction_residual`.
+        start: from :func:`~jax_logreg.solvers.newton.cg_init`, where −M⁻¹g is known.
     """
     apply = oracle.hessian_operator(point)
-    tol = direction_residual(oracle, point.gradient.dtype)
-    return conjugate_gradients(lambda v: apply(v).product, -point.gradient, solve, tol)
+    return conjugate_gradients(lambda v: apply(v).product, -point.gradient, solve, residual, start)

@@ -113,6 +113,13 @@ def test_bad_settings_are_refused_by_name(make, named):
         make()
 
 
+def test_a_sample_of_more_rows_than_there_are_is_all_of_them(x64):
+    F = make_problem("sigmoid", "float64").objective()
+    oracle, theta = ModelOracle(F), jnp.zeros(F.num_parameters)
+    found = LBFGS("gram", sample=10**4).prepare(oracle, theta)[1].preconditioner
+    jax.tree.map(np.testing.assert_array_equal, found, oracle.preconditioner("gram"))
+
+
 def same(v):
     return v
 
@@ -153,7 +160,7 @@ def test_the_products_of_matrices_are_the_two_loops(steps, x64):
     memory, pairs = state.memory._replace(preconditioner=Diagonal(jnp.asarray(inverse))), []
     for _ in range(steps):
         before, after = (oracle.evaluate(jnp.asarray(rng.normal(size=6))) for _ in range(2))
-        memory = memory._replace(pairs=_remember(memory, before, after, jnp.asarray(True)))
+        memory = _remember(memory, before, after, jnp.asarray(True))
         pairs.append((after.theta - before.theta, after.gradient - before.gradient))
     vector = rng.normal(size=6)
     r, shares = vector, []
