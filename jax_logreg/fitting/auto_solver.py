@@ -62,9 +62,12 @@ _COLUMNS_PER_PASS = 32
 # Multiply-adds of a product with X in which float32 saves no time worth a larger program.
 _SMALL_PASS = 2e6
 # Multiply-adds of a product with few columns, for which the small program of a bound and of full
-# steps is as fast as float32 and a search.
-_SHORT_PASS = 1e7
-_FEW_COLUMNS = _FEW_STEPS * _COLUMNS_PER_PASS // 4
+# steps is as fast as float32 and a search: for one class, and for four or more, which do more with
+# what they read, so that float32 saves less.
+_SHORT_PASS = 1e7, 5e7
+_FEW_COLUMNS = 160, 320
+# Rows of a sample for each column, whose bound is as good as that of all rows, or nearly.
+_ROWS_PER_COLUMN = 32
 # The limit of a solver that is followed by another.
 _ENOUGH_STEPS = 200
 
@@ -124,11 +127,12 @@ def _few_passes(objective: Objective, *, has_init: bool) -> list[Stage]:
     # millisecond: it would save a few of them, and take a second to compile.
     is_small = n * P <= _SMALL_PASS
     gram = _gram_solver(objective)
-    if _gram_pays(objective) and n * P <= _SHORT_PASS and p <= _FEW_COLUMNS:
+    if _gram_pays(objective) and _is_short(objective):
         # In float32 the last digits are found along a line.
         needs_search = objective.X.dtype == jnp.float32 or objective.X.hessian_limit < P
         last = [Stage(gram, _FEW_STEPS)] if needs_search else []
-        return [Stage(replace(gram, search=False), _ENOUGH_STEPS), *last]
+        short = replace(_gram_solver(objective, _ROWS_PER_COLUMN), search=False)
+        return [Stage(short, _ENOUGH_STEPS), *last]
     is_narrow = has_init or is_small or objective.X.dtype == jnp.float32
     float32_steps = 0 if is_narrow else _ENOUGH_STEPS
     if not _gram_pays(objective):
@@ -166,9 +170,16 @@ def _gram_pays(objective: Objective) -> bool:
     return objective.X.has_gram and p <= GRAM_LIMIT and p < n
 
 
-def _gram_solver(objective: Objective) -> LBFGS:
+def _is_short(objective: Objective) -> bool:
+    """Whether a pass takes so little that a small program is worth more than fast passes."""
+    (n, p), P = objective.X.shape, objective.num_parameters
+    several = bool(objective.class_shape) and objective.class_shape[0] >= 4
+    return n * P <= _SHORT_PASS[several] and p <= _FEW_COLUMNS[several]
+
+
+def _gram_solver(objective: Objective, rows_per_column: int = _ROWS_PER_PARAMETER) -> LBFGS:
     n, p = objective.X.shape
-    rows = _ROWS_PER_PARAMETER * p
+    rows = rows_per_column * p
     return LBFGS("gram", sample=rows if n >= 2 * rows else 0)
 
 

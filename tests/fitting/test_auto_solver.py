@@ -42,7 +42,12 @@ def trial(steps):
             (1_000_000, 1000),
             [(trial(31), 15), (LBFGS("gram", sample=64_000, float32_steps=200), 200), LAST],
         ),
-        ((20_000, 200, 10), [(trial(20), 10), (LBFGS("gram", float32_steps=200), 200), LAST]),
+        ((20_000, 200, 10), [(LBFGS("gram", sample=6400, search=False), 200), LAST]),
+        # few classes do little with what a pass reads: float32 pays
+        (
+            (50_000, 300, 3),
+            [(trial(20), 10), (LBFGS("gram", sample=19_200, float32_steps=200), 200), LAST],
+        ),
         # too many parameters for a Hessian
         ((60_000, 784, 20), [(trial(24), 12), (LBFGS("gram", float32_steps=200), 200)]),
         ((1000, 5000), [(trial(200), 200), LAST]),
@@ -98,7 +103,7 @@ def test_every_branch_ends_where_newton_ends(case, model, monkeypatch, x64):
     """The limits are lowered, so that problems of a few rows take the branches of large ones."""
     monkeypatch.setattr(module, "_CHEAP_HESSIAN", 0)
     monkeypatch.setattr(module, "_SMALL_PASS", 0)
-    monkeypatch.setattr(module, "_SHORT_PASS", 0)
+    monkeypatch.setattr(module, "_SHORT_PASS", (0, 0))
     monkeypatch.setattr(module, "_ROWS_PER_PARAMETER", 4 if case == "sampled" else 10**9)
     monkeypatch.setattr(module, "_FEW_STEPS", 2 if case == "bought" else 20)
     n, p = (10, 20) if case == "wide" else (120, 4)
