@@ -11,10 +11,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend import core
 
 from jax_logreg.derivatives.linear_algebra import jacobi_scaling, times
 from jax_logreg.derivatives.oracle import HessianProduct, Line, Oracle, Point, Trial
 from jax_logreg.objective.identifiability import Problem
+from jax_logreg.programs.compiled import is_concrete
 
 
 @dataclass(frozen=True)
@@ -222,3 +224,28 @@ class TreeOracle(Oracle):
             return Trial(value.astype(direction.dtype), jnp.vdot(slope, direction))
 
         return Line(at, lambda t, _: self.evaluate(point.theta + t * direction))
+
+
+def hoist(
+    function: Callable[..., Any], examples: tuple[Any, ...], skip: int = 0
+) -> tuple[Callable[..., Any], list[Any]]:
+    """A function without the traced values that it closes over, and these, for its last arguments.
+
+    A program cannot hold them, and no derivative reaches them there.
+
+    Args:
+        function: of arguments like the examples.
+        examples: pytrees of arrays.
+        skip: how many arguments come between the examples and the values.
+    """
+    closed, out = jax.make_jaxpr(function, return_shape=True)(*examples)
+    traced = [i for i, held in enumerate(closed.consts) if not is_concrete(held)]
+
+    def lifted(*given: Any) -> Any:
+        held = dict(zip(traced, given[len(examples) + skip :], strict=False))
+        consts = [held.get(i, x) for i, x in enumerate(closed.consts)]
+        run = core.jaxpr_as_fun(core.ClosedJaxpr(closed.jaxpr, consts))
+        leaves = jax.tree.leaves(given[: len(examples)])
+        return jax.tree.unflatten(jax.tree.structure(out), run(*leaves))
+
+    return lifted, [closed.consts[i] for i in traced]

@@ -85,7 +85,7 @@ def differentiable(
         found = answer(*values)
         moves = [None if isinstance(t, SymbolicZero) else t for t in tangents]
         if all(move is None for move in moves):
-            return found, jax.tree.map(_zero_tangent, found)
+            return found, jax.tree.map(zero_tangent, found)
         with own_settings():
             args = fill(values, leaves)
             return found, derivative(found, args, fill(moves, [None] * len(leaves)))
@@ -98,7 +98,7 @@ def _flatten(tree: Any) -> tuple[list[Any], Any]:
     return jax.tree.flatten(tree)
 
 
-def _zero_tangent(x: Any) -> Any:
+def zero_tangent(x: Any) -> Any:
     """Zero, of the type that JAX has for the tangent of x."""
     dtype = jnp.result_type(x)
     if jnp.issubdtype(dtype, jnp.inexact):
@@ -183,7 +183,7 @@ def tangent_of_fit(fit_intercept: bool, result: FitResult, args: FitArgs, moves:
     leaves, structure = _flatten((args.data, args.penalty))
     tangents = structure.flatten_up_to((moves.data, moves.penalty))
     moving = tuple(i for i, tangent in enumerate(tangents) if tangent is not None)
-    zero = jax.tree.map(_zero_tangent, result)
+    zero = jax.tree.map(zero_tangent, result)
     if not moving:
         return zero
     scaling = _scaling(args, fit_intercept)

@@ -16,11 +16,17 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 
 from jax_logreg.audit.check import check_derivatives
-from jax_logreg.derivatives.function_oracle import Layout, TreeOracle
+from jax_logreg.derivatives.function_oracle import Layout, TreeOracle, hoist
 from jax_logreg.derivatives.linear_algebra import times
 from jax_logreg.derivatives.oracle import Point
 from jax_logreg.fitting import validation
 from jax_logreg.fitting.auto_solver import NEWTON_LIMIT
+from jax_logreg.fitting.implicit import (
+    conjugate_gradients,
+    differentiable,
+    tangent_of_minimum,
+    zero_tangent,
+)
 from jax_logreg.fitting.loop import advance, check_capabilities, start
 from jax_logreg.fitting.recording import Patience, Record, Recording, check_record
 from jax_logreg.fitting.result import History, Outcome, Status
@@ -30,7 +36,8 @@ from jax_logreg.solvers.base import Solver, State, cond, scan
 from jax_logreg.solvers.bfgs import BFGS
 from jax_logreg.solvers.gradient_descent import GradientDescent
 from jax_logreg.solvers.lbfgs import LBFGS
-from jax_logreg.solvers.newton import Newton, conjugate_gradients, scaled_system
+from jax_logreg.solvers.newton import Newton, Product, scaled_system
+from jax_logreg.solvers.newton import conjugate_gradients as approximate_solve
 from jax_logreg.solvers.newton_cg import NewtonCG
 
 if TYPE_CHECKING:
@@ -150,6 +157,11 @@ def minimize(
     does beside a minimum. Up to 500 parameters that is read off the Hessian; beyond, products with
     it look for negative curvature from a random direction.
 
+    **Derivatives.** ``jax.grad``, ``jax.jvp`` and whatever is made of them go through it, twice
+    too: θ and F at the minimum with respect to ``args``, and to whatever of JAX's the functions
+    close over, by the implicit function theorem. From the start, tol and the solver none comes
+    through, for the minimum does not depend on them. Without ``Status.CONVERGED`` they are NaN.
+
     Args:
         function: function(θ, \*args), a scalar, in ``jax.numpy``. It is compiled in: give data as
             ``args``, and the same function again, or every call compiles anew.
@@ -191,7 +203,8 @@ def minimize(
     oracle = TreeOracle(function, Layout.of(theta), args, gradient, hessian, hvp)
     method = _choose_solver(solver, oracle.layout.size)
     check_capabilities(oracle, method)
-    _check_functions(oracle, theta, validation.check_flag("audit", audit))
+    if not _check_functions(oracle, theta, validation.check_flag("audit", audit)):
+        oracle = _hoisted(oracle, theta)
     bound = validation.check_tol(tol, oracle.layout.dtype)
     limit = method.default_max_steps
     if max_steps is not None:
@@ -199,8 +212,13 @@ def minimize(
     running = method
     if kept := check_record(record, stop_when, theta):
         running = Recording(method, _Measure(oracle.layout, kept), kept.every, stop_when, limit)
-    found = _minimize(oracle, running, theta, bound, limit)
+    run = partial(_run, max_steps=limit)
+    found = differentiable(run, (oracle, running, theta, bound), _tangent)
     return replace(found, solver=repr(method))
+
+
+def _run(args: Any, max_steps: int) -> Minimum:
+    return _minimize(*args, max_steps=max_steps)
 
 
 @partial(Compiled, static_argnames="max_steps")
@@ -251,6 +269,52 @@ class _Measure:
 
     def __call__(self, theta: jax.Array) -> Any:
         return self.record(self.layout.unflatten(theta))
+
+
+# --- its derivative --------------------------------------------------------------------------
+
+
+def _tangent(found: Minimum, args: Any, moves: Any) -> Minimum:
+    """The tangents of θ and of F there; that of its diagnostics is zero. NaN without CONVERGED.
+
+    Args:
+        found: the minimum.
+        args: the oracle, and what the minimum does not depend on.
+        moves: their tangents; None where nothing moves.
+    """
+    (oracle, *_), (moved, *_) = args, moves
+    leaves, structure = _flatten(oracle)
+    tangents = structure.flatten_up_to(moved)
+    moving = [i for i, tangent in enumerate(tangents) if tangent is not None]
+    zero = jax.tree.map(zero_tangent, found)
+    if not moving:
+        return zero
+
+    def oracle_of(values: list[Any]) -> TreeOracle:
+        changed = dict(zip(moving, values, strict=True))
+        return structure.unflatten([changed.get(i, leaf) for i, leaf in enumerate(leaves)])
+
+    layout, x = oracle.layout, oracle.layout.flatten(found.theta)
+    values, change = [leaves[i] for i in moving], [tangents[i] for i in moving]
+
+    def slope(values: list[Any], x: jax.Array) -> jax.Array:
+        return oracle_of(values).gradient(x)
+
+    def inverse(product: Product) -> Product:
+        if layout.size > NEWTON_LIMIT:
+            return partial(conjugate_gradients, product, solve=lambda v: v)
+        H = jax.lax.stop_gradient(oracle.exact_hessian(x))
+        return partial(cho_solve, (jnp.linalg.cholesky(H), True))
+
+    is_known = jnp.where(found.status_code == int(Status.CONVERGED), 1, jnp.nan)
+    step = tangent_of_minimum(slope, x, values, change, inverse) * is_known.astype(x.dtype)
+    _, rise = jax.jvp(lambda values: oracle_of(values).value(x), (values,), (change,))
+    rise = (rise * is_known).astype(found.value.dtype)
+    return replace(zero, theta=layout.unflatten(step), value=rise)
+
+
+def _flatten(tree: Any) -> tuple[list[Any], Any]:
+    return jax.tree.flatten(tree)
 
 
 # --- evidence of a minimum ------------------------------------------------------------------
@@ -368,7 +432,7 @@ def _by_products(oracle: TreeOracle, solver: Solver, state: State) -> Evidence:
     point = state.point
     product = partial(oracle.hvp, point.theta)
     solve = partial(solver.apply_inverse_hessian, oracle, state)
-    step = conjugate_gradients(product, -point.gradient, solve, _RESIDUAL)
+    step = approximate_solve(product, -point.gradient, solve, _RESIDUAL)
     after = oracle.evaluate(point.theta + step)
     decrement = jnp.sqrt(jnp.abs(jnp.vdot(point.gradient, step)))
     norm = jnp.linalg.norm
@@ -455,8 +519,12 @@ def _choose_solver(solver: Any, size: int) -> Solver:
 _right: OrderedDict[Hashable, None] = OrderedDict()
 
 
-def _check_functions(oracle: TreeOracle, theta: Any, audit: bool) -> None:
-    """Refuse what is no function to minimise, and derivatives that are wrong."""
+def _check_functions(oracle: TreeOracle, theta: Any, audit: bool) -> bool:
+    """Whether the functions are known, to be right and to hold no value that JAX traces.
+
+    Raises:
+        ValueError: for what is no function to minimise, and for derivatives that are wrong.
+    """
     by_hand = {"gradient": oracle.by_gradient, "hessian": oracle.by_hessian, "hvp": oracle.by_hvp}
     given: dict[str, Any] = {name: f for name, f in by_hand.items() if f is not None}
     for name, f in {"function": oracle.function, **given}.items():
@@ -466,10 +534,13 @@ def _check_functions(oracle: TreeOracle, theta: Any, audit: bool) -> None:
     leaves, structure = jax.tree.flatten(oracle.args)
     kinds = tuple((x.shape, x.dtype) for x in leaves)
     key = oracle.function, *by_hand.values(), oracle.layout, structure, kinds, audit
-    is_known = _is_hashable(key) and key in _right
-    if not is_known:
-        _check_shapes(oracle, theta)
-    if audit and not is_known:
+    if _is_hashable(key) and key in _right:
+        _right.move_to_end(key)
+        return True
+    _check_shapes(oracle, theta)
+    if _hoisted(oracle, theta) is not oracle:
+        return False
+    if audit:
         report = check_derivatives(oracle.function, at=theta, args=oracle.args, **given)
         if not report.ok:
             raise ValueError(
@@ -478,9 +549,31 @@ def _check_functions(oracle: TreeOracle, theta: Any, audit: bool) -> None:
             )
     if _is_hashable(key):
         _right[key] = None
-        _right.move_to_end(key)
         while len(_right) > _MAX_REMEMBERED:
             _right.popitem(last=False)
+    return True
+
+
+def _hoisted(oracle: TreeOracle, theta: Any) -> TreeOracle:
+    """The oracle with the traced values that its functions close over among its arguments; itself
+    where there are none."""
+    extra: list[Any] = []
+
+    def lift(function: Callable[..., Any] | None, *leading: Any) -> Callable[..., Any] | None:
+        if function is None:
+            return None
+        lifted, held = hoist(function, (*leading, *oracle.args), skip=len(extra))
+        extra.extend(held)
+        return lifted
+
+    by_function = lift(oracle.function, theta)
+    by_gradient, by_hessian = lift(oracle.by_gradient, theta), lift(oracle.by_hessian, theta)
+    by_hvp = lift(oracle.by_hvp, theta, theta)
+    if not extra:
+        return oracle
+    assert by_function is not None
+    args = (*oracle.args, *extra)
+    return TreeOracle(by_function, oracle.layout, args, by_gradient, by_hessian, by_hvp)
 
 
 def _is_hashable(key: Any) -> bool:

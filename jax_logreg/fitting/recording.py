@@ -5,13 +5,14 @@ as before.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jax_logreg.derivatives.function_oracle import hoist
 from jax_logreg.derivatives.oracle import Oracle
 from jax_logreg.fitting.result import History, RecordedHistory, Status
 from jax_logreg.solvers.base import Solver, State, check_count, cond
@@ -248,6 +249,9 @@ def check_record(record: Any, stop_when: Any, *parameters: Any) -> Record | None
             f"record must return the same shapes every time, but it returned {first} and then "
             f"{second}. It is a function of the parameters: what it returned before is kept for it."
         )
+    lifted, held = hoist(record.function, (*parameters, *record.args))
+    if held:
+        record = replace(record, function=lifted, args=(*record.args, *held))
     example = jax.eval_shape(record, *parameters)
     if stop_when is not None:
         _check_stop(stop_when, example)
