@@ -39,7 +39,7 @@ CORE = {"jax", "optax", "numpy", "scipy"}  # SciPy comes with JAX
 OWN_FORMULAS = {"proof.py", "text_formulas.py"}
 CORE_ROOMS = {"objective", "derivatives", "solvers", "fitting"}
 # 42 for a fit, and one for each capability since.
-MAX_CORE_FILES = 46
+MAX_CORE_FILES = 47
 MAX_DEPTH = 14
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 
 from jax_logreg.derivatives.linear_algebra import jacobi_scaling, times
 from jax_logreg.derivatives.oracle import HessianProduct, Line, Oracle, Point, Trial
@@ -238,6 +237,8 @@ def hoist(
         examples: pytrees of arrays.
         skip: how many arguments come between the examples and the values.
     """
+    from jax.extend import core  # takes as long to load as all of this package
+
     closed, out = jax.make_jaxpr(function, return_shape=True)(*examples)
     traced = [i for i, held in enumerate(closed.consts) if not is_concrete(held)]
 

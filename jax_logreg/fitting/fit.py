@@ -1,5 +1,6 @@
 """The entry: data in, verified answer out."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from types import ModuleType
@@ -14,13 +15,23 @@ from jax_logreg.derivatives import analytic
 from jax_logreg.derivatives.firth import FirthOracle
 from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.derivatives.nonsmooth import NonsmoothOracle
+from jax_logreg.derivatives.oracle import Oracle
 from jax_logreg.fitting import validation
 from jax_logreg.fitting.auto_solver import Stage, choose_stages
 from jax_logreg.fitting.certificate import Tolerance, make_tolerance
+from jax_logreg.fitting.column_scaling import ColumnScaling
 from jax_logreg.fitting.firth import fit_firth
 from jax_logreg.fitting.implicit import FitArgs, differentiable, tangent_of_fit
 from jax_logreg.fitting.loop import Progress, solve_and_certify
 from jax_logreg.fitting.padding import Dataset, make_design
+from jax_logreg.fitting.recording import (
+    Patience,
+    Record,
+    Watch,
+    check_record,
+    fit_recorded,
+    record_of_fit,
+)
 from jax_logreg.fitting.result import FitResult
 from jax_logreg.objective.dense_features import as_features, is_on_one_cpu
 from jax_logreg.objective.objective import Objective, normalized_weights
@@ -32,6 +43,8 @@ from jax_logreg.solvers.base import Solver, vary_alike
 
 if TYPE_CHECKING:
     import optax
+
+    from jax_logreg.fitting.row_loss import RowLoss
 
 
 @validation.refuse_foreign_words
@@ -53,6 +66,9 @@ def fit(
     tol: ArrayLike | None = None,
     max_steps: int | None = None,
     progress: Progress | None = None,
+    loss: "RowLoss | None" = None,
+    record: "Callable[..., Any] | Record | None" = None,
+    stop_when: "Callable[[Any], Any] | Patience | None" = None,
 ) -> FitResult:
     r"""Fit sigmoid or softmax regression by minimising the mean cross-entropy.
 
@@ -112,6 +128,13 @@ def fit(
             in float64 and 1e-5 in float32 if absent.
         max_steps: the solver's own default if absent.
         progress: called about twice a second with (steps, loss, gradient norm).
+        loss: a ``jax_logreg.fitting.row_loss.RowLoss`` in place of the cross-entropy, with a smooth
+            penalty; its minimum is verified, and differentiated, as :func:`minimize` does.
+        record: a function of (coef, intercept), in ``jax.numpy``, whose pytree of numbers is kept
+            in ``history.record`` for every step, or a ``jax_logreg.fitting.recording.Record``, for
+            every few steps, and with data. One solver then does the whole fit, as inside ``jit``.
+        stop_when: a function of the newest record that says whether to stop, or a
+            ``jax_logreg.fitting.recording.Patience``; the status is then ``STOPPED``.
 
     Returns:
         The answer with its status. A fit that fails does not raise: ask ``converged``, or call
@@ -161,11 +184,14 @@ def fit(
         )
     if max_steps is not None:
         max_steps = validation.check_count("max_steps", max_steps)
-    args = FitArgs(Dataset(table, y, weight, offset), penalty, start, tolerance, method)
-    options = _Options(module, fit_intercept, max_steps, progress)
-    result = differentiable(
-        partial(_solve, options=options), args, partial(tangent_of_fit, fit_intercept)
-    )
+    watch = _check_watch(record, stop_when, table, y)
+    _check_extras(loss, watch, penalty, progress)
+    args = FitArgs(Dataset(table, y, weight, offset), penalty, start, tolerance, method, watch)
+    solve = partial(_solve, options=_Options(module, fit_intercept, max_steps, progress, loss))
+    if loss is None:
+        result = differentiable(solve, args, partial(tangent_of_fit, fit_intercept))
+    else:
+        result = solve(args)  # which is differentiable by itself
     if isinstance(table, jax.Array) and table is not X and are_concrete(result):
         # The memory of X may have been taken over, and its owner may change it after this.
         jax.block_until_ready(result)
@@ -179,17 +205,45 @@ class _Options(NamedTuple):
     fit_intercept: bool
     max_steps: int | None
     progress: Progress | None
+    loss: "RowLoss | None" = None
+
+
+def _check_watch(record: Any, stop_when: Any, X: Any, y: jax.Array) -> Watch | None:
+    classes = y.shape[1:]
+    shapes = (X.shape[1], *classes), classes
+    return check_record(record, stop_when, *(jax.ShapeDtypeStruct(s, X.dtype) for s in shapes))
+
+
+def _check_extras(loss: Any, watch: Any, penalty: Penalty, progress: Any) -> None:
+    """Refuse what a fit of another loss, or with a record, does not do."""
+    if loss is not None and not callable(getattr(loss, "slopes", None)):
+        raise ValueError(
+            "loss must be a jax_logreg.fitting.row_loss.RowLoss(value, slope, curvature) of one "
+            f"row's (y, logits), but it is {loss!r}."
+        )
+    if loss is not None and (penalty.has_l1 or penalty.is_jeffreys):
+        raise ValueError(
+            f"penalty is {type(penalty).__name__}(...), but with loss= it must be smooth: L2."
+        )
+    if watch is not None and penalty.is_jeffreys:
+        raise ValueError(
+            "record is not kept under penalty=Firth(), which is fitted from several starts."
+        )
+    if progress is not None and not (loss is None and watch is None):
+        raise ValueError("progress is not reported with loss= or record=: leave one of them out.")
 
 
 def _solve(args: FitArgs, options: _Options) -> FitResult:
     """The result in the caller's units, from arguments that are validated."""
-    (data, penalty, start, tolerance, method), module = args, options.derivatives
+    (data, penalty, start, tolerance, method, watch), module = args, options.derivatives
+    is_plain = options.loss is None and watch is None
     design = make_design(
         data,
         penalty,
         centre=options.fit_intercept,
         may_scale=method is None or method.scale_invariant,
-        may_pad=method is None or "rows" not in method.requires,  # a minibatch draws from the rows
+        # A minibatch draws from the rows.
+        may_pad=is_plain and (method is None or "rows" not in method.requires),
     )
     data, penalty = design.data, design.penalty
     # The hand-written derivatives of the sigmoid read a large table on one CPU by row blocks.
@@ -202,7 +256,9 @@ def _solve(args: FitArgs, options: _Options) -> FitResult:
         theta = F.join(*design.start(*start))
     F, theta, tolerance = vary_alike((F, theta, tolerance))
     limits = options.max_steps, options.progress
-    if penalty.is_jeffreys:
+    if not is_plain:
+        result = _solve_specially(F, theta, args._replace(tol=tolerance), options, design.scaling)
+    elif penalty.is_jeffreys:
         total = jnp.asarray(tolerance.total_weight)
         oracle = FirthOracle(F, total, module, log_volume=design.log_volume)
         begin = None if start is None else theta
@@ -210,6 +266,27 @@ def _solve(args: FitArgs, options: _Options) -> FitResult:
     else:
         result = _fit(F, module, theta, start is not None, method, tolerance, *limits)
     return design.restore(result)
+
+
+def _solve_specially(
+    F: Objective, theta: Any, args: FitArgs, options: _Options, scaling: ColumnScaling
+) -> FitResult:
+    """A fit of another loss, or with a record: by one solver, in one program."""
+    solver = args.solver or choose_stages(F, has_init=True, concrete=False)[0].solver
+    limit = solver.default_max_steps if options.max_steps is None else options.max_steps
+    running: Any = solver
+    if args.watch is not None:
+        running = record_of_fit(args.watch, F, scaling, solver, limit)
+    if options.loss is not None:
+        by_hand = options.derivatives is analytic
+        loss = options.loss if by_hand else replace(options.loss, slope=None, curvature=None)
+        return loss.fit(F, theta, solver, running, args.tol, limit)
+    return fit_recorded(_oracle(F, options.derivatives), running, theta, args.tol)
+
+
+def _oracle(F: Objective, derivatives: ModuleType) -> Oracle:
+    model = ModelOracle(F, derivatives)
+    return NonsmoothOracle(model) if F.penalty.has_l1 else model
 
 
 def _fit(
@@ -223,8 +300,7 @@ def _fit(
     progress: Progress | None,
 ) -> FitResult:
     """Choose the solvers, solve, and certify."""
-    model = ModelOracle(F, derivatives)
-    oracle = NonsmoothOracle(model) if F.penalty.has_l1 else model
+    oracle = _oracle(F, derivatives)
     if solver is not None:
         stages = [Stage(solver)]
     else:

@@ -159,6 +159,7 @@ class FitArgs(NamedTuple):
         start: (coef, intercept), or None.
         tol: what the certificate holds the end to.
         solver: the caller's, or None.
+        watch: what to record, or None.
     """
 
     data: Dataset
@@ -166,6 +167,7 @@ class FitArgs(NamedTuple):
     start: Any
     tol: Any
     solver: Any
+    watch: Any = None
 
 
 def tangent_of_fit(fit_intercept: bool, result: FitResult, args: FitArgs, moves: FitArgs) -> Any:

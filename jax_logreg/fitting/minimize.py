@@ -209,12 +209,25 @@ def minimize(
     limit = method.default_max_steps
     if max_steps is not None:
         limit = validation.check_count("max_steps", max_steps)
-    running = method
-    if kept := check_record(record, stop_when, theta):
-        running = Recording(method, _Measure(oracle.layout, kept), kept.every, stop_when, limit)
-    run = partial(_run, max_steps=limit)
-    found = differentiable(run, (oracle, running, theta, bound), _tangent)
+    running: Solver = method
+    if watch := check_record(record, stop_when, theta):
+        running = watch.around(method, _Measure(oracle.layout, watch.record), limit)
+    found = minimum_of(oracle, running, theta, bound, limit)
     return replace(found, solver=repr(method))
+
+
+def minimum_of(oracle: TreeOracle, solver: Solver, theta: Any, tol: Any, max_steps: int) -> Minimum:
+    """The minimum of an oracle's function, differentiable in its arguments.
+
+    Args:
+        oracle: the function.
+        solver: a capable one, perhaps one that records.
+        theta: the start, as the oracle's layout has it.
+        tol: bound on the gradient.
+        max_steps: at most.
+    """
+    run = partial(_run, max_steps=max_steps)
+    return differentiable(run, (oracle, solver, theta, tol), _tangent)
 
 
 def _run(args: Any, max_steps: int) -> Minimum:

@@ -6,6 +6,7 @@ as before.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,8 +15,20 @@ from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.function_oracle import hoist
 from jax_logreg.derivatives.oracle import Oracle
-from jax_logreg.fitting.result import History, RecordedHistory, Status
+from jax_logreg.fitting.auto_solver import NEWTON_LIMIT, has_cheap_hessian
+from jax_logreg.fitting.certificate import CertificateMethod, Tolerance
+from jax_logreg.fitting.column_scaling import ColumnScaling
+from jax_logreg.fitting.loop import (
+    advance_to_certificate,
+    check_capabilities,
+    make_result,
+    start,
+)
+from jax_logreg.fitting.result import FitResult, History, RecordedHistory, Status
+from jax_logreg.objective.objective import Objective, split_parameters
+from jax_logreg.programs.compiled import Compiled
 from jax_logreg.solvers.base import Solver, State, check_count, cond
+from jax_logreg.solvers.newton import Newton
 
 
 @jax.tree_util.register_dataclass
@@ -92,6 +105,17 @@ class Patience:
         return record[self.of] if isinstance(self.of, str) else self.of(record)
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _StopIf:
+    """A rule that looks at the newest record alone."""
+
+    function: Callable[[Any], Any] = field(metadata={"static": True})
+
+    def __call__(self, record: Any) -> jax.Array:
+        return jnp.asarray(self.function(record), bool)
+
+
 class Best(NamedTuple):
     """The lowest number so far, its θ, and how many records have brought nothing since."""
 
@@ -129,7 +153,7 @@ class Recording(Solver):
         solver: what takes the steps.
         measure: θ, (P,) ↦ the record there; a pytree.
         every: how often it is called.
-        stop_when: a ``Patience``, a function of the newest record, or None.
+        stop_when: a ``Patience``, another rule, or None.
         max_steps: how many records there can be.
     """
 
@@ -175,7 +199,7 @@ class Recording(Solver):
         if self.stop_when is None:
             return last, None, jnp.asarray(False)
         if before.best is None:
-            return last, None, jnp.asarray(self.stop_when(last), bool)
+            return last, None, self.stop_when(last)
         number, best = self.stop_when.number(last), before.best
         falls = number < best.number - self.stop_when.least_change
         idle = jnp.where(falls, 0, best.idle + 1).astype(best.idle.dtype)
@@ -224,11 +248,102 @@ def _put(records: Any, index: jax.Array, record: Any) -> Any:
     return jax.tree.map(lambda table, row: table.at[index].set(row), records, record)
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Watch:
+    """A record and the rule that stops by it, validated."""
+
+    record: Record
+    stop_when: Any
+
+    def around(self, solver: Solver, measure: Any, max_steps: int) -> Recording:
+        """A solver that records by a function of θ, (P,)."""
+        return Recording(solver, measure, self.record.every, self.stop_when, max_steps)
+
+
+# --- a fit ------------------------------------------------------------------------------------
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _MeasureOfFit:
+    """A record of θ in the caller's units.
+
+    Attributes:
+        record: of (coef, intercept).
+        centre: of the columns, (p,).
+        scale: of the columns, (p,).
+        class_shape: of the coefficients.
+        fit_intercept: whether θ has one.
+    """
+
+    record: Record
+    centre: Any
+    scale: Any
+    class_shape: tuple[int, ...] = field(metadata={"static": True})
+    fit_intercept: bool = field(metadata={"static": True})
+
+    def __call__(self, theta: jax.Array) -> Any:
+        coef, intercept = split_parameters(theta, self.class_shape, self.fit_intercept)
+        coef = (coef.T / self.scale).T.astype(theta.dtype)
+        return self.record(coef, (intercept - self.centre @ coef).astype(theta.dtype))
+
+
+def record_of_fit(
+    watch: Watch, F: Objective, scaling: ColumnScaling, solver: Solver, max_steps: int
+) -> Recording:
+    """A solver that records a fit.
+
+    Args:
+        watch: what, of (coef, intercept) in the caller's units.
+        F: in the units of the solve.
+        scaling: from the caller's to these.
+        solver: what takes the steps.
+        max_steps: at most.
+    """
+    units = scaling.centre, scaling.scale
+    measure = _MeasureOfFit(watch.record, *units, F.class_shape, F.fit_intercept)
+    return watch.around(solver, measure, max_steps)
+
+
+def fit_recorded(oracle: Any, solver: Recording, theta: Any, tol: Tolerance) -> FitResult:
+    """A fit by one solver, in one program, as inside ``jit``; see ``loop.solve_and_certify``."""
+    check_capabilities(oracle, solver.solver)
+    result = _solve(oracle, solver, theta, tol, _certificate_method(oracle, solver.solver))
+    return replace(result, solver=repr(solver.solver))
+
+
+def _certificate_method(oracle: Any, solver: Solver) -> CertificateMethod:
+    P = oracle.objective.num_parameters
+    if isinstance(solver, Newton) or has_cheap_hessian(oracle.num_rows, P):
+        return CertificateMethod.EIGENVALUES
+    return CertificateMethod.BY_PENALTY if P <= NEWTON_LIMIT else CertificateMethod.CG
+
+
+@partial(Compiled, static_argnames="method")
+def _solve(
+    oracle: Any, solver: Recording, theta: jax.Array, tol: Tolerance, method: CertificateMethod
+) -> FitResult:
+    run = start(oracle, solver, theta, tol.gradient, solver.max_steps)
+    until = jnp.asarray(solver.max_steps)
+    run, certificate = advance_to_certificate(oracle, solver, run, tol, until, method)
+    state, status = solver.end(oracle, run.state, certificate.status)
+    is_known = status != int(Status.STOPPED)  # the certificate is that of the last point
+    certificate = certificate._replace(
+        status=status,
+        newton_decrement=jnp.where(is_known, certificate.newton_decrement, jnp.nan),
+        rank=jnp.where(is_known, certificate.rank, -1),
+    )
+    result = make_result(oracle, run._replace(state=state), certificate, tol)
+    history: Any = solver.history(run.state, result.history, run.state.point.theta)
+    return replace(result, history=history)
+
+
 # --- what the caller gives ------------------------------------------------------------------
 
 
-def check_record(record: Any, stop_when: Any, *parameters: Any) -> Record | None:
-    """The record that is asked for, or None.
+def check_record(record: Any, stop_when: Any, *parameters: Any) -> Watch | None:
+    """What is to be recorded, or None.
 
     Args:
         record: the caller's.
@@ -253,9 +368,11 @@ def check_record(record: Any, stop_when: Any, *parameters: Any) -> Record | None
     if held:
         record = replace(record, function=lifted, args=(*record.args, *held))
     example = jax.eval_shape(record, *parameters)
-    if stop_when is not None:
-        _check_stop(stop_when, example)
-    return record
+    if stop_when is None:
+        return Watch(record, None)
+    _check_stop(stop_when, example)
+    rule = stop_when if isinstance(stop_when, Patience) else _StopIf(stop_when)
+    return Watch(record, rule)
 
 
 def _shapes(record: Record, parameters: tuple[Any, ...]) -> str:

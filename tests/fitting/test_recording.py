@@ -126,16 +126,6 @@ def test_inside_jit_and_vmap_each_run_stops_by_itself():
     assert many.history.record.shape[0] == 4
 
 
-def test_a_record_may_close_over_what_jax_traces():
-    def distance(goal):
-        return run(record=lambda t: jnp.abs(t - goal)).history.record[3]
-
-    goals = jnp.array([1.0, 3.0])
-    expected = np.abs(by_hand(3)[3] - goals)
-    assert np.allclose(jax.vmap(distance)(goals), expected)
-    assert np.allclose(jax.jit(jax.vmap(distance))(goals), expected)
-
-
 def grows():
     kept = []
 
