@@ -25,27 +25,38 @@ from jax.custom_derivatives import SymbolicZero
 from jax_logreg.derivatives import analytic
 from jax_logreg.derivatives.firth import half_log_determinant, score_change
 from jax_logreg.derivatives.linear_algebra import Dense, Diagonal, invert
-from jax_logreg.derivatives.oracle import HessianProduct
-from jax_logreg.derivatives.preconditioners import inverse_dtype
+from jax_logreg.derivatives.oracle import HessianProduct, cast
 from jax_logreg.fitting.auto_solver import GRAM_LIMIT, NEWTON_LIMIT
 from jax_logreg.fitting.column_scaling import ColumnScaling
 from jax_logreg.fitting.padding import Dataset, scaling_of
 from jax_logreg.fitting.result import FitResult, Status
-from jax_logreg.objective.dense_features import as_features, is_on_one_device
+from jax_logreg.objective.dense_features import (
+    DenseFeatures,
+    as_features,
+    is_on_one_device,
+    precision,
+)
 from jax_logreg.objective.identifiability import LogisticProblem, add_gauge_curvature
 from jax_logreg.objective.losses import cross_entropy
 from jax_logreg.objective.objective import Objective, normalized_weights
-from jax_logreg.objective.penalties import Penalty
+from jax_logreg.objective.penalties import L2, Penalty
 from jax_logreg.programs.compiled import is_concrete
 from jax_logreg.programs.jax_settings import own_settings
+from jax_logreg.solvers.base import compute_unless, while_loop
 from jax_logreg.solvers.newton import Product, cg_init, cg_run
 
 # Multiply-adds of a Hessian up to which its entries are computed in full precision: beyond, some
 # products with it cost less.
-_DIRECT_COST = 2e9
-# Conjugate gradients go on to the power of round-off, for so many steps at most, and are not to be
-# trusted above the other power.
-_TARGET, _TRUSTED, _MAX_CG_STEPS = 0.75, 0.5, 1000
+_DIRECT_COST = 1e8
+# A residual is brought to a power of round-off, and is not to be trusted above the other power.
+_TARGET, _TRUSTED = 0.6, 0.45
+_MAX_CG_STEPS = 1000
+# What a correction may leave of a residual that is worth another.
+_LEAST_GAIN = 0.1
+# A guess in float32, and the steps that it may take.
+_GUESS, _GUESS_STEPS = 3e-5, 30
+# Columns up to which their matrix costs less than some steps.
+_FEW_COLUMNS = 200
 
 T = TypeVar("T")
 # (what is differentiated, θ) ↦ the gradient in θ, (P,)
@@ -124,27 +135,78 @@ def tangent_of_minimum(
     return -jax.lax.custom_linear_solve(product, moved, lambda _, b: solve(b), symmetric=True)
 
 
-def conjugate_gradients(product: Product, right: jax.Array, solve: Product) -> jax.Array:
-    """The x with Hx = right to the last digits; NaN where they are not reached.
+class Near(NamedTuple):
+    """What is known of a matrix H before a system with it is solved.
 
-    Args:
+    Attributes:
         product: v ↦ Hv.
-        right: (P,).
-        solve: v ↦ M⁻¹v, M positive definite.
+        guess: v ↦ about H⁻¹v, which is taken again of what it leaves; None where there is none.
+        precondition: () ↦ (v ↦ M⁻¹v), M positive definite, for what is left then.
+        diagonal: of H, (P,), positive.
     """
+
+    product: Product
+    guess: Product | None
+    precondition: Callable[[jax.Array], Product]
+    diagonal: jax.Array
+
+    def size(self, residual: jax.Array) -> jax.Array:
+        """Of a residual, in the units of H."""
+        return jnp.sqrt(jnp.vdot(residual, residual / self.diagonal))
+
+
+class _Refined(NamedTuple):
+    """A solution so far, its residual and the size of that, what the last correction left of it,
+    and whether no more are needed: then the residual is not computed."""
+
+    solution: jax.Array
+    residual: jax.Array
+    size: jax.Array
+    rate: jax.Array
+    done: jax.Array
+
+
+def solve_to_last_digits(near: Near, right: jax.Array) -> jax.Array:
+    """The x with Hx = right; NaN where it is not found."""
     eps = float(jnp.finfo(right.dtype).eps)
+    target = eps**_TARGET * near.size(right)
+    at = _refine(near, right, target)
+    solve = near.precondition(at.done)
+    start = cg_init(at.residual, solve(at.residual))
+    bound = jnp.where(at.done, jnp.inf, (target / near.size(right)) ** 2 * start.norm_squared)
 
     def apply(vector: jax.Array) -> HessianProduct:
-        return HessianProduct(vector, product(vector), jnp.zeros((), vector.dtype))
+        return HessianProduct(vector, near.product(vector), jnp.zeros((), vector.dtype))
 
-    start = cg_init(right, solve(right))
-    target = eps ** (2 * _TARGET) * start.norm_squared
-    end = cg_run(apply, start, solve, target, _MAX_CG_STEPS)
+    end = cg_run(apply, start, solve, bound, _MAX_CG_STEPS)
     # A direction without curvature ends the steps, and shows as an infinite change.
-    solved = (end.norm_squared <= eps ** (2 * _TRUSTED) * start.norm_squared) & jnp.isfinite(
-        end.max_logit_change
+    solved = near.size(end.residual) <= eps**_TRUSTED * near.size(right)
+    solved &= jnp.isfinite(end.max_logit_change)
+    return jnp.where(at.done | solved, at.solution + end.solution, jnp.nan)
+
+
+def _refine(near: Near, right: jax.Array, target: jax.Array) -> _Refined:
+    """Corrections by the guess, as long as each leaves a tenth at most."""
+    size = near.size(right)
+    nothing = _Refined(jnp.zeros_like(right), right, size, jnp.zeros_like(size), size == 0)
+    if near.guess is None:
+        return nothing
+    guess = near.guess
+
+    def correct(at: _Refined) -> _Refined:
+        residual = right - near.product(at.solution)
+        size = near.size(residual)
+        rate = size / at.size
+        helps = rate <= _LEAST_GAIN
+        solution = at.solution + jnp.where(helps, guess(residual), 0)
+        # Of what the next correction leaves, if it is as good as this one.
+        return _Refined(solution, residual, size, rate, helps & (rate * size <= target))
+
+    return while_loop(
+        lambda at: ~at.done & (at.rate <= _LEAST_GAIN),
+        correct,
+        nothing._replace(solution=guess(right)),
     )
-    return jnp.where(solved, end.solution, jnp.nan)
 
 
 # --- a fit --------------------------------------------------------------------------------
@@ -234,19 +296,28 @@ def _tangent(
         return jnp.where(free, at.project(optimality(values).slope(on_face)), theta)
 
     fixed, point = jax.lax.stop_gradient((at, theta))
-    inverse = partial(fixed.inverse, point, free)
-    moved = at.project(tangent_of_minimum(slope, theta, values, tangents, inverse))
-    converged = result.status_code == int(Status.CONVERGED)
-    smooth = converged & ~fixed.is_kink(point, tol)
-    coef, intercept = at.to_original(moved * jnp.where(smooth, 1, jnp.nan).astype(moved.dtype))
-    _, change = jax.jvp(lambda values: optimality(values).value(theta), (values,), (tangents,))
-    objective = change * jnp.where(converged, 1, jnp.nan).astype(change.dtype)
-    return coef, intercept, objective
+    inverse = partial(at.inverse, point, free)
+    solved = result.status_code == int(Status.CONVERGED)
+    # On what moves and on what it moves: either may be zero where the other has no derivative.
+    smooth = partial(_nan_unless, solved & ~fixed.is_kink(point, tol))
+    moved = tangent_of_minimum(slope, theta, values, smooth(tangents), inverse)
+    coef, intercept = at.to_original(at.project(smooth(moved)))
+    _, change = jax.jvp(
+        lambda values: optimality(values).value(theta), (values,), (_nan_unless(solved, tangents),)
+    )
+    return coef, intercept, change
+
+
+def _nan_unless(holds: jax.Array, tangents: Any) -> Any:
+    """Linear in the tangents, so that reverse mode is NaN as well."""
+    return jax.tree.map(lambda t: t * jnp.where(holds, 1, jnp.nan).astype(t.dtype), tangents)
 
 
 def _optimality(data: Dataset, penalty: Penalty, scaling: Any, fit_intercept: bool) -> "Optimality":
     X = data.X if scaling is None else ColumnScaling(*scaling).transform(data.X)
     features = as_features(X)
+    if isinstance(features, DenseFeatures):
+        features = _PlainFeatures(features.array)
     F = Objective(
         X=features,
         y=data.y.astype(features.dtype),
@@ -344,19 +415,65 @@ class Optimality:
 
     def inverse(self, theta: jax.Array, free: jax.Array, product: Product) -> Product:
         """v ↦ H⁻¹v at θ, by the entries of H if those cost little, else by its product."""
-        F = self.objective
+        # What is computed here has no derivative. What a solve reads has none anyway, and X is not
+        # to be an array of its own there.
+        F, fixed = self.objective, jax.lax.stop_gradient(self)
         (n, p), P = F.X.shape, len(theta)
         if F.penalty.is_jeffreys:
             H = jax.vmap(product)(jnp.eye(P, dtype=theta.dtype))
-            return _inverse(add_gauge_curvature(F, H))
+            return _by_entries(add_gauge_curvature(F, H))
         if F.X.has_gram and P <= NEWTON_LIMIT and n * P**2 <= _DIRECT_COST:
             both = free[:, None] & free[None, :]
-            H = add_gauge_curvature(F, self._hessian(theta))
-            return _inverse(jnp.where(both, H, jnp.eye(P, dtype=H.dtype)))
-        if F.X.has_gram and not F.penalty.has_l1 and p <= GRAM_LIMIT and p < n:
-            return partial(conjugate_gradients, product, solve=self._gram(theta).solve)
-        near = Diagonal(jnp.where(free, 1 / self.diagonal(theta), 1))
-        return partial(conjugate_gradients, product, solve=near.solve)
+            H = add_gauge_curvature(F, fixed._hessian(theta))
+            return _by_entries(jnp.where(both, H, jnp.eye(P, dtype=H.dtype)))
+        may_use_gram = F.X.has_gram and not F.penalty.has_l1 and p <= GRAM_LIMIT and p < n
+        if may_use_gram and p <= _FEW_COLUMNS:
+            M = fixed._gram(theta)
+            size = jnp.repeat(1 / M.scale**2, P // len(M.scale)).astype(theta.dtype)
+            return partial(solve_to_last_digits, Near(product, M.solve, lambda _: M.solve, size))
+        diagonal = jnp.where(free, fixed.diagonal(theta), 1)
+        near = Near(product, None, lambda _: Diagonal(1 / diagonal).solve, diagonal)
+        if may_use_gram:
+            near = self._in_float32(theta, near)
+        return partial(solve_to_last_digits, near)
+
+    def _in_float32(self, theta: jax.Array, near: Near) -> Near:
+        """Guesses in float32; where they converge slowly the matrix of the columns is formed."""
+
+        def precondition(done: jax.Array) -> Product:
+            kinds = jax.eval_shape(self._gram, theta)
+            blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), kinds)
+            return compute_unless(done, blank, lambda: self._gram(theta)).solve
+
+        is_double = self.objective.X.dtype == jnp.float64
+        guess = jax.lax.stop_gradient(self)._guess(theta, near.diagonal) if is_double else None
+        return near._replace(guess=guess, precondition=precondition)
+
+    def _guess(self, theta: jax.Array, diagonal: jax.Array) -> Product:
+        """v ↦ about H⁻¹v, by products in float32."""
+        narrow = cast(replace(self.objective, penalty=L2(np.zeros(()))), jnp.float32)
+        # Else it would be converted anew for every product.
+        narrow = replace(narrow, X=jax.lax.optimization_barrier(narrow.X))
+        rows = cast(analytic.curvature(self._eta(theta)), jnp.float32)
+        own = cast(self._of_coef(self.objective.penalty.curvature, theta, power=2), jnp.float32)
+        scale = jax.lax.rsqrt(diagonal)
+
+        def apply(vector: jax.Array) -> HessianProduct:
+            z = analytic.materialize(narrow.linear(vector))
+            product = analytic.backward(narrow, analytic.apply_curvature(rows, z)) + own * vector
+            return HessianProduct(vector, product, jnp.zeros((), vector.dtype))
+
+        solve = Diagonal(cast(1 / diagonal, jnp.float32)).solve
+
+        def guess(vector: jax.Array) -> jax.Array:
+            size = jnp.linalg.norm(scale * vector)
+            size = jnp.where(size > 0, size, 1)
+            right = cast(vector / size, jnp.float32)
+            start = cg_init(right, solve(right))
+            end = cg_run(apply, start, solve, _GUESS**2 * start.norm_squared, _GUESS_STEPS)
+            return end.solution.astype(vector.dtype) * size
+
+        return guess
 
     def _eta(self, theta: jax.Array) -> jax.Array:
         return self.objective.add_offset(self.objective.linear(theta))
@@ -385,14 +502,28 @@ class Optimality:
         F, rows = self.objective, self._variance(theta)
         q = F.X.shape[1] + F.fit_intercept
         rows = rows if rows.ndim == 1 else jnp.mean(rows, axis=1)
-        M = analytic.bordered_gram(F, analytic.weighted(F, rows), inverse_dtype(q, F.X.dtype))
+        M = analytic.bordered_gram(F, analytic.weighted(F, rows), jnp.float32)
         curvature = self._of_coef(F.penalty.curvature, theta, power=2).reshape(q, -1)[:, 0]
         return invert(M + jnp.diag(curvature.astype(M.dtype)))
 
 
-def _inverse(H: jax.Array) -> Product:
-    """v ↦ H⁻¹v of a matrix of few entries; NaN where that is singular."""
-    return partial(conjugate_gradients, partial(jnp.matmul, H), solve=invert(H).solve)
+def _by_entries(H: jax.Array) -> Product:
+    """v ↦ H⁻¹v of a matrix that is formed; NaN where that is singular."""
+    inverse = invert(H)
+    near = Near(
+        partial(jnp.matmul, H), inverse.solve, lambda _: inverse.solve, jnp.abs(jnp.diag(H))
+    )
+    return partial(solve_to_last_digits, near)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _PlainFeatures(DenseFeatures):
+    """A dense table whose products have no other layout of it, which JAX would keep for reverse
+    mode."""
+
+    def rmatvec(self, residual: jax.Array) -> jax.Array:
+        return jnp.matmul(residual.T, self.array, precision=precision()).T
 
 
 @jax.custom_jvp

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 
 from jax_logreg.derivatives import analytic, autodiff
 from jax_logreg.objective.dense_features import is_on_one_cpu, to_device
@@ -256,13 +257,31 @@ def _one_hot(y: jax.Array, num_classes: int) -> jax.Array:
     if num_classes < 2:
         raise ValueError(f"num_classes must be at least 2, but it is {num_classes}.")
     hint = f" K is {num_classes}. Recode the labels, or give label probabilities as (n, K)."
-    y = check_entries("y", y, CLASS_NUMBERS, num_classes, hint=hint)
+    y = _without_derivative(check_entries("y", y, CLASS_NUMBERS, num_classes, hint=hint))
     if is_concrete(y) and is_on_one_cpu(y):  # JAX would compile six operations for every size
         table = np.asarray(y)[:, None] == np.arange(num_classes)
         return jax.device_put(table.astype(y.dtype))
     with eager_if_concrete(y):
         one_hot = jax.nn.one_hot(y.astype(int), num_classes, dtype=y.dtype)
         return jnp.where(jnp.isnan(y)[:, None], jnp.nan, one_hot)
+
+
+@jax.custom_jvp
+def _without_derivative(y: jax.Array) -> jax.Array:
+    """y, which must not depend on what is differentiated."""
+    return y
+
+
+def _refuse_derivative(primals: Any, tangents: Any) -> Any:
+    if isinstance(tangents[0], SymbolicZero):
+        return primals[0], tangents[0]
+    raise TypeError(
+        "y holds class numbers, in which a fit has no derivative: give probabilities, (n, K), "
+        "such as jax.nn.one_hot(y, K)."
+    )
+
+
+_without_derivative.defjvp(_refuse_derivative, symbolic_zeros=True)
 
 
 def _check_all_shown(y: jax.Array) -> None:
@@ -752,6 +771,11 @@ def as_numpy(name: str, x: Any, convert: Callable[[Any], Any] = np.asarray) -> n
         array = convert(x)
     except ValueError as error:
         raise ValueError(f"{name} is no rectangular table of numbers: {error}.") from None
+    except jax.errors.TracerArrayConversionError:
+        raise ValueError(
+            f"{name} is a {type(x).__name__} that holds values traced by jax.jit, jax.vmap or "
+            "jax.grad: make it one array of JAX, as jnp.stack does."
+        ) from None
     except (TypeError, RuntimeError) as error:  # of a library whose arrays NumPy does not read
         raise ValueError(
             f"{name} is a {type(x).__name__} that NumPy does not read: {error}. Give a dense NumPy "
