@@ -169,6 +169,10 @@ class Oracle:
         "scalar"."""
         raise NotImplementedError
 
+    def hessian_diagonal(self, point: Point) -> Preconditioner:
+        """The diagonal of the Hessian at a point, where there is a "preconditioner" and "hvp"."""
+        raise NotImplementedError
+
     def subset(self, rows: jax.Array, scale: jax.Array | None = None) -> "Oracle":
         """The oracle of some rows, (m,), their weights times ``scale``; by default scaled to sum
         to one."""

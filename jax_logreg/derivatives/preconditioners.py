@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jax_logreg.derivatives.analytic import bordered_gram
+from jax_logreg.derivatives.analytic import bordered_gram, curvature, weighted
 from jax_logreg.derivatives.linear_algebra import (
     SWEEP_LIMIT,
     Dense,
@@ -27,6 +27,7 @@ from jax_logreg.derivatives.linear_algebra import (
     Preconditioner,
     invert,
 )
+from jax_logreg.derivatives.oracle import Point
 from jax_logreg.derivatives.row_blocks import BlockResult, map_row_blocks
 from jax_logreg.objective.identifiability import curvature_bound
 from jax_logreg.objective.objective import Objective
@@ -51,7 +52,24 @@ def bound_diagonal(objective: Objective) -> Diagonal:
     squares, total = map_row_blocks(objective, (), of_rows).sums
     coef, intercept = objective.split(jnp.zeros(objective.num_parameters, objective.X.dtype))
     squares = squares.reshape((-1,) + (1,) * (coef.ndim - 1))
-    diagonal = objective.join(coef + squares, intercept + total) + _penalty_curvature(objective)
+    return _inverse(
+        objective.join(coef + squares, intercept + total) + _penalty_curvature(objective)
+    )
+
+
+def hessian_diagonal(objective: Objective, point: Point) -> Diagonal:
+    """The diagonal of the Hessian at a point, dense or sparse: as dear as a product with Xᵀ."""
+
+    def of_rows(F: Objective, known: jax.Array) -> BlockResult:
+        own = known * (1 - known) if known.ndim == 2 else known
+        weight = weighted(F, own)
+        return BlockResult(sums=F.join(F.X.column_squares(weight), jnp.sum(weight, axis=0)))
+
+    of_data = map_row_blocks(objective, curvature(point.logits), of_rows).sums
+    return _inverse(of_data + objective.penalty_terms(point.theta)[2])
+
+
+def _inverse(diagonal: jax.Array) -> Diagonal:
     return Diagonal(1 / jnp.where(diagonal > 0, diagonal, 1))
 
 

@@ -13,11 +13,15 @@ a Hessian of P parameters costs about P/50 passes, its factorisation P/150 Â· PÂ
    steps and cost about p/32 passes. Which of the two is better depends on the data, so the
    diagonal first gets as many steps as the matrix costs, and loses at most those, except where
    the matrix is small: then full steps with it are the smallest program;
-4. where columns outnumber rows and a ridge penalty acts on every coefficient, what the diagonal
+4. of a large sparse table under a ridge penalty on every coefficient, Newton's method by conjugate
+   gradients: the diagonal of the bound would take twice the products (in a row that is almost
+   certain the bound is far off), and the pairs of L-BFGS, vectors of P as they are, longer than
+   the products;
+5. where columns outnumber rows and a ridge penalty acts on every coefficient, what the diagonal
    does not finish starts again from the kernel form, in the n dimensions that the rows span.
 
-2 to 4 take one pass a step, and in 3 and 4 float64 begins with steps in float32: then half of the
-trial steps are left for float64.
+2, 3 and 5 take one pass a step, and in 3 and 5 float64 begins with steps in float32: then half of
+the trial steps are left for float64. In 4 the products of conjugate gradients are in float32.
 A penalty with an L1 part has one method, proximal Newton, with a growing working set of columns.
 Inside ``jit`` and ``vmap`` no value can be read and one solver must finish the fit
 alone: Newton up to 500 parameters, beyond that the matrix. Elsewhere Newton finishes a fit that
@@ -33,6 +37,7 @@ import jax.numpy as jnp
 
 from jax_logreg.objective.kernel_form import kernel_form
 from jax_logreg.objective.objective import Objective
+from jax_logreg.objective.sparse_features import SparseFeatures
 from jax_logreg.programs.compiled import Compiled
 from jax_logreg.solvers.base import Solver, gradient_above
 from jax_logreg.solvers.bfgs import BFGS
@@ -117,8 +122,8 @@ def _single_solver(objective: Objective) -> Solver:
 def _few_passes(objective: Objective, *, has_init: bool) -> list[Stage]:
     """The methods of few passes."""
     P, (n, p) = objective.num_parameters, objective.X.shape
-    if not objective.X.has_gram:
-        return [Stage(LBFGS("diagonal"))]
+    if isinstance(objective.X, SparseFeatures):
+        return _sparse(objective, objective.X)
     if has_cheap_hessian(n, P):
         return [Stage(Newton(singular=False))]
     if n >= _ROWS_PER_PARAMETER * P and P <= _SAMPLE_LIMIT and not has_init:
@@ -143,6 +148,23 @@ def _few_passes(objective: Objective, *, has_init: bool) -> list[Stage]:
         Stage(trial, trial_steps // 2 if float32_steps else trial_steps),
         Stage(replace(gram, float32_steps=float32_steps), _ENOUGH_STEPS),
     ]
+
+
+def _sparse(objective: Objective, X: SparseFeatures) -> list[Stage]:
+    """Of a sparse table, whose Hessian is not formed."""
+    last = Stage(LBFGS("diagonal"))
+    num_outputs = objective.num_parameters // (X.shape[1] + objective.fit_intercept)
+    if X.num_entries * num_outputs <= _SMALL_PASS or not _is_ridge(objective):
+        return [last]
+    return [Stage(NewtonCG(float32=X.dtype == jnp.float64), _FEW_STEPS), last]
+
+
+def _is_ridge(objective: Objective) -> bool:
+    """Whether a quadratic penalty acts on every coefficient."""
+    penalty, X = objective.penalty, objective.X
+    if not penalty.is_quadratic:
+        return False
+    return bool(jnp.min(penalty.curvature(jnp.zeros(X.shape[1], X.dtype))) > 0)
 
 
 def _nonsmooth(objective: Objective, *, concrete: bool) -> list[Stage]:
@@ -185,7 +207,7 @@ def _gram_solver(objective: Objective, rows_per_column: int = _ROWS_PER_PARAMETE
 
 def _last(objective: Objective) -> list[Stage]:
     """What can finish a fit that the others leave short."""
-    X, penalty, P = objective.X, objective.penalty, objective.num_parameters
+    X, P = objective.X, objective.num_parameters
     if not X.has_gram:
         return []
     n, p = X.shape
@@ -194,8 +216,7 @@ def _last(objective: Objective) -> list[Stage]:
     closing = [Stage(NewtonCG())] if X.dtype == jnp.float32 else []
     if has_cheap_hessian(n, P):
         return [Stage(Newton()), *closing]
-    may_use_kernel = p > n and n <= _KERNEL_LIMIT and penalty.is_quadratic
-    if may_use_kernel and bool(jnp.min(penalty.curvature(jnp.zeros(p, X.dtype))) > 0):
+    if p > n and n <= _KERNEL_LIMIT and _is_ridge(objective):
         return [Stage(LBFGS("diagonal"), prepare=kernel_start)]
     return closing or [Stage(Newton())] if X.hessian_limit >= P else []
 

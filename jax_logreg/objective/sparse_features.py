@@ -177,6 +177,11 @@ class SparseFeatures(Features):
         """Of the values."""
         return self.by_rows.values[0].dtype
 
+    @property
+    def num_entries(self) -> int:
+        """That are stored, padding included."""
+        return sum(values.size for values in self.by_rows.values)
+
     def matvec(self, beta: jax.Array) -> jax.Array:
         return self.by_rows.matvec(jnp.asarray(beta))
 

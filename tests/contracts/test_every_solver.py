@@ -33,6 +33,7 @@ SOLVERS = {
     "lbfgs, no search": LBFGS("gram", search=False),
     "bfgs, sampled start": BFGS(sample=12),
     "newton-cg, gram": NewtonCG("gram"),
+    "newton-cg, float32": NewtonCG(float32=True),
     "minibatch": Minibatch(optax.sgd(0.5), N, jax.random.key(0)),
     "newton": Newton(),
     "proximal newton": ProximalNewton(),

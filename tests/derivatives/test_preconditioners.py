@@ -4,10 +4,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_logreg.derivatives.analytic import hessian
+from jax_logreg.derivatives.analytic import evaluate, hessian
 from jax_logreg.derivatives.linear_algebra import invert
 from jax_logreg.derivatives.model_oracle import ModelOracle
-from jax_logreg.derivatives.preconditioners import bound_diagonal, bound_gram
+from jax_logreg.derivatives.preconditioners import (
+    bound_diagonal,
+    bound_gram,
+    hessian_diagonal,
+)
 from jax_logreg.solvers.base import stratified_rows
 from tests.problems import random_theta
 
@@ -41,6 +45,13 @@ def test_the_diagonal_is_that_of_the_bound(problem):
     F = problem.objective()
     M = as_matrix(bound_gram(F), F.num_parameters)
     np.testing.assert_allclose(1 / bound_diagonal(F).inverse, np.diag(M), rtol=1e-9)
+
+
+def test_the_diagonal_of_the_hessian_is_its_diagonal(problem):
+    F = problem.objective()
+    theta = random_theta(F)
+    found = 1 / hessian_diagonal(F, evaluate(F, theta)).inverse
+    np.testing.assert_allclose(found, np.diag(hessian(F, theta)), rtol=1e-9, atol=1e-12)
 
 
 def test_a_singular_matrix_gets_a_jitter_and_is_not_refused(x64):

@@ -91,6 +91,17 @@ def test_sparse_features_take_their_diagonal():
     ]
 
 
+def test_a_large_sparse_table_under_a_ridge_takes_newtons_products():
+    X = sparse_features(scipy.sparse.random_array((3000, 1000), density=0.1, rng=0))
+    Y, last = np.eye(10)[np.arange(3000) % 10], (LBFGS("diagonal"), None, None)
+    for strength, first in ((0.1, [(NewtonCG(float32=True), 20, None)]), (0.0, [])):
+        F = make_objective(X, Y, L2(strength))
+        assert choose_stages(F, has_init=False, concrete=True) == [*first, last]
+    narrow = sparse_features(scipy.sparse.random_array((3000, 1000), density=0.1, rng=0), "float32")
+    F = make_objective(narrow, Y.astype("float32"), L2(0.1))
+    assert choose_stages(F, has_init=False, concrete=True)[0].solver == NewtonCG()
+
+
 def test_inside_jit_one_method_must_see_it_through():
     assert choose_stages(objective(10_000, 400), has_init=False, concrete=False) == [LAST]
     assert choose_stages(objective(60_000, 784), has_init=False, concrete=False) == [
@@ -113,7 +124,7 @@ def test_every_branch_ends_where_newton_ends(case, model, monkeypatch, x64):
     given = scipy.sparse.csr_array(X) if case == "sparse" else X
     auto = fit(given, y, penalty=L2(0.05)).raise_if_failed()
     newton = fit(X, y, penalty=L2(0.05), solver="newton").raise_if_failed()
-    name = {"sampled": "BFGS(", "bought": "LBFGS(preconditioner='gram'"}
+    name = {"sampled": "BFGS(", "bought": "LBFGS(preconditioner='gram'", "sparse": "NewtonCG("}
     assert auto.solver.startswith(name.get(case, "LBFGS(preconditioner='diagonal'"))
     np.testing.assert_allclose(auto.coef, newton.coef, atol=1e-7)
     np.testing.assert_allclose(auto.objective, newton.objective, rtol=1e-13)

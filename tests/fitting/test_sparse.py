@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from jax_logreg import L2, Status, fit, sparse_features
+from benchmarks.problems import text
+from jax_logreg import L2, LBFGS, NewtonCG, Status, fit, sparse_features
 from jax_logreg.derivatives import autodiff
 from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.objective.objective import make_objective
+from jax_logreg.objective.sparse_features import SparseFeatures
 from tests.problems import random_theta
 
 
@@ -50,6 +52,40 @@ def test_derivatives_agree_with_autodiff(pair, model, x64):
     a, b = hand.evaluate(theta), auto.evaluate(theta)
     np.testing.assert_allclose(a.gradient, b.gradient, atol=1e-13)
     np.testing.assert_allclose(hand.hessian(a), auto.hessian(b), atol=1e-12)
+
+
+def test_text_of_many_classes_takes_few_products(monkeypatch, x64):
+    """The diagonal of the Hessian, and of no bound on it, and two digits a direction: fifty
+    products with Xᵀ, evaluations and certificate included, where L-BFGS takes more."""
+    counted = []
+    rmatvec = SparseFeatures.rmatvec
+
+    def counting(X, residual):
+        jax.debug.callback(lambda: counted.append(residual.dtype.name))
+        return rmatvec(X, residual)
+
+    monkeypatch.setattr(SparseFeatures, "rmatvec", counting)
+    problem = text((500, 4000, 7), 1 / 500)
+
+    def products(solver):
+        counted.clear()
+        fit(problem.X, problem.y, penalty=L2(1 / 500), solver=solver).raise_if_failed()
+        jax.effects_barrier()
+        return len(counted), counted.count("float32")
+
+    few, narrow = products(NewtonCG(float32=True))
+    assert few <= 50
+    assert narrow >= few / 2
+    assert few < products(LBFGS("diagonal"))[0]
+
+
+def test_systems_in_float32_lead_to_the_minimum_in_float64(pair, model, x64):
+    S, _ = pair
+    y = np.arange(60) % (2 if model == "sigmoid" else 3)
+    found = fit(S * 1e4, y, penalty=L2(0.1), solver=NewtonCG(float32=True), tol=1e-10)
+    exact = fit(S * 1e4, y, penalty=L2(0.1), solver="newton", tol=1e-10)
+    assert found.converged
+    np.testing.assert_allclose(found.coef, exact.coef, rtol=1e-7, atol=1e-11)
 
 
 def test_it_is_never_made_dense(x64):
