@@ -5,9 +5,9 @@ a Hessian of P parameters costs about P/50 passes, its factorisation P/150 Â· PÂ
 
 1. where a Hessian costs less than a call, exact Newton: it takes the fewest steps. What
    singular Hessians need is compiled only if one turns up;
-2. with 64 rows or more for each of at most 200 parameters, the rows are far more than
-   their Hessian needs: Newton on a sample of them, then BFGS on all rows from the inverse of
-   that Hessian;
+2. with 64 rows or more for each of at most 200 parameters, and in very large tables with up to
+   500, the rows are far more than their Hessian needs: Newton on a sample of them, then BFGS on
+   all rows from the inverse of that Hessian;
 3. else L-BFGS with the diagonal of a bound on the curvature, which costs one pass. With up to
    3000 columns the whole matrix of that bound, for every class and every step, would take fewer
    steps and cost about p/32 passes. Which of the two is better depends on the data, so the
@@ -73,6 +73,8 @@ _SHORT_PASS = 1e7, 5e7
 _FEW_COLUMNS = 160, 320
 # Rows of a sample for each column, whose bound is as good as that of all rows, or nearly.
 _ROWS_PER_COLUMN = 32
+# Multiply-adds of a product with X beside which the Hessians of a sample cost little.
+_LONG_PASS = 1e8
 # The limit of a solver that is followed by another.
 _ENOUGH_STEPS = 200
 
@@ -126,8 +128,9 @@ def _few_passes(objective: Objective, *, has_init: bool) -> list[Stage]:
         return _sparse(objective, objective.X)
     if has_cheap_hessian(n, P):
         return [Stage(Newton(singular=False))]
-    if n >= _ROWS_PER_PARAMETER * P and P <= _SAMPLE_LIMIT and not has_init:
-        return [Stage(BFGS(sample=max(_ROWS_PER_PARAMETER * P, n // 32)), _ENOUGH_STEPS)]
+    rows = _sample_rows(n, P)
+    if rows and not has_init:
+        return [Stage(BFGS(sample=max(rows, n // 32)), _ENOUGH_STEPS)]
     # A given start is near: float32 would have nothing to do. Nor where a pass takes less than a
     # millisecond: it would save a few of them, and take a second to compile.
     is_small = n * P <= _SMALL_PASS
@@ -150,13 +153,24 @@ def _few_passes(objective: Objective, *, has_init: bool) -> list[Stage]:
     ]
 
 
+def _sample_rows(n: int, P: int) -> int:
+    """Rows enough for a Hessian that all rows need little more than; 0 where it does not pay."""
+    if P <= _SAMPLE_LIMIT:
+        return _ROWS_PER_PARAMETER * P if n >= _ROWS_PER_PARAMETER * P else 0
+    # Ten Hessians of half as many cost as much as ten passes.
+    return _ROWS_PER_PARAMETER * P // 2 if P <= NEWTON_LIMIT and n * P >= _LONG_PASS else 0
+
+
 def _sparse(objective: Objective, X: SparseFeatures) -> list[Stage]:
     """Of a sparse table, whose Hessian is not formed."""
-    last = Stage(LBFGS("diagonal"))
+    method, float32 = LBFGS("diagonal"), X.dtype == jnp.float64
     num_outputs = objective.num_parameters // (X.shape[1] + objective.fit_intercept)
-    if X.num_entries * num_outputs <= _SMALL_PASS or not _is_ridge(objective):
-        return [last]
-    return [Stage(NewtonCG(float32=X.dtype == jnp.float64), _FEW_STEPS), last]
+    # All in float32, the products of Newton's method are no cheaper than those of L-BFGS, but its
+    # pairs are longer than X where a column has few entries.
+    pays = float32 or X.num_entries <= method.memory * X.shape[1]
+    if X.num_entries * num_outputs <= _SMALL_PASS or not pays or not _is_ridge(objective):
+        return [Stage(method)]
+    return [Stage(NewtonCG(float32=float32), _FEW_STEPS), Stage(method)]
 
 
 def _is_ridge(objective: Objective) -> bool:

@@ -27,6 +27,9 @@ def objective(n, p, K=None, strength=0.0, dtype=np.float64):
 LAST = (Newton(), None, None)
 
 
+GRAM_OF_54 = LBFGS("gram", sample=64 * 54, float32_steps=200)
+
+
 def trial(steps):
     return LBFGS("diagonal", float32_steps=steps)
 
@@ -37,6 +40,8 @@ def trial(steps):
         ((569, 30), [(Newton(singular=False), None), LAST]),
         ((1_000_000, 20), [(BFGS(sample=31_250), 200), LAST]),
         ((100_000, 100), [(BFGS(sample=64 * 101), 200), LAST]),
+        ((300_000, 54, 7), [(BFGS(sample=32 * 385), 200), LAST]),
+        ((200_000, 54, 7), [(trial(20), 10), (GRAM_OF_54, 200), LAST]),
         ((20_000, 1000), [(trial(31), 15), (LBFGS("gram", float32_steps=200), 200), LAST]),
         (
             (1_000_000, 1000),
@@ -97,9 +102,15 @@ def test_a_large_sparse_table_under_a_ridge_takes_newtons_products():
     for strength, first in ((0.1, [(NewtonCG(float32=True), 20, None)]), (0.0, [])):
         F = make_objective(X, Y, L2(strength))
         assert choose_stages(F, has_init=False, concrete=True) == [*first, last]
-    narrow = sparse_features(scipy.sparse.random_array((3000, 1000), density=0.1, rng=0), "float32")
-    F = make_objective(narrow, Y.astype("float32"), L2(0.1))
-    assert choose_stages(F, has_init=False, concrete=True)[0].solver == NewtonCG()
+
+
+def test_in_float32_a_sparse_table_of_few_entries_a_column_takes_newtons_products():
+    """Products are no cheaper there, but the pairs of L-BFGS are longer than X."""
+    Y = np.eye(20, dtype="float32")[np.arange(3000) % 20]
+    for columns, first in ((20_000, NewtonCG()), (1000, LBFGS("diagonal"))):
+        X = scipy.sparse.random_array((3000, columns), density=100 / columns, rng=0)
+        F = make_objective(sparse_features(X, "float32"), Y, L2(0.1))
+        assert choose_stages(F, has_init=False, concrete=True)[0].solver == first
 
 
 def test_inside_jit_one_method_must_see_it_through():
