@@ -17,8 +17,8 @@ from jax.scipy.linalg import cho_solve
 
 from jax_logreg.audit.check import check_derivatives
 from jax_logreg.derivatives.function_oracle import Layout, TreeOracle, hoist
-from jax_logreg.derivatives.linear_algebra import times
-from jax_logreg.derivatives.oracle import Point
+from jax_logreg.derivatives.linear_algebra import invert, times
+from jax_logreg.derivatives.oracle import Oracle, Point
 from jax_logreg.fitting import validation
 from jax_logreg.fitting.auto_solver import NEWTON_LIMIT
 from jax_logreg.fitting.implicit import (
@@ -37,7 +37,14 @@ from jax_logreg.solvers.base import Solver, State, cond, scan
 from jax_logreg.solvers.bfgs import BFGS
 from jax_logreg.solvers.gradient_descent import GradientDescent
 from jax_logreg.solvers.lbfgs import LBFGS
-from jax_logreg.solvers.newton import Newton, Product, scaled_system
+from jax_logreg.solvers.line_search import full_step_or_search
+from jax_logreg.solvers.newton import (
+    Newton,
+    Product,
+    count_idle,
+    newton_direction,
+    scaled_system,
+)
 from jax_logreg.solvers.newton import conjugate_gradients as approximate_solve
 from jax_logreg.solvers.newton_cg import NewtonCG
 
@@ -54,6 +61,8 @@ SOLVERS: dict[str, Solver] = {
 }
 # Newton's step shows a minimum where a second one is so much shorter.
 _CONTRACTION = 0.1
+# Trials of a line search that halves its step.
+_MAX_TRIALS = 60
 # Products that look for negative curvature, and the relative residual of Newton's step by them.
 _LANCZOS_STEPS, _RESIDUAL = 50, 1e-3
 # The rounding of an eigenvalue that is zero, in units of P · eps.
@@ -227,8 +236,26 @@ def minimum_of(oracle: TreeOracle, solver: Solver, theta: Any, tol: Any, max_ste
         tol: bound on the gradient.
         max_steps: at most.
     """
+    if type(solver) is Newton and solver.search:
+        solver = _Newton(solver.singular)
     run = partial(_run, max_steps=max_steps)
     return differentiable(run, (oracle, solver, theta, tol), _tangent)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _Newton(Newton):
+    """Newton's method where a trial on a line costs as much as an evaluation: the full step is
+    tried by one."""
+
+    def step(self, oracle: Oracle, state: State) -> State:
+        direction = newton_direction(oracle, state.point, singular=self.singular)
+        moved, found = full_step_or_search(
+            oracle, state.point, direction.step, max_trials=_MAX_TRIALS, curvature=1.0
+        )
+        idle = count_idle(state.memory, found, state.point, moved)
+        stalled = ~found.found | (idle >= self.max_idle_steps) | (direction.rank < 0)
+        return State(moved, stalled, idle)
 
 
 def _run(args: Any, max_steps: int) -> Minimum:
@@ -417,9 +444,8 @@ class _Curvature(NamedTuple):
         scale, P = system.scale, len(H)
 
         def by_factor() -> _Curvature:
-            inverse = cho_solve((system.factor, True), jnp.eye(P, dtype=H.dtype))
-            scaled = inverse * scale[:, None] * scale
-            return cls(scaled, jnp.asarray(P), jnp.asarray(True), jnp.zeros_like(scale))
+            inverse = invert(H).to_matrix().astype(H.dtype)
+            return cls(inverse, jnp.asarray(P), jnp.asarray(True), jnp.zeros_like(scale))
 
         def by_eigenvalues() -> _Curvature:
             values, vectors = jnp.linalg.eigh(system.matrix)

@@ -31,8 +31,9 @@ from jax_logreg.solvers.base import Solver
 # A slope whose classes sum to less than this is that of a loss which a shift of all logits leaves
 # as it is.
 _NO_SHIFT = 1e-5
-# Losses whose derivatives were found right.
-_right: set[Any] = set()
+# Losses whose derivatives were found right, and whether a shift leaves them as they are.
+_known: dict[Any, bool] = {}
+_MAX_KNOWN = 128
 
 
 @jax.tree_util.register_dataclass
@@ -94,17 +95,34 @@ class RowLoss:
 
     # --- before it trains ---
 
-    def check(self, like: jax.Array) -> None:
-        """Refuse what returns other shapes, and derivatives that are wrong.
+    def checked(self, row: jax.ShapeDtypeStruct) -> tuple["RowLoss", bool]:
+        """The loss, with what its functions close over among its arguments where JAX traces that;
+        and whether a shift of all of a row's logits leaves it as it is.
 
         Args:
-            like: a row of labels, () or (K,).
+            row: labels of one, () or (K,).
 
         Raises:
-            ValueError: with the report of the audit.
+            ValueError: for what returns other shapes, and with the report of the audit for
+                derivatives that are wrong.
         """
-        row = jax.ShapeDtypeStruct(like.shape, like.dtype)
-        shapes = {"value": (), "slope": like.shape, "curvature": like.shape * 2}
+        is_known = are_concrete(self.args) and not is_traced()
+        key = self.value, self.slope, self.curvature, self.audit, row.shape, is_known
+        if key in _known:
+            return self, _known[key]
+        self._check_shapes(row)
+        loss = self._hoisted(row)
+        ignores_shifts = loss._ignores_shifts(row.shape)
+        if loss is self:
+            if self.audit and is_known and (self.slope or self.curvature):
+                self._audit(row.shape)
+            if len(_known) >= _MAX_KNOWN:
+                _known.clear()
+            _known[key] = ignores_shifts
+        return loss, ignores_shifts
+
+    def _check_shapes(self, row: jax.ShapeDtypeStruct) -> None:
+        shapes = {"value": (), "slope": row.shape, "curvature": row.shape * 2}
         for name, shape in shapes.items():
             if (function := getattr(self, name)) is None:
                 continue
@@ -112,23 +130,15 @@ class RowLoss:
             if getattr(out, "shape", None) != shape:
                 raise ValueError(
                     f"{name} of a loss must return shape {shape} for one row, whose y and logits "
-                    f"have shape {like.shape}, but it returns {getattr(out, 'shape', out)}."
+                    f"have shape {row.shape}, but it returns {getattr(out, 'shape', out)}."
                 )
-        is_known = are_concrete(self.args) and not is_traced()
-        key = self.value, self.slope, self.curvature, like.shape
-        if self.audit and is_known and key[1:3] != (None, None) and key not in _right:
-            self._audit(like.shape)
-            _right.add(key)
 
-    def hoisted(self, like: jax.Array) -> "RowLoss":
-        """The loss with the traced values that its functions close over among its arguments."""
-        row = jax.ShapeDtypeStruct(like.shape, like.dtype)
+    def _hoisted(self, row: jax.ShapeDtypeStruct) -> "RowLoss":
         lifted: dict[str, Any] = {}
         extra: list[Any] = []
         for name in ("value", "slope", "curvature"):
             if (function := getattr(self, name)) is not None:
-                examples = row, row, *self.args
-                lifted[name], held = hoist(function, examples, skip=len(extra))
+                lifted[name], held = hoist(function, (row, row, *self.args), skip=len(extra))
                 extra += held
         return replace(self, **lifted, args=(*self.args, *extra)) if extra else self
 
@@ -148,8 +158,7 @@ class RowLoss:
                     f"{report}"
                 )
 
-    def ignores_shifts(self, shape: tuple[int, ...]) -> bool:
-        """Whether the loss of softmax's logits is the same if one number is added to all."""
+    def _ignores_shifts(self, shape: tuple[int, ...]) -> bool:
         if not shape:
             return False
         with jax.ensure_compile_time_eval():
@@ -173,12 +182,9 @@ class RowLoss:
             tol: a ``Tolerance``.
             max_steps: at most.
         """
-        row = F.y[0]
-        loss = self.hoisted(row)
-        loss.check(row)
-        theta = jnp.asarray(theta)
-        gauge = loss.ignores_shifts(F.class_shape)
-        oracle = LossOracle(loss.value, Layout.of(theta), (F, loss), has_gauge=gauge)
+        loss, has_gauge = self.checked(jax.ShapeDtypeStruct(F.class_shape, F.y.dtype))
+        layout = Layout.of(jax.ShapeDtypeStruct(theta.shape, theta.dtype))
+        oracle = LossOracle(loss.value, layout, (F, loss), has_gauge=has_gauge)
         check_capabilities(oracle, solver)
         found = minimum_of(oracle, running, theta, tol.gradient, max_steps)
         coef, intercept = F.split(found.theta)
