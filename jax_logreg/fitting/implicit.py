@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_derivatives import SymbolicZero
+from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
 from jax_logreg.derivatives import analytic
 from jax_logreg.derivatives.firth import half_log_determinant, score_change
@@ -42,7 +42,7 @@ from jax_logreg.objective.objective import Objective, normalized_weights
 from jax_logreg.objective.penalties import L2, Penalty
 from jax_logreg.programs.compiled import is_concrete
 from jax_logreg.programs.jax_settings import own_settings
-from jax_logreg.solvers.base import compute_unless, while_loop
+from jax_logreg.solvers.base import compute_unless, vary_alike, while_loop
 from jax_logreg.solvers.newton import Product, cg_init, cg_run
 
 # Multiply-adds of a Hessian up to which its entries are computed in full precision: beyond, some
@@ -82,6 +82,8 @@ def differentiable(
     if not traced:
         return solve(args)
 
+    leaves = vary_alike(leaves)
+
     def fill(values: Any, rest: list[Any]) -> Any:
         values = [v if v is None else jnp.asarray(v) for v in values]  # of a number of Python's
         changed = dict(zip(traced, values, strict=True))
@@ -111,10 +113,7 @@ def _flatten(tree: Any) -> tuple[list[Any], Any]:
 
 def zero_tangent(x: Any) -> Any:
     """Zero, of the type that JAX has for the tangent of x."""
-    dtype = jnp.result_type(x)
-    if jnp.issubdtype(dtype, jnp.inexact):
-        return jnp.zeros_like(x)
-    return np.zeros(jnp.shape(x), jax.dtypes.float0)
+    return zero_from_primal(x, symbolic_zeros=True)
 
 
 def tangent_of_minimum(

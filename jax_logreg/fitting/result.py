@@ -1,5 +1,6 @@
 """Fit results: the answer, its status, and what each status means."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 
 from jax_logreg.programs.jax_settings import own_settings
 
@@ -267,3 +269,28 @@ class FitResult(Outcome):
         shown = [f.name for f in fields(self) if f.repr and f.name != "status_code"]
         values = [f"{name}={getattr(self, name)!r}" for name in shown]
         return f"FitResult(status={self.status}, {', '.join(values)})"
+
+
+# --- results of an exported program ---------------------------------------------------------
+
+
+def _to_text(static: tuple[str, tuple[str, ...] | None]) -> bytes:
+    return json.dumps(static).encode()
+
+
+def _from_text(text: bytes) -> tuple[str, tuple[str, ...] | None]:
+    solver, names = json.loads(bytes(text))
+    return solver, names if names is None else tuple(names)
+
+
+# By these names jax.export finds the classes again in the process that loads a program.
+export.register_pytree_node_serialization(
+    FitResult,
+    serialized_name="jax_logreg.FitResult",
+    serialize_auxdata=_to_text,
+    deserialize_auxdata=_from_text,
+)
+export.register_namedtuple_serialization(History, serialized_name="jax_logreg.History")
+export.register_namedtuple_serialization(
+    RecordedHistory, serialized_name="jax_logreg.RecordedHistory"
+)

@@ -279,3 +279,33 @@ def test_a_sparse_table_of_traced_values_repeats_no_entry(x64):
         jax.jacfwd(product)(jnp.ones(3))
     with pytest.raises(ValueError, match="places of a sparse X must be concrete"):
         jax.jit(lambda X: sparse_features(X).shape)(BCOO((jnp.ones(3), places), shape=(2, 1)))
+
+
+def test_each_device_fits_its_own_problem_or_all_fit_one(parts):
+    """In shard_map, and of rows that lie on several devices."""
+    devices = jax.make_mesh((2,), ("rows",), axis_types=(jax.sharding.AxisType.Auto,))
+    here, split = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec("rows")
+    tables = jnp.stack([parts["X"], 1.5 * parts["X"]])
+
+    def loss(tables, strength):
+        def train(X, strength):
+            found = fit(**parts | {"X": X[0], "penalty": L2(strength)})
+            return jnp.sum(found.coef * jnp.arange(found.coef.size).reshape(found.coef.shape))[None]
+
+        return jnp.sum(
+            jax.shard_map(train, mesh=devices, in_specs=(split, here), out_specs=split)(
+                tables, strength
+            )
+        )
+
+    def alone(tables, strength):
+        found = [fit(**parts | {"X": X, "penalty": L2(strength)}).coef for X in tables]
+        return sum(jnp.sum(c * jnp.arange(c.size).reshape(c.shape)) for c in found)
+
+    expected = jax.grad(alone, argnums=(0, 1))(tables, 0.1)
+    for found, right in zip(
+        jax.jit(jax.grad(loss, argnums=(0, 1)))(tables, 0.1), expected, strict=True
+    ):
+        close(found, right)
+    spread = jax.device_put(parts["X"], jax.sharding.NamedSharding(devices, split))
+    close(jax.grad(lambda X: alone([X], 0.1))(spread), expected[0][0])
