@@ -13,21 +13,39 @@ from jax.scipy.linalg import cho_solve
 # From this size on an inverse by LAPACK's Cholesky is faster than one by sweeps.
 SWEEP_LIMIT = 256
 
-# The product of two tables or vectors, with all digits of their dtype on every device.
-times = partial(jnp.matmul, precision="highest")
+# Up to this length of a vector its product with a matrix is taken twice: see ``times``.
+_SHORT_VECTOR = 2048
+
+_matmul = partial(jnp.matmul, precision="highest")
 
 
-def products(*vectors: jax.Array) -> jax.Array:
-    """All products of some vectors with each other, (k, k).
+def times(a: jax.Array, b: jax.Array) -> jax.Array:
+    """The product of two matrices, or of a matrix and a vector, with all digits of their dtype on
+    every device.
 
-    By one product of matrices, which is a library's: for each product of two vectors XLA would
-    write three kernels, and take 25 ms to compile them.
+    Two matrices are multiplied by a library. For a matrix and a vector XLA writes a kernel on the
+    CPU, and takes 25 ms to compile it: a short vector is multiplied as a matrix of two alike.
 
-    >>> products(jnp.array([1.0, 2.0]), jnp.array([3.0, 0.0])).tolist()
+    >>> A, v = jnp.array([[1.0, 2.0], [0.0, 3.0]]), jnp.array([1.0, 1.0])
+    >>> times(A, v).tolist(), times(v, A).tolist()
+    ([3.0, 3.0], [1.0, 5.0])
+    """
+    if (a.ndim, b.ndim) == (2, 1) and len(b) <= _SHORT_VECTOR:
+        return _matmul(a, jnp.stack([b, b], axis=1))[:, 0]
+    if (a.ndim, b.ndim) == (1, 2) and b.shape[1] <= _SHORT_VECTOR:
+        # Behind a barrier, or XLA would take the row before the product.
+        return jax.lax.optimization_barrier(_matmul(jnp.stack([a, a]), b))[0]
+    return _matmul(a, b)
+
+
+def inner_products(*vectors: jax.Array) -> jax.Array:
+    """All inner products of some vectors, (k, k), by one product of matrices.
+
+    >>> inner_products(jnp.array([1.0, 2.0]), jnp.array([3.0, 0.0])).tolist()
     [[5.0, 3.0], [3.0, 9.0]]
     """
     table = jnp.stack(vectors)
-    return times(table, table.T)
+    return _matmul(table, table.T)
 
 
 class Preconditioner:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jax_logreg.derivatives.linear_algebra import times
+from jax_logreg.derivatives.linear_algebra import inner_products, times
 from jax_logreg.derivatives.oracle import Oracle, Point
 from jax_logreg.solvers.base import (
     NewtonType,
@@ -116,8 +116,7 @@ def _updated(B: jax.Array, before: Point, after: Point) -> jax.Array:
     """
     s, y = after.theta - before.theta, after.gradient - before.gradient
     By = times(B, y)
-    vectors = jnp.stack([s, y, By])
-    (ss, sy, _), (_, yy, yBy) = times(vectors[:2], vectors.T)
+    (ss, sy, _), (_, yy, yBy), _ = inner_products(s, y, By)
     curved = sy > jnp.finfo(s.dtype).eps * jnp.sqrt(ss) * jnp.sqrt(yy)
     curved &= jnp.isfinite(before.value) & jnp.isfinite(yBy)
     a = jnp.where(curved, (0.5 * (1 + yBy / sy) * s - By) / sy, 0)

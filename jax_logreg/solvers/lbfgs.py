@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jax_logreg.derivatives.linear_algebra import Preconditioner, times
+from jax_logreg.derivatives.linear_algebra import Preconditioner, inner_products, times
 from jax_logreg.derivatives.oracle import Oracle, Point, cast
 from jax_logreg.solvers.base import (
     NewtonType,
@@ -119,8 +119,8 @@ class LBFGS(PreconditionedSolver, NewtonType):
         return theta, Memory(pairs, preconditioner, jnp.zeros((), jnp.int32))
 
     def propose(self, oracle: Oracle, memory: Memory, before: Point, after: Point) -> Proposal:
-        memory, products = _add(memory, before, after, jnp.isfinite(before.value))
-        direction = -_combine(memory, after.gradient, products)
+        memory = _remember(memory, before, after, jnp.isfinite(before.value))
+        direction = -inverse_hessian(memory, after.gradient)
         return Proposal(direction, memory, jnp.asarray(True))
 
     def init(self, oracle: Oracle, theta: jax.Array) -> State:
@@ -187,17 +187,9 @@ def inverse_hessian(memory: Memory, vector: jax.Array) -> jax.Array:
 
     Source: Byrd, Nocedal & Schnabel (1994), equation 2.6.
     """
-    # Twice, side by side: a product of matrices is a library's, and takes no time to compile.
-    twice = times(memory.pairs.vectors, jnp.stack([vector, vector], axis=1))
-    return _combine(memory, vector, twice)
-
-
-def _combine(memory: Memory, vector: jax.Array, products: jax.Array) -> jax.Array:
-    """The same, from the products of ``pairs.vectors`` with some vectors of which it is the last,
-    (2 · memory, k)."""
     pairs = memory.pairs
-    shares = times(pairs.middle, products)
-    return pairs.scale * memory.preconditioner.solve(vector) + times(shares.T, pairs.vectors)[-1]
+    shares = times(pairs.middle, times(pairs.vectors, vector))
+    return pairs.scale * memory.preconditioner.solve(vector) + times(shares, pairs.vectors)
 
 
 def _empty_pairs(count: int, theta: jax.Array) -> Pairs:
@@ -211,37 +203,27 @@ def _empty_pairs(count: int, theta: jax.Array) -> Pairs:
 
 def _remember(memory: Memory, before: Point, after: Point, found: jax.Array) -> Memory:
     """The memory with the newest pair added, or without any if no step was found."""
-    return _add(memory, before, after, found)[0]
-
-
-def _add(memory: Memory, before: Point, after: Point, found: jax.Array) -> tuple[Memory, jax.Array]:
-    """The same, and the products of its vectors with s, y and the new gradient."""
     pairs, count = memory.pairs, len(memory.pairs.curvatures)
     i = (pairs.num_added % count).astype(jnp.uint32)  # JAX tests an index that may be negative
     is_new = jnp.arange(count) == i
     s, y = after.theta - before.theta, after.gradient - before.gradient
-    columns = jnp.stack([s, y, after.gradient], axis=1)
     # Write two rows, not the table: writing that takes as long as many passes over sparse X.
     put = jax.lax.dynamic_update_index_in_dim
     vectors = put(pairs.vectors, s, i, 0)
     vectors = put(vectors, memory.preconditioner.solve(y), count + i, 0)
-    (ss, curvature, _), (_, yy, _), _ = times(columns.T, columns)
+    (ss, curvature), (_, yy) = inner_products(s, y)
     curved = found & (curvature > jnp.finfo(ss.dtype).eps * jnp.sqrt(ss) * jnp.sqrt(yy))
-    with_all = times(vectors, columns)
-    inverse = _with_newest(
-        pairs.inverse, is_new, with_all[:count], jnp.where(curved, curvature, jnp.inf)
-    )
+    with_steps, with_changes = jnp.split(times(vectors, y), 2)
+    inverse = _with_newest(pairs.inverse, is_new, with_steps, jnp.where(curved, curvature, jnp.inf))
     inverse = jnp.where(found, inverse, 0)
     curvatures = jnp.where(is_new, curvature, pairs.curvatures)
-    with_changes = with_all[count:, 1]
     G = jnp.where(is_new[:, None], with_changes, pairs.products)
     G = jnp.where(is_new, with_changes[:, None], G)
     fit = curvature / jnp.sum(jnp.where(is_new, with_changes, 0))
     scale = jnp.where(curved & jnp.isfinite(fit), fit, pairs.scale)
     num_added = jnp.where(found, pairs.num_added + curved, 0)
     middle = _middle(inverse, curvatures, G, scale)
-    pairs = Pairs(vectors, inverse, curvatures, G, scale, num_added, middle)
-    return memory._replace(pairs=pairs), with_all
+    return memory._replace(pairs=Pairs(vectors, inverse, curvatures, G, scale, num_added, middle))
 
 
 def _middle(inverse: jax.Array, curvatures: jax.Array, G: jax.Array, scale: jax.Array) -> jax.Array:
@@ -264,9 +246,9 @@ def _with_newest(
     Args:
         inverse: as it was, (memory, memory).
         is_new: True in the row of the newest, (memory,).
-        products: of all steps with s, y and more; c is those with y, (memory, k).
+        products: of all steps with the new change, c, (memory,).
         curvature: of the new pair, d; infinite where it is no pair.
     """
     kept = jnp.where(is_new[:, None] | is_new, 0, inverse)
-    column = jnp.where(is_new, 1, -times(kept, products)[:, 1]) / curvature
+    column = jnp.where(is_new, 1, -times(kept, products)) / curvature
     return jnp.where(is_new, column[:, None], kept)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 
-from jax_logreg.derivatives.linear_algebra import jacobi_scaling, products, times
+from jax_logreg.derivatives.linear_algebra import inner_products, jacobi_scaling, times
 from jax_logreg.derivatives.oracle import HessianProduct, Oracle, Point
 from jax_logreg.solvers.base import NewtonType, Proposal, State, cond, while_loop
 from jax_logreg.solvers.line_search import Search, line_search_step
@@ -383,13 +383,13 @@ def cg_init(right: jax.Array, direction: jax.Array, size: jax.Array | None = Non
 def cg_step(now: CGState, hvp: HessianProduct, solve: Product) -> CGState:
     """After a step along the current direction, whose product is given."""
     direction, product = now.direction, hvp.product
-    curvature = products(direction, product)[0, 1]
+    curvature = inner_products(direction, product)[0, 1]
     is_flat = ~((curvature > 0) & (now.norm_squared > 0))
     curvature = jnp.where(is_flat, 1, curvature)
     share = jnp.where(is_flat, 0, now.norm_squared / curvature)
     residual = now.residual - share * product
     scaled = solve(residual)
-    overlap, norm_squared, _ = products(product, residual, scaled)[-1]
+    overlap, norm_squared, _ = inner_products(product, residual, scaled)[-1]
     # No curvature at the very first direction: it is still downhill.
     length = jnp.where(is_flat & (now.steps == 0), 1, share)
     return CGState(
