@@ -12,7 +12,7 @@ a Hessian of P parameters costs about P/50 passes, its factorisation P/150 Â· PÂ
    3000 columns the whole matrix of that bound, for every class and every step, would take fewer
    steps and cost about p/32 passes. Which of the two is better depends on the data, so the
    diagonal first gets as many steps as the matrix costs, and loses at most those, except where
-   the matrix is small: then full steps with it are the smallest program;
+   passes are short: then full steps with the matrix of a sample are the smallest program;
 4. of a large sparse table under a ridge penalty on every coefficient, Newton's method by conjugate
    gradients: the diagonal of the bound would take twice the products (in a row that is almost
    certain the bound is far off), and the pairs of L-BFGS, vectors of P as they are, longer than
