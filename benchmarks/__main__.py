@@ -30,6 +30,7 @@ examples:
   python -m benchmarks --dtype float32         at an accuracy of 1e-5
   python -m benchmarks.memory tall             the peak memory of our fit alone
   python -m benchmarks.first                   the first fits of a process
+  python -m benchmarks.minimize                functions of one's own, by hand and by autodiff
 """
 
 
