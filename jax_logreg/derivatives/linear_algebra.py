@@ -39,13 +39,16 @@ def times(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def inner_products(*vectors: jax.Array) -> jax.Array:
-    """All inner products of some vectors, (k, k), by one product of matrices.
+    """All inner products of some vectors, (k, k): of short ones by one product of matrices; a table
+    of long ones would be a copy of them, so each of theirs is taken by itself.
 
     >>> inner_products(jnp.array([1.0, 2.0]), jnp.array([3.0, 0.0])).tolist()
     [[5.0, 3.0], [3.0, 9.0]]
     """
-    table = jnp.stack(vectors)
-    return _matmul(table, table.T)
+    if vectors[0].size <= _SHORT_VECTOR:
+        table = jnp.stack(vectors)
+        return _matmul(table, table.T)
+    return jnp.stack([jnp.stack([_matmul(a, b) for b in vectors]) for a in vectors])
 
 
 class Preconditioner:

@@ -1,5 +1,6 @@
 """L-BFGS and Newton-CG on functions that are no logistic regression, and what they refuse."""
 
+import re
 from dataclasses import replace
 
 import jax
@@ -9,7 +10,7 @@ import pytest
 
 from jax_logreg import LBFGS, NewtonCG, Status
 from jax_logreg.derivatives.autodiff import FunctionOracle
-from jax_logreg.derivatives.linear_algebra import Diagonal
+from jax_logreg.derivatives.linear_algebra import Diagonal, inner_products
 from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.derivatives.oracle import HessianProduct
 from jax_logreg.fitting import loop
@@ -171,3 +172,15 @@ def test_the_products_of_matrices_are_the_two_loops(steps, x64):
     for s, y in pairs[-4:]:
         r = r + (shares.pop() - y @ r / (s @ y)) * s
     np.testing.assert_allclose(inverse_hessian(memory, jnp.asarray(vector)), r, rtol=1e-9)
+
+
+@pytest.mark.parametrize("length", [3, 5000])
+def test_inner_products_of_short_and_of_long_vectors_are_the_same_table(length, x64):
+    vectors = np.random.default_rng(0).normal(size=(3, length))
+    np.testing.assert_allclose(inner_products(*map(jnp.asarray, vectors)), vectors @ vectors.T)
+
+
+def test_inner_products_of_long_vectors_make_no_copy_of_them():
+    vectors = [jax.ShapeDtypeStruct((5000,), np.float32)] * 3
+    shapes = re.findall(r"tensor<([0-9x]+)xf32>", jax.jit(inner_products).lower(*vectors).as_text())
+    assert not {shape for shape in shapes if "5000" in shape} - {"5000"}
