@@ -257,11 +257,13 @@ def _one_hot(y: jax.Array, num_classes: int) -> jax.Array:
     if num_classes < 2:
         raise ValueError(f"num_classes must be at least 2, but it is {num_classes}.")
     hint = f" K is {num_classes}. Recode the labels, or give label probabilities as (n, K)."
-    y = _without_derivative(check_entries("y", y, CLASS_NUMBERS, num_classes, hint=hint))
-    if is_concrete(y) and is_on_one_cpu(y):  # JAX would compile six operations for every size
-        table = np.asarray(y)[:, None] == np.arange(num_classes)
-        return jax.device_put(table.astype(y.dtype))
+    y = check_entries("y", y, CLASS_NUMBERS, num_classes, hint=hint)
+    if not is_concrete(y):
+        y = _without_derivative(y)
     with eager_if_concrete(y):
+        if is_concrete(y) and is_on_one_cpu(y):  # JAX would compile six operations for every size
+            table = np.asarray(y)[:, None] == np.arange(num_classes)
+            return jax.device_put(table.astype(y.dtype))
         one_hot = jax.nn.one_hot(y.astype(int), num_classes, dtype=y.dtype)
         return jnp.where(jnp.isnan(y)[:, None], jnp.nan, one_hot)
 

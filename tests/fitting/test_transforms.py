@@ -48,6 +48,12 @@ def test_a_status_has_its_name_wherever_it_is_known(x64):
     assert many.status.tolist() == [Status.CONVERGED] * 2
 
 
+def test_inside_jit_class_numbers_that_are_known_count_themselves(x64):
+    X, y = jnp.linspace(-1, 1, 30).reshape(10, 3), jnp.arange(10) % 3
+    found, one = (f(lambda s: fit(X, y, penalty=L2(s)).coef) for f in (jax.jit, lambda f: f))
+    np.testing.assert_allclose(found(0.1), one(0.1), atol=1e-8)
+
+
 def test_inside_jit_integer_labels_need_the_number_of_classes(x64):
     X, y = make_problem("sigmoid", "float64").X, np.arange(N) % K
     inside = jax.jit(lambda X, y: fit(X, y, num_classes=K, penalty=L2(0.1)).coef)(X, y)
