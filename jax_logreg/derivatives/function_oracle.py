@@ -130,6 +130,7 @@ class TreeOracle(Oracle):
         by_gradient: (θ, *args) ↦ ∇F, as θ or flat, or None.
         by_hessian: (θ, *args) ↦ ∇²F, (P, P) or nested, or None.
         by_hvp: (θ, v, *args) ↦ ∇²F v, as θ or flat, or None.
+        backward: whether the gradient is differentiated backward only, as a ``custom_vjp`` asks.
 
     >>> layout = Layout.of({"x": jnp.zeros(2)})
     >>> bowl = TreeOracle(lambda t, c: jnp.sum((t["x"] - c) ** 2), layout, (1.0,))
@@ -143,6 +144,7 @@ class TreeOracle(Oracle):
     by_gradient: Callable[..., Any] | None = field(default=None, metadata={"static": True})
     by_hessian: Callable[..., Any] | None = field(default=None, metadata={"static": True})
     by_hvp: Callable[..., Any] | None = field(default=None, metadata={"static": True})
+    backward: bool = field(default=False, metadata={"static": True})
 
     capabilities = frozenset({"gradient", "hessian", "hvp", "line"})
     remedy = (
@@ -157,22 +159,26 @@ class TreeOracle(Oracle):
 
     def value(self, theta: jax.Array) -> jax.Array:
         """F at θ, (P,)."""
-        return self.function(self.layout.unflatten(theta), *self.args)
+        return jnp.asarray(self.function(self.layout.unflatten(theta), *self.args))
 
     def value_and_gradient(self, theta: jax.Array) -> tuple[jax.Array, jax.Array]:
         """F and ∇F at θ, (P,)."""
         if self.by_gradient is None:
             return jax.value_and_grad(self.value)(theta)
-        slope = self.by_gradient(self.layout.unflatten(theta), *self.args)
-        return self.value(theta), self.layout.flatten(slope, "what gradient returns")
+        return self.value(theta), self.gradient(theta)
 
     def gradient(self, theta: jax.Array) -> jax.Array:
         """∇F at θ, (P,)."""
-        return self.value_and_gradient(theta)[1]
+        if self.by_gradient is None:
+            return jax.grad(self.value)(theta)
+        slope = self.by_gradient(self.layout.unflatten(theta), *self.args)
+        return self.layout.flatten(slope, "what gradient returns")
 
     def hvp(self, theta: jax.Array, vector: jax.Array) -> jax.Array:
         """∇²F v at θ, (P,)."""
         if self.by_hvp is None:
+            if self.backward:  # H is symmetric
+                return jax.vjp(self.gradient, theta)[1](vector)[0]
             return jax.jvp(self.gradient, (theta,), (vector,))[1]
         at, along = map(self.layout.unflatten, (theta, vector))
         return self.layout.flatten(self.by_hvp(at, along, *self.args), "what hvp returns")
@@ -206,8 +212,6 @@ class TreeOracle(Oracle):
         if self.by_hessian is not None:
             at = self.layout.unflatten(theta)
             return self.layout.to_matrix(self.by_hessian(at, *self.args)).astype(theta.dtype)
-        if self.by_hvp is None:
-            return jax.jacfwd(self.gradient)(theta)
         return jax.vmap(lambda v: self.hvp(theta, v))(jnp.eye(len(theta), dtype=theta.dtype))
 
     def hessian_operator(self, point: Point) -> Callable[[jax.Array], HessianProduct]:

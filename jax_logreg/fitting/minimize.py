@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 
 from jax_logreg.audit.check import check_derivatives
+from jax_logreg.audit.custom_rule import check_rule
+from jax_logreg.audit.report import DerivativeReport
 from jax_logreg.derivatives.function_oracle import Layout, TreeOracle, hoist
 from jax_logreg.derivatives.linear_algebra import invert, times
 from jax_logreg.derivatives.oracle import Oracle, Point
@@ -183,7 +185,8 @@ def minimize(
         gradient: gradient(θ, \*args), of the structure of θ, or flat.
         hessian: hessian(θ, \*args), (P, P), or nested as by ``jax.hessian``.
         hvp: hvp(θ, v, \*args), the Hessian times v, of the structure of θ, or flat.
-        audit: whether to check the derivatives that are given.
+        audit: whether to check the derivatives that are given, and the rule of a function with
+            ``jax.custom_vjp`` or ``jax.custom_jvp``.
         tol: bound on the largest absolute entry of ∇F; 1e-8 in float64 and 1e-5 in float32 if
             absent.
         max_steps: the solver's own default if absent.
@@ -213,8 +216,7 @@ def minimize(
     oracle = TreeOracle(function, Layout.of(theta), args, gradient, hessian, hvp)
     method = _choose_solver(solver, oracle.layout.size)
     check_capabilities(oracle, method)
-    if not _check_functions(oracle, theta, validation.check_flag("audit", audit)):
-        oracle = _hoisted(oracle, theta)
+    oracle = _checked(oracle, theta, validation.check_flag("audit", audit))
     bound = validation.check_tol(tol, oracle.layout.dtype)
     limit = method.default_max_steps
     if max_steps is not None:
@@ -557,11 +559,12 @@ def _choose_solver(solver: Any, size: int) -> Solver:
     return method or (Newton() if size <= NEWTON_LIMIT else LBFGS("none"))
 
 
-_right: OrderedDict[Hashable, None] = OrderedDict()
+# Whether they must be differentiated backward.
+_right: OrderedDict[Hashable, bool] = OrderedDict()
 
 
-def _check_functions(oracle: TreeOracle, theta: Any, audit: bool) -> bool:
-    """Whether the functions are known, to be right and to hold no value that JAX traces.
+def _checked(oracle: TreeOracle, theta: Any, audit: bool) -> TreeOracle:
+    """The oracle as it can be compiled and differentiated.
 
     Raises:
         ValueError: for what is no function to minimise, and for derivatives that are wrong.
@@ -571,28 +574,39 @@ def _check_functions(oracle: TreeOracle, theta: Any, audit: bool) -> bool:
     for name, f in {"function": oracle.function, **given}.items():
         if not callable(f):
             raise ValueError(f"{name} must be a function, but it is {f!r}.")
-    audit = audit and bool(given) and are_concrete(theta, oracle.args) and not is_traced()
+    has_rule = isinstance(oracle.function, jax.custom_jvp | jax.custom_vjp)
+    audit = (
+        audit and (has_rule or bool(given)) and are_concrete(theta, oracle.args) and not is_traced()
+    )
     leaves, structure = jax.tree.flatten(oracle.args)
     kinds = tuple((x.shape, x.dtype) for x in leaves)
     key = oracle.function, *by_hand.values(), oracle.layout, structure, kinds, audit
     if _is_hashable(key) and key in _right:
         _right.move_to_end(key)
-        return True
+        return replace(oracle, backward=_right[key])
     _check_shapes(oracle, theta)
-    if _hoisted(oracle, theta) is not oracle:
-        return False
-    if audit:
-        report = check_derivatives(oracle.function, at=theta, args=oracle.args, **given)
-        if not report.ok:
-            raise ValueError(
-                f"{' and '.join(f'{name}=' for name in given)} did not pass the audit, whose "
-                f"report follows; audit=False would skip it.\n\n{report}"
-            )
+    lifted = _hoisted(oracle, theta)
+    backward = "custom_vjp" in str(jax.make_jaxpr(oracle.function)(theta, *oracle.args))
+    if lifted is not oracle:
+        return replace(lifted, backward=backward)
+    if audit and has_rule:
+        _refuse("The rule of the function", check_rule(oracle.function, theta, *oracle.args))
+    if audit and given:
+        names = " and ".join(f"{name}=" for name in given)
+        _refuse(names, check_derivatives(oracle.function, at=theta, args=oracle.args, **given))
     if _is_hashable(key):
-        _right[key] = None
+        _right[key] = backward
         while len(_right) > _MAX_REMEMBERED:
             _right.popitem(last=False)
-    return True
+    return replace(oracle, backward=backward)
+
+
+def _refuse(names: str, report: DerivativeReport) -> None:
+    if not report.ok:
+        raise ValueError(
+            f"{names} did not pass the audit, whose report follows; audit=False would skip it."
+            f"\n\n{report}"
+        )
 
 
 def _hoisted(oracle: TreeOracle, theta: Any) -> TreeOracle:

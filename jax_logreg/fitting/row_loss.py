@@ -279,6 +279,9 @@ class LossOracle(TreeOracle):
         point = self.evaluate(theta)
         return point.value, point.gradient
 
+    def gradient(self, theta: jax.Array) -> jax.Array:
+        return self.evaluate(theta).gradient
+
     def evaluate(self, theta: jax.Array, direction: jax.Array | None = None) -> Point:
         point = self._at(theta, self._logits(theta))
         if direction is None:

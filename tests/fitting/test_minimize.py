@@ -234,6 +234,29 @@ def test_right_derivatives_are_audited_once_and_never_in_a_trace(monkeypatch):
     assert len(calls) == 2
 
 
+def with_rule(factor):
+    """A quartic whose gradient is a rule of JAX."""
+
+    @jax.custom_vjp
+    def quartic(t):
+        return jnp.sum(t**4 + (t - 1) ** 2)
+
+    quartic.defvjp(lambda t: (quartic(t), t), lambda t, g: (g * (factor * t**3 + 2 * (t - 1)),))
+    return quartic
+
+
+@pytest.mark.parametrize("solver", ["newton", "newton_cg", "lbfgs"])
+def test_a_rule_of_jax_trains_and_is_audited(solver):
+    found = minimize(with_rule(4), jnp.zeros(2), solver=solver)
+    assert found.converged
+    assert jnp.allclose(4 * found.theta**3 + 2 * found.theta, 2.0, rtol=1e-10)
+    with pytest.raises(ValueError, match=r"rule of the function did not pass"):
+        minimize(with_rule(3), jnp.zeros(2), solver=solver)
+    assert minimize(
+        with_rule(4), jnp.zeros(2), gradient=lambda t: 4 * t**3 + 2 * (t - 1), solver=solver
+    ).converged
+
+
 # --- bad input ----------------------------------------------------------------------------
 
 
