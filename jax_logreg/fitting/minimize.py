@@ -559,7 +559,7 @@ def _choose_solver(solver: Any, size: int) -> Solver:
     return method or (Newton() if size <= NEWTON_LIMIT else LBFGS("none"))
 
 
-# Whether they must be differentiated backward.
+# Functions that were checked ↦ whether they are differentiated backward.
 _right: OrderedDict[Hashable, bool] = OrderedDict()
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from jax_logreg.audit.check import check_derivatives
 from jax_logreg.derivatives.analytic import backward, bordered_gram, materialize, weighted
 from jax_logreg.derivatives.function_oracle import Layout, TreeOracle, hoist
-from jax_logreg.derivatives.linear_algebra import Preconditioner
+from jax_logreg.derivatives.linear_algebra import Diagonal, Preconditioner
 from jax_logreg.derivatives.oracle import Line, Point, Trial
 from jax_logreg.derivatives.preconditioners import PRECONDITIONERS
 from jax_logreg.fitting.loop import check_capabilities
@@ -333,6 +333,16 @@ class LossOracle(TreeOracle):
     def preconditioner(self, kind: str) -> Preconditioner:
         """That of the cross-entropy: positive definite, and of the same columns."""
         return PRECONDITIONERS[kind](self._objective)
+
+    def hessian_diagonal(self, point: Point) -> Preconditioner:
+        """Of the sizes of the rows' curvatures, which need not be positive."""
+        F = self._objective
+        rows = self._loss.curvatures(F.y, point.logits)
+        own = jnp.diagonal(rows, axis1=1, axis2=2) if rows.ndim == 3 else rows
+        weight = weighted(F, jnp.abs(own))
+        of_data = F.join(F.X.column_squares(weight), jnp.sum(weight, axis=0))
+        diagonal = of_data + F.penalty_terms(point.theta)[2]
+        return Diagonal(1 / jnp.where(diagonal > 0, diagonal, 1))
 
     def subset(self, rows: jax.Array, scale: jax.Array | None = None) -> "LossOracle":
         F, loss = self.args

@@ -93,6 +93,15 @@ def test_every_solver_drives_it(name):
     assert same(found, fit(*data, penalty=L2(0.05), loss=loss), 1e-6)
 
 
+@pytest.mark.parametrize("name", SOLVERS)
+def test_every_solver_drives_one_of_softmax(name):
+    problem = make_problem("softmax", "float64")
+    loss = CATEGORICAL["by hand"]
+    found = fit(problem.X, problem.y, penalty=L2(0.1), solver=SOLVERS[name], loss=loss)
+    assert found.converged, found.message
+    assert same(found, fit(problem.X, problem.y, penalty=L2(0.1)), 1e-6)
+
+
 def test_sparse_features_offsets_and_no_intercept():
     sparse = pytest.importorskip("scipy.sparse")
     problem = make_problem("sigmoid", "float64")
