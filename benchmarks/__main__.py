@@ -31,6 +31,7 @@ examples:
   python -m benchmarks.memory tall             the peak memory of our fit alone
   python -m benchmarks.first                   the first fits of a process
   python -m benchmarks.minimize                functions of one's own, by hand and by autodiff
+  python -m benchmarks.differentiable          digits and time of a fit's derivatives
 """
 
 
