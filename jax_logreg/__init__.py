@@ -8,7 +8,7 @@ The package is layered: a folder imports only itself and the folders above it.
     derivatives/  its derivatives, twice   by hand, by autodiff, and what a solver may ask
     audit/        any function's, proved   check_derivatives, its report and diagnosis
     solvers/      one step                 Newton, L-BFGS, Newton-CG, gradient descent, Optax
-    fitting/      many steps, one answer   fit, fit_many, the certificate of convergence
+    fitting/      many steps, one answer   fit, fit_many, minimize, the certificate
     inference/    what the answer means    standard errors, tests, intervals, separation
     interfaces/   ways in and out          scikit-learn, the command line, files, plots
 

@@ -86,6 +86,15 @@ def test_a_tree_keeps_its_structure_shapes_and_dtypes():
     assert all(a.shape == b.shape and a.dtype == b.dtype and (a == 2).all() for a, b in pairs)
 
 
+@pytest.mark.parametrize("solver", ["newton", "newton_cg", "lbfgs", "bfgs"])
+def test_without_float64(solver):
+    with jax.enable_x64(False):
+        found = minimize(rosenbrock, START, solver=solver)
+        assert found.theta["x"].dtype == jnp.float32
+        assert found.status == Status.CONVERGED, found.message
+        assert abs(found.theta["x"] - 1) < 1e-4
+
+
 def test_half_precision_is_solved_in_float32():
     found = minimize(lambda t: jnp.sum((t - 0.5) ** 2), jnp.zeros(2, jnp.bfloat16))
     assert found.converged
