@@ -51,4 +51,3 @@ from jax_logreg.solvers.newton import Newton as Newton
 from jax_logreg.solvers.newton_cg import NewtonCG as NewtonCG
 from jax_logreg.solvers.optax_adapter import Minibatch as Minibatch
 from jax_logreg.solvers.optax_adapter import Optax as Optax
-from jax_logreg.solvers.proximal_newton import ProximalNewton as ProximalNewton

@@ -16,7 +16,6 @@ from jax_logreg import (
     GradientDescent,
     Newton,
     NewtonCG,
-    ProximalNewton,
     make_objective,
 )
 from jax_logreg.derivatives.firth import FirthOracle
@@ -26,6 +25,7 @@ from jax_logreg.fitting import loop
 from jax_logreg.fitting.certificate import make_tolerance
 from jax_logreg.programs.jax_settings import own_settings
 from jax_logreg.solvers.bfgs import BFGS
+from jax_logreg.solvers.proximal_newton import ProximalNewton
 
 PLATFORMS = ("cuda", "rocm", "tpu")
 # Factorisations, which every platform has.

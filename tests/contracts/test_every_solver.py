@@ -13,13 +13,13 @@ from jax_logreg import (
     Newton,
     NewtonCG,
     Optax,
-    ProximalNewton,
     Solver,
     fit,
 )
 from jax_logreg.derivatives.model_oracle import ModelOracle
 from jax_logreg.solvers.base import State
 from jax_logreg.solvers.bfgs import BFGS
+from jax_logreg.solvers.proximal_newton import ProximalNewton
 from tests.problems import N, make_problem
 
 SOLVERS = {

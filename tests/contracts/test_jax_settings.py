@@ -11,6 +11,7 @@ from jax.experimental.sparse import BCSR
 
 import jax_logreg as lr
 from jax_logreg.derivatives import analytic
+from jax_logreg.solvers.proximal_newton import ProximalNewton
 from tests.problems import K, N, P, make_problem
 
 SETTINGS = {
@@ -26,7 +27,7 @@ SOLVERS = {
     "lbfgs": lr.LBFGS("hessian", sample=12),
     "float32 steps": lr.LBFGS(float32_steps=5),
     "gradient descent": lr.GradientDescent(backtracking=True),
-    "proximal Newton": lr.ProximalNewton(),
+    "proximal Newton": ProximalNewton(),
     "adam": lr.Optax(optax.adam(0.1)),
 }
 

@@ -13,13 +13,13 @@ from scipy.special import expit, softmax
 from jax_logreg import (
     L2,
     ElasticNet,
-    ProximalNewton,
     Status,
     diagnose_separation,
     fit,
     fit_many,
     infer,
 )
+from jax_logreg.solvers.proximal_newton import ProximalNewton
 
 N, P, K = 64, 6, 3
 STRENGTH = 0.03
