@@ -27,7 +27,7 @@ from jax.scipy.linalg import cho_solve
 from jax_logreg.derivatives import analytic
 from jax_logreg.derivatives.linear_algebra import Preconditioner, jacobi_scaling
 from jax_logreg.derivatives.oracle import Line, Oracle, Point, Trial
-from jax_logreg.derivatives.preconditioners import PRECONDITIONERS
+from jax_logreg.derivatives.preconditioners import preconditioner
 from jax_logreg.objective.identifiability import LogisticProblem, add_gauge_curvature
 from jax_logreg.objective.losses import cross_entropy
 from jax_logreg.objective.model import probability
@@ -97,9 +97,9 @@ class FirthOracle(Oracle):
             H = analytic.information(self.objective, point.logits)
         return add_gauge_curvature(self.objective, H)
 
-    def preconditioner(self, kind: str) -> Preconditioner:
+    def preconditioner(self, kind: str, point: Point | None = None) -> Preconditioner:
         """That of the likelihood."""
-        return PRECONDITIONERS[kind](self.objective)
+        return preconditioner(self.objective, kind, point)
 
     def line(self, point: Point, direction: jax.Array) -> Line:
         """F*, its slope and its points along a line: a Hessian for each trial."""

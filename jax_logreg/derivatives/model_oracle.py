@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax_logreg.derivatives import analytic
 from jax_logreg.derivatives.linear_algebra import Preconditioner
 from jax_logreg.derivatives.oracle import HessianProduct, Line, Oracle, Point, cast
-from jax_logreg.derivatives.preconditioners import PRECONDITIONERS, hessian_diagonal
+from jax_logreg.derivatives.preconditioners import preconditioner
 from jax_logreg.objective.dense_features import DenseFeatures
 from jax_logreg.objective.identifiability import LogisticProblem, add_gauge_curvature
 from jax_logreg.objective.objective import Objective
@@ -84,11 +84,8 @@ class ModelOracle(Oracle):
     def line(self, point: Point, direction: jax.Array) -> Line:
         return self.derivatives.line(self.objective, point, direction)
 
-    def preconditioner(self, kind: str) -> Preconditioner:
-        return PRECONDITIONERS[kind](self.objective)
-
-    def hessian_diagonal(self, point: Point) -> Preconditioner:
-        return hessian_diagonal(self.objective, point)
+    def preconditioner(self, kind: str, point: Point | None = None) -> Preconditioner:
+        return preconditioner(self.objective, kind, point)
 
     def subset(self, rows: jax.Array, scale: jax.Array | None = None) -> "ModelOracle":
         if scale is None:

@@ -130,8 +130,8 @@ class NonsmoothOracle(Oracle):
 
         return Line(at, point_at)
 
-    def preconditioner(self, kind: str) -> Preconditioner:
-        return self.model.preconditioner(kind)
+    def preconditioner(self, kind: str, point: Point | None = None) -> Preconditioner:
+        return self.model.preconditioner(kind, point)
 
     def restrict_columns(self, point: Point, gain: jax.Array, count: int) -> ColumnSubset:
         F = self.objective

@@ -164,13 +164,9 @@ class Oracle:
         """F, its slope and its points at θ + t·d for any t."""
         raise NotImplementedError
 
-    def preconditioner(self, kind: str) -> Preconditioner:
+    def preconditioner(self, kind: str, point: Point | None = None) -> Preconditioner:
         """An approximate inverse of the Hessian anywhere: "diagonal", "gram", or the safe step
-        "scalar"."""
-        raise NotImplementedError
-
-    def hessian_diagonal(self, point: Point) -> Preconditioner:
-        """The diagonal of the Hessian at a point, where there is a "preconditioner" and "hvp"."""
+        "scalar"; with a point "diagonal" is that of the Hessian there."""
         raise NotImplementedError
 
     def subset(self, rows: jax.Array, scale: jax.Array | None = None) -> "Oracle":

@@ -93,8 +93,15 @@ def _penalty_curvature(objective: Objective) -> jax.Array:
     return objective.join(objective.penalty.largest_curvature(coef), intercept)
 
 
-PRECONDITIONERS: dict[str, Callable[[Objective], Preconditioner]] = {
+_BOUNDS: dict[str, Callable[[Objective], Preconditioner]] = {
     "scalar": bound_scalar,
     "diagonal": bound_diagonal,
     "gram": bound_gram,
 }
+
+
+def preconditioner(objective: Objective, kind: str, point: Point | None = None) -> Preconditioner:
+    """A bound of a kind, or with a point, for "diagonal", what the Hessian is there."""
+    if point is not None and kind == "diagonal":
+        return hessian_diagonal(objective, point)
+    return _BOUNDS[kind](objective)

@@ -19,7 +19,7 @@ from jax_logreg.derivatives.analytic import backward, bordered_gram, materialize
 from jax_logreg.derivatives.function_oracle import Layout, TreeOracle, hoist
 from jax_logreg.derivatives.linear_algebra import Diagonal, Preconditioner
 from jax_logreg.derivatives.oracle import Line, Point, Trial
-from jax_logreg.derivatives.preconditioners import PRECONDITIONERS
+from jax_logreg.derivatives.preconditioners import preconditioner
 from jax_logreg.fitting.loop import check_capabilities
 from jax_logreg.fitting.minimize import minimum_of
 from jax_logreg.fitting.result import FitResult, Status
@@ -330,12 +330,11 @@ class LossOracle(TreeOracle):
 
         return Line(at, point_at)
 
-    def preconditioner(self, kind: str) -> Preconditioner:
-        """That of the cross-entropy: positive definite, and of the same columns."""
-        return PRECONDITIONERS[kind](self._objective)
-
-    def hessian_diagonal(self, point: Point) -> Preconditioner:
-        """Of the sizes of the rows' curvatures, which need not be positive."""
+    def preconditioner(self, kind: str, point: Point | None = None) -> Preconditioner:
+        """That of the cross-entropy: positive definite, and of the same columns. At a point that of
+        the sizes of the rows' curvatures, which need not be positive."""
+        if point is None or kind != "diagonal":
+            return preconditioner(self._objective, kind)
         F = self._objective
         rows = self._loss.curvatures(F.y, point.logits)
         own = jnp.diagonal(rows, axis1=1, axis2=2) if rows.ndim == 3 else rows

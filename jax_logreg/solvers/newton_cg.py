@@ -87,7 +87,7 @@ class NewtonCG(PreconditionedSolver):
 
     def _diagonal(self, oracle: Oracle, point: Point) -> Preconditioner:
         oracle, point = self._narrow(oracle, point)
-        return oracle.hessian_diagonal(point)
+        return oracle.preconditioner("diagonal", point)
 
     def _direction(
         self, oracle: Oracle, point: Point, preconditioner: Preconditioner, tol: jax.Array
