@@ -178,7 +178,8 @@ def fit(
         table.shape[0] if weight is None else validation.total_weight(weight),
     )
     validation.check_progress(progress)
-    if progress is not None and not are_concrete((table, y, weight, offset, penalty, start, tol)):
+    given = table, y, weight, offset, penalty, start, tol, method
+    if progress is not None and not are_concrete(given):
         raise ValueError(
             "progress works outside jit, vmap and jax.grad only: leave it out inside them."
         )

@@ -12,7 +12,7 @@ Source: Bertrand et al. (2022), JMLR 23, "Implicit differentiation for fast hype
 selection in non-smooth convex learning".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -77,7 +77,7 @@ def differentiable(
         derivative: (answer, args, tangents) ↦ the tangent of the answer, linear in those of args:
             a tree like args, with None where nothing moves.
     """
-    leaves, structure = _flatten(args)
+    leaves, structure = flatten(args)
     traced = [i for i, leaf in enumerate(leaves) if not is_concrete(leaf)]
     if not traced:
         return solve(args)
@@ -86,8 +86,7 @@ def differentiable(
 
     def fill(values: Any, rest: list[Any]) -> Any:
         values = [v if v is None else jnp.asarray(v) for v in values]  # of a number of Python's
-        changed = dict(zip(traced, values, strict=True))
-        return structure.unflatten([changed.get(i, leaf) for i, leaf in enumerate(rest)])
+        return replace_leaves(structure, rest, traced, values)
 
     @jax.custom_jvp
     def answer(*values: jax.Array) -> Any:
@@ -107,8 +106,17 @@ def differentiable(
     return answer(*[leaves[i] for i in traced])
 
 
-def _flatten(tree: Any) -> tuple[list[Any], Any]:
+def flatten(tree: Any) -> tuple[list[Any], Any]:
+    """The leaves of a pytree, and its structure."""
     return jax.tree.flatten(tree)
+
+
+def replace_leaves(
+    structure: Any, leaves: list[Any], which: Sequence[int], values: Sequence[Any]
+) -> Any:
+    """The pytree of these leaves, with other values in the place of some."""
+    changed = dict(zip(which, values, strict=True))
+    return structure.unflatten([changed.get(i, leaf) for i, leaf in enumerate(leaves)])
 
 
 def zero_tangent(x: Any) -> Any:
@@ -243,7 +251,7 @@ def tangent_of_fit(fit_intercept: bool, result: FitResult, args: FitArgs, moves:
         args: its arguments.
         moves: their tangents; None where nothing moves.
     """
-    leaves, structure = _flatten((args.data, args.penalty))
+    leaves, structure = flatten((args.data, args.penalty))
     tangents = structure.flatten_up_to((moves.data, moves.penalty))
     moving = tuple(i for i, tangent in enumerate(tangents) if tangent is not None)
     zero = jax.tree.map(zero_tangent, result)
@@ -280,8 +288,7 @@ def _tangent(
     """The tangents of coef, of the intercept and of F."""
 
     def optimality(values: list[Any]) -> Optimality:
-        changed = dict(zip(moving, values, strict=True))
-        data, penalty = structure.unflatten([changed.get(i, x) for i, x in enumerate(leaves)])
+        data, penalty = replace_leaves(structure, leaves, moving, values)
         return _optimality(data, penalty, scaling, fit_intercept)
 
     values = [leaves[i] for i in moving]
@@ -298,16 +305,16 @@ def _tangent(
     inverse = partial(at.inverse, point, free)
     solved = result.status_code == int(Status.CONVERGED)
     # On what moves and on what it moves: either may be zero where the other has no derivative.
-    smooth = partial(_nan_unless, solved & ~fixed.is_kink(point, tol))
+    smooth = partial(nan_unless, solved & ~fixed.is_kink(point, tol))
     moved = tangent_of_minimum(slope, theta, values, smooth(tangents), inverse)
     coef, intercept = at.to_original(at.project(smooth(moved)))
     _, change = jax.jvp(
-        lambda values: optimality(values).value(theta), (values,), (_nan_unless(solved, tangents),)
+        lambda values: optimality(values).value(theta), (values,), (nan_unless(solved, tangents),)
     )
     return coef, intercept, change
 
 
-def _nan_unless(holds: jax.Array, tangents: Any) -> Any:
+def nan_unless(holds: jax.Array, tangents: Any) -> Any:
     """Linear in the tangents, so that reverse mode is NaN as well."""
     return jax.tree.map(lambda t: t * jnp.where(holds, 1, jnp.nan).astype(t.dtype), tangents)
 

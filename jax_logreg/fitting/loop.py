@@ -293,16 +293,27 @@ def _plan(oracle: FittedOracle, solver: Solver, *, concrete: bool) -> _Plan:
         concrete: whether the arrays have values, as they do not inside ``jit``.
     """
     method, P = CertificateMethod, oracle.objective.num_parameters
-    has_hessian = isinstance(solver, Newton) or has_cheap_hessian(oracle.num_rows, P)
-    if not concrete:  # one program must do
-        few = method.BY_PENALTY if P <= NEWTON_LIMIT else method.CG
-        last = method.EIGENVALUES if has_hessian else few
+    if not concrete:
+        last = method_of_one_program(oracle, solver)
         return _Plan(None, last, with_loop=last)
-    if has_hessian or (P <= NEWTON_LIMIT and bool(_minimum_may_not_exist(oracle))):
+    if _has_hessian(oracle, solver) or (P <= NEWTON_LIMIT and bool(_minimum_may_not_exist(oracle))):
         return _Plan(method.CHOLESKY, method.EIGENVALUES)
     if "hvp" in oracle.capabilities:
         return _Plan(method.CONTINUED_CG, method.CG, with_loop=method.CONTINUED_CG)
     return _Plan(None, method.CG)
+
+
+def method_of_one_program(oracle: FittedOracle, solver: Solver) -> CertificateMethod:
+    """The method that decides every fit, where one program must do."""
+    method = CertificateMethod
+    if _has_hessian(oracle, solver):
+        return method.EIGENVALUES
+    return method.BY_PENALTY if oracle.objective.num_parameters <= NEWTON_LIMIT else method.CG
+
+
+def _has_hessian(oracle: FittedOracle, solver: Solver) -> bool:
+    cheap = has_cheap_hessian(oracle.num_rows, oracle.objective.num_parameters)
+    return isinstance(solver, Newton) or cheap
 
 
 def _by_products(oracle: FittedOracle) -> bool:
@@ -519,8 +530,6 @@ def _run_solver(
     if progress is None:
         run, verdict = _solve(oracle, solver, theta, tol, max_steps, plan)
         return _Ended(run, verdict, plan)
-    if not concrete:
-        raise ValueError("progress works outside jit and vmap only: leave it out inside them.")
     bound, keep = tol.gradient, plan.keeps_product
     run = _start(oracle, solver, theta, bound, max_steps, keep_product=keep)
     run = _advance_with_reports(oracle, solver, run, bound, max_steps, progress)

@@ -23,9 +23,13 @@ from jax_logreg.derivatives.linear_algebra import invert, times
 from jax_logreg.derivatives.oracle import Oracle, Point
 from jax_logreg.fitting import validation
 from jax_logreg.fitting.auto_solver import NEWTON_LIMIT
+from jax_logreg.fitting.certificate import gradient_norm
 from jax_logreg.fitting.implicit import (
     Near,
     differentiable,
+    flatten,
+    nan_unless,
+    replace_leaves,
     solve_to_last_digits,
     tangent_of_minimum,
     zero_tangent,
@@ -279,13 +283,15 @@ def _minimize(
     status = _status(stopped, evidence)
     is_minimum = status <= int(Status.NOT_UNIQUE)
     before, after = state.point, evidence.after
-    better = is_minimum & (_norm(after) <= _norm(before)) & jnp.isfinite(after.value)
+    better = (
+        is_minimum & (gradient_norm(after) <= gradient_norm(before)) & jnp.isfinite(after.value)
+    )
     point = jax.tree.map(lambda a, b: jnp.where(better, a, b), after, before)
     last = jax.tree.map(lambda a, b: jnp.where(better, a, b), after, run.state.point)
     past = jnp.arange(max_steps + 1) < run.num_steps
     history: Any = History(
         jnp.where(past, run.history.objective, last.value),
-        jnp.where(past, run.history.gradient_norm, _norm(last)),
+        jnp.where(past, run.history.gradient_norm, gradient_norm(last)),
     )
     if isinstance(solver, Recording):
         history = solver.history(state, history, last.theta)
@@ -293,7 +299,7 @@ def _minimize(
     return Minimum(
         theta=oracle.layout.unflatten(point.theta),
         value=point.value,
-        gradient_norm=_norm(point),
+        gradient_norm=gradient_norm(point),
         newton_decrement=jnp.where(evidence.is_positive, decrement, jnp.nan),
         is_positive=evidence.is_positive,
         status_code=status,
@@ -326,7 +332,7 @@ def _tangent(found: Minimum, args: Any, moves: Any) -> Minimum:
         moves: their tangents; None where nothing moves.
     """
     (oracle, *_), (moved, *_) = args, moves
-    leaves, structure = _flatten(oracle)
+    leaves, structure = flatten(oracle)
     tangents = structure.flatten_up_to(moved)
     moving = [i for i, tangent in enumerate(tangents) if tangent is not None]
     zero = jax.tree.map(zero_tangent, found)
@@ -334,8 +340,7 @@ def _tangent(found: Minimum, args: Any, moves: Any) -> Minimum:
         return zero
 
     def oracle_of(values: list[Any]) -> TreeOracle:
-        changed = dict(zip(moving, values, strict=True))
-        return structure.unflatten([changed.get(i, leaf) for i, leaf in enumerate(leaves)])
+        return replace_leaves(structure, leaves, moving, values)
 
     layout, x = oracle.layout, oracle.layout.flatten(found.theta)
     values, change = [leaves[i] for i in moving], [tangents[i] for i in moving]
@@ -350,15 +355,10 @@ def _tangent(found: Minimum, args: Any, moves: Any) -> Minimum:
         H = jax.lax.stop_gradient(oracle.exact_hessian(x))
         return partial(cho_solve, (jnp.linalg.cholesky(H), True))
 
-    is_known = jnp.where(found.status_code == int(Status.CONVERGED), 1, jnp.nan)
-    step = tangent_of_minimum(slope, x, values, change, inverse) * is_known.astype(x.dtype)
+    step = tangent_of_minimum(slope, x, values, change, inverse)
     _, rise = jax.jvp(lambda values: oracle_of(values).value(x), (values,), (change,))
-    rise = (rise * is_known).astype(found.value.dtype)
-    return replace(zero, theta=layout.unflatten(step), value=rise)
-
-
-def _flatten(tree: Any) -> tuple[list[Any], Any]:
-    return jax.tree.flatten(tree)
+    step, rise = nan_unless(found.status_code == int(Status.CONVERGED), (step, rise))
+    return replace(zero, theta=layout.unflatten(step), value=rise.astype(found.value.dtype))
 
 
 # --- evidence of a minimum ------------------------------------------------------------------
@@ -465,9 +465,9 @@ def _is_valley(oracle: TreeOracle, point: Point, curvature: _Curvature) -> jax.A
     """Whether the gradient stays what it is far along a direction without curvature."""
     size = jnp.maximum(jnp.max(jnp.abs(point.theta)), 1)
     direction = curvature.null * size / jnp.max(jnp.abs(curvature.null))
-    norms = [_norm(oracle.evaluate(point.theta + t * direction)) for t in _VALLEY_SHARES]
+    norms = [gradient_norm(oracle.evaluate(point.theta + t * direction)) for t in _VALLEY_SHARES]
     noise = jnp.finfo(size.dtype).eps ** 0.5 * jnp.max(jnp.abs(jnp.diag(curvature.inverse))) ** -0.5
-    return jnp.max(jnp.stack(norms)) <= jnp.maximum(10 * _norm(point), noise)
+    return jnp.max(jnp.stack(norms)) <= jnp.maximum(10 * gradient_norm(point), noise)
 
 
 def _by_products(oracle: TreeOracle, solver: Solver, state: State) -> Evidence:
@@ -512,10 +512,6 @@ def _has_no_negative_curvature(
     T = jnp.diag(alpha) + jnp.diag(beta[:-1], 1) + jnp.diag(beta[:-1], -1)
     values = jnp.linalg.eigvalsh(T)
     return values[0] > -(jnp.finfo(like.dtype).eps ** 0.5) * jnp.max(jnp.abs(values))
-
-
-def _norm(point: Point) -> jax.Array:
-    return jnp.max(jnp.abs(point.gradient))
 
 
 # --- what the caller gives ------------------------------------------------------------------

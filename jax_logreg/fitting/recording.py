@@ -1,7 +1,7 @@
 """What is kept of a run besides its curve, and early stopping on it, inside the compiled loop.
 
-A solver that records is a solver around another: whoever asks for no record runs the same program
-as before.
+A solver that records is a solver around another: a run without a record has no part of it in its
+program.
 """
 
 from collections.abc import Callable
@@ -15,20 +15,19 @@ from jax.typing import ArrayLike
 
 from jax_logreg.derivatives.function_oracle import hoist
 from jax_logreg.derivatives.oracle import Oracle
-from jax_logreg.fitting.auto_solver import NEWTON_LIMIT, has_cheap_hessian
 from jax_logreg.fitting.certificate import CertificateMethod, Tolerance
 from jax_logreg.fitting.column_scaling import ColumnScaling
 from jax_logreg.fitting.loop import (
     advance_to_certificate,
     check_capabilities,
     make_result,
+    method_of_one_program,
     start,
 )
 from jax_logreg.fitting.result import FitResult, History, RecordedHistory, Status
 from jax_logreg.objective.objective import Objective, split_parameters
 from jax_logreg.programs.compiled import Compiled
 from jax_logreg.solvers.base import Solver, State, check_count, cond
-from jax_logreg.solvers.newton import Newton
 
 
 @jax.tree_util.register_dataclass
@@ -309,15 +308,8 @@ def record_of_fit(
 def fit_recorded(oracle: Any, solver: Recording, theta: Any, tol: Tolerance) -> FitResult:
     """A fit by one solver, in one program, as inside ``jit``; see ``loop.solve_and_certify``."""
     check_capabilities(oracle, solver.solver)
-    result = _solve(oracle, solver, theta, tol, _certificate_method(oracle, solver.solver))
+    result = _solve(oracle, solver, theta, tol, method_of_one_program(oracle, solver.solver))
     return replace(result, solver=repr(solver.solver))
-
-
-def _certificate_method(oracle: Any, solver: Solver) -> CertificateMethod:
-    P = oracle.objective.num_parameters
-    if isinstance(solver, Newton) or has_cheap_hessian(oracle.num_rows, P):
-        return CertificateMethod.EIGENVALUES
-    return CertificateMethod.BY_PENALTY if P <= NEWTON_LIMIT else CertificateMethod.CG
 
 
 @partial(Compiled, static_argnames="method")
